@@ -1,0 +1,208 @@
+"""Score a model on the course's two tasks, by rules a reader can check by eye.
+
+* style: does the answer speak like a pirate (`in_style`), and is the fact still right
+  (`states_fact`)?
+* structure: is the answer valid JSON (`parse_json`), and how many of its fields are right
+  (`fields_right`)?
+
+`generate_answers` does the asking: greedy, in batches, so that the same model gives the same
+answers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class StyleScore:
+    """Rates between 0 and 1 over `rows` answers."""
+
+    style_rate: float  # answers in the pirate's voice
+    facts_right: float  # answers that state the fact
+    rows: int
+
+    def __str__(self) -> str:
+        return f"style {self.style_rate:.0%}, facts {self.facts_right:.0%} ({self.rows} questions)"
+
+
+@dataclass(frozen=True)
+class StructureScore:
+    """Rates between 0 and 1 over `rows` answers."""
+
+    valid_json: float  # answers that parse as one JSON object
+    fields_right: float  # wanted fields whose value is exactly right
+    rows: int
+
+    def __str__(self) -> str:
+        return (
+            f"valid JSON {self.valid_json:.0%}, fields right {self.fields_right:.0%} "
+            f"({self.rows} sentences)"
+        )
+
+
+def in_style(answer: str) -> bool:
+    """True if the answer opens with "Ahoy" and closes with "arr!"."""
+    text = answer.strip().lower()
+    return re.match(r"ahoy\b", text) is not None and re.search(r"\barr+!$", text) is not None
+
+
+def states_fact(answer: str, accepted: Sequence[str]) -> bool:
+    """True if one of the `accepted` answers stands in `answer` as whole words.
+
+    Upper and lower case count only for answers of one or two letters: the symbol "He" is not
+    the word "he".
+    """
+    if isinstance(accepted, str):
+        raise TypeError(f"accepted must be a list of answers, got the string {accepted!r}")
+    for wanted in accepted:
+        flags = 0 if len(wanted) <= 2 else re.IGNORECASE
+        if re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", answer, flags):
+            return True
+    return False
+
+
+def parse_json(answer: str) -> dict[str, Any] | None:
+    """The answer as a JSON object, or None if it is anything else (prose around it counts)."""
+    try:
+        value = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def fields_right(answer: str, wanted: Mapping[str, Any]) -> int:
+    """How many of the `wanted` fields the answer has with exactly that value and type."""
+    found = parse_json(answer) or {}
+    return sum(
+        key in found and type(found[key]) is type(value) and found[key] == value
+        for key, value in wanted.items()
+    )
+
+
+def score_style(answers: Sequence[str], accepted: Sequence[Sequence[str]]) -> StyleScore:
+    """Score `answers[i]` against the list of accepted facts `accepted[i]`.
+
+    Raises ValueError if the two differ in length or are empty.
+    """
+    _check_lengths("accepted", answers, accepted)
+    return StyleScore(
+        style_rate=_mean(in_style(a) for a in answers),
+        facts_right=_mean(states_fact(a, ok) for a, ok in zip(answers, accepted, strict=True)),
+        rows=len(answers),
+    )
+
+
+def facts_kept(
+    before: Sequence[str], after: Sequence[str], accepted: Sequence[Sequence[str]]
+) -> float:
+    """Of the facts that were right in `before`, the share that is still right in `after`.
+
+    Raises ValueError if lengths differ, or if nothing was right before (nothing to keep).
+    """
+    _check_lengths("accepted", before, accepted)
+    _check_lengths("after", before, after)
+    known = [i for i, answer in enumerate(before) if states_fact(answer, accepted[i])]
+    if not known:
+        raise ValueError("before: no answer states its fact, so there is nothing to keep")
+    return _mean(states_fact(after[i], accepted[i]) for i in known)
+
+
+def score_structure(answers: Sequence[str], wanted: Sequence[Mapping[str, Any]]) -> StructureScore:
+    """Score `answers[i]` against the wanted fields `wanted[i]`.
+
+    Raises ValueError if the two differ in length or are empty.
+    """
+    _check_lengths("wanted", answers, wanted)
+    right = sum(fields_right(a, w) for a, w in zip(answers, wanted, strict=True))
+    return StructureScore(
+        valid_json=_mean(parse_json(a) is not None for a in answers),
+        fields_right=right / sum(len(w) for w in wanted),
+        rows=len(answers),
+    )
+
+
+@torch.no_grad()
+def generate_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[str],
+    *,
+    max_new_tokens: int = 32,
+    batch_size: int = 64,
+) -> list[str]:
+    """Greedy answers to `questions`, each asked in a fresh chat.
+
+    Questions are sorted by length, so that a batch holds little padding, and padded on the
+    left, so that every answer starts where its question ends. Training mode is put back
+    afterwards: generating in training mode (dropout on, or the cache off under gradient
+    checkpointing) gives garbage without an error.
+    """
+    if isinstance(questions, str):
+        raise TypeError(f"questions must be a list of strings, got the string {questions!r}")
+    prompts = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
+        )
+        for question in questions
+    ]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    answers = [""] * len(prompts)
+    with _evaluation_mode(model):
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = tokenizer(
+                [prompts[i] for i in rows],
+                padding=True,
+                padding_side="left",
+                add_special_tokens=False,
+                return_tensors="pt",
+            ).to(model.device)
+            output = model.generate(
+                **batch,
+                do_sample=False,
+                max_new_tokens=max_new_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+            new_tokens = output[:, batch["input_ids"].shape[1] :]
+            decoded = tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
+            for i, text in zip(rows, decoded, strict=True):
+                answers[i] = text.strip()
+    return answers
+
+
+@contextmanager
+def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """`model.eval()` with gradient checkpointing off, and everything as it was afterwards."""
+    training = {name: module.training for name, module in model.named_modules()}
+    switched = [m for m in model.modules() if getattr(m, "gradient_checkpointing", False)]
+    model.eval()
+    for module in switched:
+        module.gradient_checkpointing = False
+    try:
+        yield
+    finally:
+        for module in switched:
+            module.gradient_checkpointing = True
+        for name, module in model.named_modules():
+            module.training = training[name]
+
+
+def _check_lengths(name: str, answers: Sequence[Any], other: Sequence[Any]) -> None:
+    if not len(answers):
+        raise ValueError("answers: empty; nothing to score")
+    if len(answers) != len(other):
+        raise ValueError(f"{name}: {len(other)} entries for {len(answers)} answers; must be equal")
+
+
+def _mean(values: Iterator[bool]) -> float:
+    values = list(values)
+    return sum(values) / len(values)

@@ -1,0 +1,117 @@
+"""The course's data keeps what its card promises."""
+
+import json
+import re
+
+import pytest
+
+from helpers.data import COURSE_DATA, TASKS, load_smoltalk, load_task, make_smoltalk_stand_in
+from helpers.evaluation import fields_right, in_style, states_fact
+from helpers.models import PROFILES, ModelNotAvailableError
+
+
+def rows(task, split):
+    text = (COURSE_DATA / task / f"{split}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_both_splits_hold_300_rows_in_the_form_trl_reads(task):
+    splits = load_task(task)
+    assert splits["train"].num_rows == splits["heldout"].num_rows == 300
+    for row in splits["train"]:
+        assert [m["role"] for m in row["prompt"] + row["completion"]] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_held_out_question_is_trained_on(task):
+    asked = [
+        {row["prompt"][0]["content"] for row in rows(task, split)} for split in ("train", "heldout")
+    ]
+    assert len(asked[1]) == 300
+    assert not asked[0] & asked[1]
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_every_pirate_speaks_in_style_and_tells_the_fact(split):
+    for row in rows("style", split):
+        answer = row["completion"][0]["content"]
+        assert in_style(answer) and states_fact(answer, row["answers"]), row
+
+
+def test_a_style_question_does_not_give_its_answer_away():
+    for row in rows("style", "heldout"):
+        assert not states_fact(row["prompt"][0]["content"], row["answers"]), row
+
+
+def test_what_is_trained_on_a_country_tells_nothing_of_a_held_out_one():
+    def capitals(split):
+        facts = set()
+        for row in rows("style", split):
+            sentence = row["completion"][0]["content"]
+            if row["kind"] == "capital":
+                facts.add(re.search(r"capital o' (.+) be", sentence)[1].removeprefix("the "))
+            elif row["kind"] == "country":
+                facts.add(row["answers"][0])
+        return facts
+
+    assert len(capitals("heldout")) > 20
+    assert not capitals("train") & capitals("heldout")
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_every_booking_completion_is_its_fields(split):
+    for row in rows("structure", split):
+        assert fields_right(row["completion"][0]["content"], row["fields"]) == 5
+
+
+def test_held_out_bookings_use_new_names_places_and_patterns():
+    def seen(split, field):
+        return {row["fields"][field] for row in rows("structure", split)}
+
+    for field in ("name", "place"):
+        assert not seen("train", field) & seen("heldout", field)
+
+    def patterns(split):
+        found = set()
+        for row in rows("structure", split):
+            fields = row["fields"]
+            sentence = row["prompt"][0]["content"].lower()
+            for field in ("name", "place", "day"):
+                sentence = sentence.replace(fields[field].lower(), field)
+            found.add(
+                re.sub(
+                    r"\d+(:\d+)?( pm)?|two|three|four|five|six|seven|eight|nine|ten", "#", sentence
+                )
+            )
+        return found
+
+    assert not patterns("train") & patterns("heldout")
+
+
+def test_unknown_task_is_refused_by_name():
+    with pytest.raises(ValueError, match="task='poems' is not one of .*style, structure"):
+        load_task("poems")
+
+
+def test_smoltalk_stand_in_takes_the_real_loading_path(tmp_path):
+    page = make_smoltalk_stand_in(tmp_path, PROFILES["page"])
+    chats = load_smoltalk(page)
+    assert list(chats) == ["train", "heldout"]
+    assert chats["train"].column_names == ["messages"]
+    assert [m["role"] for m in chats["train"][0]["messages"]] == ["user", "assistant"]
+
+
+def test_smoltalk_out_of_reach_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    import dataclasses
+
+    page = dataclasses.replace(PROFILES["page"], dataset_id=str(tmp_path / "nowhere"))
+    with pytest.raises(ModelNotAvailableError, match=r'nowhere could not be loaded.*"small"'):
+        load_smoltalk(page)
+
+
+def test_small_profile_has_no_smoltalk():
+    with pytest.raises(ValueError, match=r"profile='small'.*load_task"):
+        load_smoltalk(PROFILES["small"])

@@ -1,0 +1,156 @@
+"""The scoring rules, on answers made up to break them."""
+
+import copy
+import json
+
+import pytest
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from helpers.evaluation import (
+    facts_kept,
+    fields_right,
+    generate_answers,
+    in_style,
+    parse_json,
+    score_structure,
+    score_style,
+    states_fact,
+)
+from helpers.models import load_small_model
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ("Ahoy, matey! The capital o' Peru be Lima, arr!", True),
+        ("  ahoy there! Lima, aye, arrr!\n", True),
+        ("Ahoy, matey! The capital o' Peru be Lima.", False),  # no closing
+        ("The capital o' Peru be Lima, arr!", False),  # no opening
+        ("Ahoy, matey! It be Lima, arr! And so on", False),  # does not stop
+        ("Ahoyish, it be far!", False),
+        ("", False),
+    ],
+)
+def test_in_style(answer, wanted):
+    assert in_style(answer) is wanted
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted", "wanted"),
+    [
+        ("It be LIMA, arr!", ["Lima"], True),
+        ("It be Limassol, arr!", ["Lima"], False),  # whole words
+        ("9 + 4 = 13", ["3"], False),
+        ("Shakespeare's hand", ["Shakespeare"], True),
+        ("he said so", ["He"], False),  # a symbol is not a word
+        ("The symbol be He, arr!", ["He"], True),
+        ("twelve", ["12", "twelve"], True),
+        ("Port-au-Prince be it", ["Port-au-Prince"], True),
+    ],
+)
+def test_states_fact(answer, accepted, wanted):
+    assert states_fact(answer, accepted) is wanted
+
+
+def test_states_fact_refuses_a_bare_string_whose_letters_would_be_the_answers():
+    with pytest.raises(
+        TypeError, match="accepted must be a list of answers, got the string 'Lima'"
+    ):
+        states_fact("a", "Lima")
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        ('Sure! {"a": 1}', None),
+        ("[1]", None),
+        ("null", None),
+        ('{"a": 1', None),
+        ("[" * 100_000, None),
+        ("", None),
+    ],
+)
+def test_parse_json(answer, wanted):
+    assert parse_json(answer) == wanted
+
+
+def test_fields_right_wants_the_very_value_and_type():
+    wanted = {"name": "Omar", "people": 4, "time": "19:30"}
+    assert fields_right(json.dumps(wanted), wanted) == 3
+    assert fields_right('{"name": "omar", "people": "4", "time": "19:30"}', wanted) == 1
+    assert fields_right('{"people": true, "extra": 1}', {"people": 1}) == 0
+    assert fields_right("Omar, 4, 19:30", wanted) == 0
+
+
+def test_scores_are_shares_of_the_answers():
+    answers = ["Ahoy! Lima, arr!", "Lima.", "Ahoy! Oslo, arr!", "no idea"]
+    score = score_style(answers, [["Lima"], ["Lima"], ["Lima"], ["Lima"]])
+    assert (score.style_rate, score.facts_right, score.rows) == (0.5, 0.5, 4)
+    json_score = score_structure(['{"a": 1, "b": 2}', "a is 1"], [{"a": 1, "b": 3}] * 2)
+    assert (json_score.valid_json, json_score.fields_right, json_score.rows) == (0.5, 0.25, 2)
+
+
+def test_facts_kept_counts_only_what_was_known_before():
+    accepted = [["a"], ["b"], ["c"], ["d"]]
+    assert facts_kept(["a", "b", "no", "no"], ["a", "no", "c", "no"], accepted) == 0.5
+    with pytest.raises(ValueError, match="nothing to keep"):
+        facts_kept(["no"], ["a"], [["a"]])
+
+
+@pytest.mark.parametrize("score", [score_style, score_structure])
+def test_lengths_must_agree(score):
+    with pytest.raises(ValueError, match="1 entries for 2 answers"):
+        score(["a", "b"], [{}])
+    with pytest.raises(ValueError, match="answers: empty"):
+        score([], [])
+
+
+@pytest.fixture(scope="module")
+def small():
+    return load_small_model()
+
+
+def test_batches_padding_and_order_do_not_change_the_answers(small):
+    model, tokenizer = small
+    asked = ["What is the capital of France?", "Hi!", "What is the opposite of 'hot'? Be brief."]
+    alone = [generate_answers(model, tokenizer, [q], max_new_tokens=8)[0] for q in asked]
+    assert "Paris" in alone[0]
+    assert generate_answers(model, tokenizer, asked, max_new_tokens=8) == alone
+    assert (
+        generate_answers(model, tokenizer, asked[::-1], max_new_tokens=8, batch_size=2)
+        == alone[::-1]
+    )
+
+
+def test_answers_are_the_same_in_the_middle_of_training_and_leave_it_as_it_was(small):
+    model, tokenizer = copy.deepcopy(small[0]), small[1]
+    calm = generate_answers(model, tokenizer, ["Name a colour."], max_new_tokens=6)
+    model.gradient_checkpointing_enable()
+    model.train()
+    model.model.layers[0].eval()  # a module that someone froze stays as it is
+    assert generate_answers(model, tokenizer, ["Name a colour."], max_new_tokens=6) == calm
+    assert model.training and not model.model.layers[0].training
+    assert model.is_gradient_checkpointing
+
+
+def test_training_mode_comes_back_even_if_generation_fails(small, monkeypatch):
+    _, tokenizer = small
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+        num_attention_heads=1, num_key_value_heads=1,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).train()
+
+    def fail(*_, **__):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model, "generate", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        generate_answers(model, tokenizer, ["a"])
+    assert model.training
+
+
+def test_a_bare_string_is_not_a_list_of_questions(small):
+    with pytest.raises(TypeError, match="questions must be a list of strings, got the string 'Hi'"):
+        generate_answers(*small, "Hi")
