@@ -44,14 +44,15 @@ class Hardware:
     name: str
     memory_gib: float  # of the GPU; for "mps" and "cpu" the machine's
     cpu_cores: int  # that this process may use
-    bf16: bool  # a GPU that computes bfloat16 natively (from compute capability 8.0 on)
-    dtype: torch.dtype  # the precision to load weights in
+    bf16: bool  # bfloat16 is computed natively: a GPU from compute capability 8.0 on, some CPUs
+    dtype: torch.dtype  # the precision to load weights in; training may compute in bf16 beside it
 
     def __str__(self) -> str:
         precision = str(self.dtype).removeprefix("torch.")
         if self.device == "cpu":
             cores = f"{self.cpu_cores} core{'s' * (self.cpu_cores != 1)}"
-            return f"CPU with {cores}, {self.memory_gib:.0f} GiB: {precision}"
+            compute = ", trains in bfloat16" if self.bf16 else ""
+            return f"CPU with {cores}, {self.memory_gib:.0f} GiB: {precision}{compute}"
         if self.device == "mps":
             shared = f"{self.memory_gib:.0f} GiB shared with the CPU"
             return f"{self.name}, {shared}: {precision}"
@@ -74,7 +75,10 @@ def hardware() -> Hardware:
     memory = psutil.virtual_memory().total / GIB
     if torch.backends.mps.is_available():
         return Hardware("mps", "Apple GPU", memory, cores, False, torch.float32)
-    return Hardware("cpu", "CPU", memory, cores, False, torch.float32)
+    # x86 processors with AVX-512 BF16 or AMX; any other CPU would emulate it, slower than float32.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    bf16 = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return Hardware("cpu", "CPU", memory, cores, bf16, torch.float32)
 
 
 @dataclass(frozen=True)

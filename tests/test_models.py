@@ -481,14 +481,17 @@ def test_hardware_of_a_gpu(name, capability, memory, dtype, line, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("mps", "cores", "line"),
+    ("mps", "cores", "capability", "line"),
     [
-        (True, 8, "Apple GPU, 16 GiB shared with the CPU: float32"),
-        (False, 2, "CPU with 2 cores, 16 GiB: float32"),
-        (False, 1, "CPU with 1 core, 16 GiB: float32"),
+        (True, 8, None, "Apple GPU, 16 GiB shared with the CPU: float32"),
+        (False, 2, None, "CPU with 2 cores, 16 GiB: float32"),
+        (False, 1, "avx512_f", "CPU with 1 core, 16 GiB: float32"),
+        (False, 2, "avx512_bf16", "CPU with 2 cores, 16 GiB: float32, trains in bfloat16"),
+        (False, 2, "amx_bf16", "CPU with 2 cores, 16 GiB: float32, trains in bfloat16"),
     ],
 )
-def test_hardware_without_cuda(mps, cores, line, monkeypatch):
+def test_hardware_without_cuda(mps, cores, capability, line, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True}, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
@@ -496,7 +499,8 @@ def test_hardware_without_cuda(mps, cores, line, monkeypatch):
     monkeypatch.setattr(models.psutil, "virtual_memory", lambda: memory)
     found = hardware()
     assert str(found) == line
-    assert found.bf16 is False
+    assert found.bf16 is line.endswith("bfloat16")
+    assert found.dtype is torch.float32
 
 
 # ---------------------------------------------------------------- profiles
