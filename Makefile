@@ -1,0 +1,63 @@
+# Works with GNU make (3.81 and later) and BSD make. `make` alone lists the targets.
+PYTHON ?= python3
+RUN = .venv/bin/python
+NBVAL = -m pytest --nbval --junitxml=nbval.xml
+
+.PHONY: help lab test env model notebooks readme lint bench address hooks test-latest clean
+
+help:
+	@echo 'make lab          set up, then open the lessons in JupyterLab'
+	@echo 'make test         set up, then run the unit tests and every cell of every notebook'
+	@echo ''
+	@echo 'make notebooks    re-execute the notebooks in place (NB=01_theory for one)'
+	@echo 'make readme       collect the table of claims from the notebooks into README.md'
+	@echo 'make lint         ruff, the notebooks included; badges and README in step'
+	@echo 'make bench        run the benchmarks and store them in tests/bench/RESULTS.md'
+	@echo 'make address      OWNER=... REPO=...  point every link at your own fork'
+	@echo 'make hooks        run the linters before each git commit'
+	@echo 'make test-latest  run the tests with the newest releases, in .venv-latest'
+	@echo 'make clean        remove the environments and caches of this folder'
+
+lab: model
+	$(RUN) -m jupyterlab notebooks/index.ipynb
+
+test: model
+	$(RUN) $(NBVAL)
+
+# The environment: nothing to do when its stamp fits requirements.txt and pyproject.toml.
+env:
+	@$(PYTHON) .ci/setup_env.py
+
+# The small model in the user's cache: nothing to do when it is there.
+model: env
+	@$(RUN) -m helpers.models
+
+notebooks: model
+	$(RUN) .ci/run_notebooks.py $(NB)
+
+readme: env
+	$(RUN) .ci/claims_table.py
+
+lint: env
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) .ci/address.py --check
+	$(RUN) .ci/claims_table.py --check
+
+bench: model
+	PYTHONPATH=.ci $(RUN) -m tests.bench
+
+address: env
+	$(RUN) .ci/address.py $(OWNER) $(REPO)
+
+hooks: env
+	$(RUN) -m pre_commit install
+
+test-latest:
+	$(PYTHON) .ci/setup_env.py --latest
+	.venv-latest/bin/python -m helpers.models
+	.venv-latest/bin/python $(NBVAL)
+
+clean:
+	rm -rf .venv .venv-latest .venv.lock .venv-latest.lock *.egg-info build nbval.xml
+	rm -rf .pytest_cache .ruff_cache .hypothesis

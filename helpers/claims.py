@@ -1,0 +1,173 @@
+"""What the course page says, and the verdict that a lesson's measurement gives it.
+
+A lesson ends a measurement with :func:`claim`, which refuses a verdict that the measurement does
+not support. The README's table is collected from these boxes, never typed.
+"""
+
+from dataclasses import dataclass
+from html import escape
+from types import MappingProxyType
+
+import numpy as np
+
+MIME_TYPE = "application/vnd.lora-course.claim+json"
+
+CLAIMS: dict[str, str] = {
+    "C01": "LoRA typically cuts the trainable parameters by about 90 %.",
+    "C02": "The pretrained weights stay frozen; only the injected matrices are trained.",
+    "C03": "The update is a product of two low-rank matrices, and quality keeps up with "
+    "full fine-tuning.",
+    "C04": "On GPT-3 175B, LoRA trains 10,000 times fewer parameters.",
+    "C05": "On GPT-3 175B, LoRA needs a third of the GPU memory.",
+    "C06": "Adapters usually sit on the attention weights.",
+    "C07": "Merged adapters add no inference latency.",
+    "C08": "Only the adapter's parameters are held in GPU memory.",
+    "C09": "The frozen base model can be loaded in lower precision.",
+    "C10": "Large models become trainable on consumer GPUs.",
+    "C11": "Using LoRA through PEFT takes very little configuration.",
+    "C12": "QLoRA saves still more memory.",
+    "C13": "Checkpoints hold the adapter's weights.",
+    "C14": "`load_adapter()` loads further adapters, and `set_adapter()` chooses the active one.",
+    "C15": "`unload()` gives the base model back.",
+    "C16": "The rank is usually 4 to 32; a lower one compresses more and may express less.",
+    "C17": "Alpha is usually twice the rank; a higher one adapts more strongly.",
+    "C18": "Dropout is 0.05 to 0.1; a higher one resists overfitting.",
+    "C19": "`bias` is none, all or lora_only, and none is the cheapest.",
+    "C20": '`target_modules` takes "all-linear" or "q_proj,v_proj"; more modules adapt more and '
+    "cost more memory.",
+    "C21": "Start at rank 4 to 8, watch the loss on a validation set, compare with full "
+    "fine-tuning.",
+    "C22": '`device_map="auto"` puts the model on the right device.',
+    "C23": "The configuration snippet (r=6, alpha=8, dropout=0.05, no bias, all-linear) works.",
+    "C24": "The `SFTTrainer` snippet with `max_seq_length` works.",
+    "C25": "The snippet that loads an adapter with `PeftConfig` and `PeftModel` works.",
+    "C26": "The snippet that merges an adapter, with `torch_dtype` float16, works.",
+    "C27": "Merging needs room for the base model and the adapter together.",
+    "C28": "Training, merging and saving should keep to one precision.",
+    "C29": "Save the tokenizer with the merged model, or their sizes may disagree.",
+    "T1": "Try it: fine-tune DeepSeek-R1-Distill-Qwen-1.5B on smoltalk with the page's "
+    "configuration.",
+    "T2": "Try it: merge that adapter into the base model.",
+}
+"""What the page says or implies, in our words, by claim id. T1 and T2 are its exercises.
+Source: Hugging Face LLM course, chapter 11, "LoRA (Low-Rank Adaptation)"."""
+
+LESSONS: dict[str, tuple[int, ...]] = {
+    "C01": (1, 2),
+    "C02": (1,),
+    "C03": (1, 3),
+    "C04": (2,),
+    "C05": (6,),
+    "C06": (2,),
+    "C07": (5,),
+    "C08": (6,),
+    "C09": (6,),
+    "C10": (6,),
+    "C11": (3,),
+    "C12": (6,),
+    "C13": (3,),
+    "C14": (4,),
+    "C15": (4,),
+    "C16": (2, 3),
+    "C17": (2, 3),
+    "C18": (3,),
+    "C19": (2,),
+    "C20": (2,),
+    "C21": (3,),
+    "C22": (3,),
+    "C23": (2,),
+    "C24": (3,),
+    "C25": (4,),
+    "C26": (5,),
+    "C27": (5,),
+    "C28": (5,),
+    "C29": (5,),
+    "T1": (3,),
+    "T2": (5,),
+}
+"""The lessons that take up each claim, by number. At least one of them must measure it."""
+
+VERDICTS = MappingProxyType(
+    {
+        "holds": "#2e9e4f",
+        "holds with a condition": "#c98a00",
+        "out of date": "#3f83c9",
+        "wrong": "#d1453b",
+        "done": "#2e9e4f",
+    }
+)
+"""Each verdict and the colour of its box's border. "done" is for the exercises T1 and T2 alone."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the page with its verdict and the figure that supports it."""
+
+    id: str
+    verdict: str
+    measured: str
+
+    def __repr__(self) -> str:
+        """Three lines: what the page says, the verdict, the measured figure."""
+        return (
+            f"{self.id}, the page says: {CLAIMS[self.id]}\n"
+            f"Verdict: {self.verdict}\n"
+            f"Measured: {self.measured}"
+        )
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<div style="border-left: 5px solid {VERDICTS[self.verdict]}; '
+            'padding: 0.2em 0 0.2em 1em; margin: 0.5em 0; line-height: 1.5">'
+            f"<b>{self.id}</b>, the page says: {escape(CLAIMS[self.id])}<br>"
+            f"<b>Verdict: {escape(self.verdict)}</b><br>"
+            f"Measured: {escape(self.measured)}</div>"
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, object]:
+        return {
+            "text/plain": repr(self),
+            "text/html": self._repr_html_(),
+            MIME_TYPE: {"id": self.id, "verdict": self.verdict, "measured": self.measured},
+        }
+
+
+def claim(claim_id: str, verdict: str, measured: str, *, evidence: bool) -> Claim:
+    """Give a claim of the page its verdict, if the measurement supports it.
+
+    Args:
+        claim_id: A key of :data:`CLAIMS`, such as ``"C04"``.
+        verdict: "holds", "holds with a condition", "out of date" or "wrong"; "done" for T1 and T2.
+        measured: The measured figure, with its unit, on one line.
+        evidence: The comparison that must be true for the verdict to stand (bool or NumPy bool).
+
+    Returns:
+        A box that Jupyter shows when it is the last value of a cell.
+
+    Raises:
+        ValueError: Unknown ``claim_id``, unfitting ``verdict``, or ``measured`` not one line.
+        TypeError: ``measured`` is no string, or ``evidence`` is not a boolean: a tuple or a
+            non-empty string would always count as true.
+        AssertionError: ``evidence`` is false.
+    """
+    if claim_id not in CLAIMS:
+        raise ValueError(f"claim_id={claim_id!r} is unknown; valid are {', '.join(CLAIMS)}")
+    is_exercise = claim_id.startswith("T")
+    valid = [name for name in VERDICTS if (name == "done") == is_exercise]
+    if verdict not in valid:
+        raise ValueError(f"verdict={verdict!r} does not fit {claim_id}; valid are {valid}")
+    if not isinstance(measured, str):
+        raise TypeError(f"measured={measured!r} must be a string with the measured figure")
+    if not measured.strip() or len(measured.splitlines()) != 1:
+        raise ValueError(f"measured={measured!r} must be one line with the measured figure")
+    if not isinstance(evidence, bool | np.bool_):
+        raise TypeError(
+            f"evidence={evidence!r} must be True or False, the outcome of a comparison; "
+            f"got {type(evidence).__name__}"
+        )
+    if not evidence:
+        raise AssertionError(
+            f"{claim_id}: the measurement no longer supports the verdict {verdict!r}: "
+            f"measured {measured}"
+        )
+    return Claim(claim_id, verdict, measured)

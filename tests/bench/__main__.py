@@ -1,0 +1,80 @@
+"""Run every benchmark of this folder and store the figures: ``make bench``.
+
+A benchmark is a module beside this one with ``run() -> list[dict]``; each dict has a name, a
+value, its unit and a note.
+"""
+
+import datetime
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import torch
+
+from files import write_atomically
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def cpu_model() -> str:
+    """What the processor calls itself, on Linux and macOS; elsewhere what Python knows of it."""
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        return names[0] if names else platform.machine()
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return platform.processor()
+
+
+def machine() -> str:
+    """The processor, cores, memory and GPU, and the torch that used them."""
+    memory = psutil.virtual_memory().total / 2**30
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
+    return (
+        f"{cpu_model()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory{gpu}; "
+        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}"
+    )
+
+
+def load(path: Path) -> ModuleType:
+    """Import the benchmark module at ``path``."""
+    spec = importlib.util.spec_from_file_location(f"bench_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as Markdown; a number is shown with four significant digits."""
+    lines = ["| Benchmark | Value | Unit | Note |", "|---|---:|---|---|"]
+    for row in rows:
+        value = row["value"]
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        lines.append(f"| {row['name']} | {shown} | {row['unit']} | {row['note']} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run, print and store the benchmarks."""
+    paths = sorted(path for path in FOLDER.glob("*.py") if not path.name.startswith("__"))
+    parts = []
+    for path in paths:
+        parts.append(f"## {path.stem}\n\n{table(load(path).run())}")
+        print(parts[-1], flush=True)
+    header = (
+        "# Benchmarks\n\nWritten by `make bench`. Times are orders of magnitude: the machine may "
+        f"be shared.\n\n{datetime.date.today().isoformat()}: {machine()}\n"
+    )
+    write_atomically(FOLDER / "RESULTS.md", "\n".join([header, *parts]))
+
+
+if __name__ == "__main__":
+    main()

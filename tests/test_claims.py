@@ -1,0 +1,132 @@
+"""Claim boxes refuse what the measurement does not support, and the README's table follows them."""
+
+import nbformat
+import numpy as np
+import pytest
+from IPython.core.formatters import DisplayFormatter
+
+import claims_table
+from helpers.claims import CLAIMS, LESSONS, MIME_TYPE, VERDICTS, claim
+
+
+def test_every_claim_of_the_page_has_a_lesson():
+    assert set(CLAIMS) == {f"C{n:02d}" for n in range(1, 30)} | {"T1", "T2"}
+    assert set(LESSONS) == set(CLAIMS)
+    assert all(LESSONS.values())
+
+
+@pytest.mark.parametrize("evidence", [True, np.bool_(True), np.array([1.0])[0] < 2])
+def test_a_supported_verdict_gives_a_box(evidence):
+    box = claim("C04", "holds", "37.7 M instead of 175 B", evidence=evidence)
+    assert (box.id, box.verdict, box.measured) == ("C04", "holds", "37.7 M instead of 175 B")
+    with pytest.raises(AttributeError):
+        box.verdict = "wrong"
+
+
+def test_a_verdict_that_the_measurement_contradicts_fails_with_the_figure():
+    with pytest.raises(AssertionError, match="C04.*no longer supports.*'holds'.*measured 9 times"):
+        claim("C04", "holds", "9 times fewer", evidence=np.float64(9) > 10_000)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"claim_id": "C99"}, ValueError, "claim_id='C99'.*C01"),
+        ({"verdict": "true"}, ValueError, "verdict='true'.*holds with a condition"),
+        ({"verdict": "done"}, ValueError, "verdict='done' does not fit C01"),
+        ({"claim_id": "T1"}, ValueError, r"verdict='holds' does not fit T1.*\['done'\]"),
+        ({"measured": " "}, ValueError, "measured=' '.*one line"),
+        ({"measured": "1\n2"}, ValueError, "one line"),
+        ({"measured": 0.98}, TypeError, "measured=0.98"),
+        ({"evidence": (False, "always true")}, TypeError, "evidence=.*got tuple"),
+        ({"evidence": 1}, TypeError, "evidence=1.*got int"),
+        ({"evidence": np.array([True])}, TypeError, "got ndarray"),
+    ],
+)
+def test_unfit_arguments_are_named(changed, error, words):
+    fit = {"claim_id": "C01", "verdict": "holds", "measured": "98 %", "evidence": True}
+    with pytest.raises(error, match=words):
+        claim(**fit | changed)
+
+
+def test_jupyter_shows_the_verdict_in_words_and_escapes_the_text():
+    box = claim("C20", "out of date", "a <b> & 3 < 4", evidence=True)
+    data, _ = DisplayFormatter().format(box)
+    assert data["text/plain"].splitlines() == [
+        f"C20, the page says: {CLAIMS['C20']}",
+        "Verdict: out of date",
+        "Measured: a <b> & 3 < 4",
+    ]
+    assert "Verdict: out of date" in data["text/html"]
+    assert "a &lt;b&gt; &amp; 3 &lt; 4" in data["text/html"]
+    assert data[MIME_TYPE] == {"id": "C20", "verdict": "out of date", "measured": "a <b> & 3 < 4"}
+
+
+# --- the README's table ------------------------------------------------------------------------
+
+
+def lesson_with(*boxes: dict) -> nbformat.NotebookNode:
+    """A notebook whose one cell shows the given boxes."""
+    outputs = [nbformat.v4.new_output("display_data", {MIME_TYPE: box}) for box in boxes]
+    cell = nbformat.v4.new_code_cell("", outputs=outputs, execution_count=1)
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+def box(claim_id: str, verdict: str = "holds", measured: str = "98 %") -> dict:
+    return {"id": claim_id, "verdict": verdict, "measured": measured}
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A course whose lesson 1 measures all that it should; also the claim C19 of lesson 2."""
+    (tmp_path / "notebooks").mkdir()
+    lesson = lesson_with(box("C03"), box("C19", "wrong", "a | b"), box("C02"), box("C01"))
+    nbformat.write(lesson, tmp_path / "notebooks" / "01_theory.ipynb")
+    readme = f"before\n{claims_table.BEGIN}\nold\n{claims_table.END}\nafter\n"
+    (tmp_path / "README.md").write_text(readme)
+    return tmp_path
+
+
+def test_the_table_is_collected_in_order_with_links_and_what_is_to_come(course, capsys):
+    assert claims_table.main(["--check"], course) == 1
+    assert "make readme" in capsys.readouterr().out
+    assert claims_table.main([], course) == 0
+    assert claims_table.main(["--check"], course) == 0
+
+    lines = (course / "README.md").read_text().splitlines()
+    assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
+    link = "[01_theory](notebooks/01_theory.ipynb)"
+    rows = [line for line in lines if link in line]
+    assert [row.split(" | ")[0] for row in rows] == ["| C01", "| C02", "| C03", "| C19"]
+    assert rows[3] == f"| C19 | {CLAIMS['C19']} | {link} | **wrong** | a \\| b |"
+    to_come = next(line for line in lines if line.startswith("Still to come: "))
+    assert to_come.startswith("Still to come: C04, C05, C06, C07") and "C19" not in to_come
+
+
+def test_a_lesson_that_leaves_out_its_claim_is_reported(course, capsys):
+    claims_table.main([], course)
+    nbformat.write(lesson_with(), course / "notebooks" / "02_configuration.ipynb")
+    assert claims_table.main(["--check"], course) == 1
+    reported = {line[:3] for line in capsys.readouterr().out.splitlines() if "no verdict" in line}
+    assert reported == {"C04", "C06", "C16", "C17", "C20", "C23"}
+
+
+@pytest.mark.parametrize(
+    "boxes", [(box("C77"),), (box("C01", "perhaps"),), (box("C01"), box("C01"))]
+)
+def test_a_stored_box_that_is_unknown_or_doubled_is_refused(course, boxes, capsys):
+    nbformat.write(lesson_with(*boxes), course / "notebooks" / "02_configuration.ipynb")
+    before = (course / "README.md").read_text()
+    assert claims_table.main([], course) == 1
+    assert boxes[0]["id"] in capsys.readouterr().out
+    assert (course / "README.md").read_text() == before
+
+
+def test_a_readme_without_markers_is_refused(course, capsys):
+    (course / "README.md").write_text(f"{claims_table.END} {claims_table.BEGIN}")
+    assert claims_table.main([], course) == 1
+    assert "README.md must hold" in capsys.readouterr().out
+
+
+def test_every_verdict_is_told_apart_in_words():
+    assert list(VERDICTS) == ["holds", "holds with a condition", "out of date", "wrong", "done"]

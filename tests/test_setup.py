@@ -1,0 +1,422 @@
+"""The set-up: one set of packages in three files, Colab's cell, the environment, the notebooks."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import types
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from IPython.core.interactiveshell import InteractiveShell
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import address
+import run_notebooks
+import setup_env
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NOTEBOOKS = address.find_notebooks(ROOT)
+NAMES = [path.stem for path in NOTEBOOKS]
+INSTALLED = packages_distributions()
+
+
+# --- one set of packages -----------------------------------------------------------------------
+
+
+def by_name(lines: list[str]) -> dict[str, Requirement]:
+    requirements = [Requirement(line) for line in lines]
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+
+
+def pins() -> dict[str, Requirement]:
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    return by_name([line for line in lines if line])
+
+
+RUNTIME = by_name(PROJECT["dependencies"])
+EXTRAS = by_name([line for lines in PROJECT["optional-dependencies"].values() for line in lines])
+RANGES = RUNTIME | {name: range for name, range in EXTRAS.items() if name != PROJECT["name"]}
+
+
+def test_every_pin_is_in_its_range_and_every_range_is_pinned():
+    assert set(pins()) == set(RANGES)
+    for name, pin in pins().items():
+        (specifier,) = pin.specifier
+        assert specifier.operator == "=="
+        assert RANGES[name].specifier.contains(specifier.version), name
+        assert pin.marker == RANGES[name].marker, name
+
+
+def test_every_pin_says_why_it_is_there():
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        assert re.fullmatch(r"|#.*|\S+==\S+ +# .+", line), line
+
+
+def test_conda_takes_the_same_pins_and_a_python_that_fits():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert pip == "pip"
+    assert packages == {"pip": ["-r requirements.txt", "-e ."]}
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(
+        python.removeprefix("python=")
+    )
+
+
+def imported_distributions(path: Path) -> set[str]:
+    """The third-party distributions that a Python file or a notebook's cells import."""
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+        source = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", c.source, flags=re.M) for c in cells)
+    else:
+        source = path.read_text(encoding="utf-8")
+    modules = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            modules.add(node.module.partition(".")[0])
+    own = {"helpers"} | {file.stem for file in (ROOT / ".ci").glob("*.py")}
+    return {
+        canonicalize_name(INSTALLED.get(module, [module])[0])
+        for module in modules - set(sys.stdlib_module_names) - own
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "declared"),
+    [
+        (sorted((ROOT / "helpers").rglob("*.py")), set(RUNTIME)),
+        (NOTEBOOKS, set(RUNTIME)),
+        (sorted((ROOT / "tests").rglob("*.py")), set(RANGES)),
+        (sorted((ROOT / ".ci").glob("*.py")), set(RANGES)),
+    ],
+    ids=["helpers", "notebooks", "tests", ".ci"],
+)
+def test_every_import_is_declared(files, declared):
+    assert files
+    undeclared = {path.name: imported_distributions(path) - declared for path in files}
+    assert not {name: missing for name, missing in undeclared.items() if missing}
+
+
+def test_every_data_file_of_the_helpers_is_packaged():
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = config["package-data"]["helpers"]
+    packaged = {path for pattern in patterns for path in (ROOT / "helpers").glob(pattern)}
+    files = {path for path in (ROOT / "helpers").rglob("*") if path.is_file()}
+    data = {path for path in files if path.suffix not in (".py", ".pyc")}
+    assert data and data <= packaged
+
+
+@pytest.mark.parametrize("installed", ["2.6.0+cu124", "2.8.0+cu126", "2.13.0+cpu", "2.99.0"])
+def test_the_range_leaves_an_installed_torch_alone(installed):
+    assert RUNTIME["torch"].specifier.contains(installed)
+    assert RUNTIME["torch"].url is None and RUNTIME["torch"].marker is None
+
+
+# --- Colab's set-up cell -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def shell():
+    """An IPython that records %pip, and fails on any other way to start a process."""
+    shell = InteractiveShell()
+    shell.pip_lines = []
+    shell.register_magic_function(shell.pip_lines.append, magic_name="pip")
+    shell.system = shell.system_raw = shell.system_piped = lambda command: pytest.fail(command)
+    yield shell
+    shell.history_manager.end_session()
+
+
+def test_the_setup_cell_does_nothing_locally(shell, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("started a process"))
+    assert "google.colab" not in sys.modules
+    shell.run_cell(address.setup_code("some/where")).raise_error()
+    assert shell.pip_lines == []
+
+
+def test_the_setup_cell_names_colabs_own_torch(shell, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    shell.run_cell(address.setup_code("some/where")).raise_error()
+    (line,) = shell.pip_lines
+    command, quiet, torch, course = shlex.split(line)
+    assert (command, quiet) == ("install", "-q")
+    assert torch == f"torch=={version('torch')}"
+    assert Requirement(torch).specifier.contains(version("torch"))
+    assert Requirement(course).name == PROJECT["name"]
+    assert Requirement(course).url == "git+https://github.com/some/where"
+
+
+# --- the address -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A small course at old/place: one bare notebook below a folder, README and pyproject."""
+    deep = tmp_path / "notebooks" / "more"
+    deep.mkdir(parents=True)
+    cells = [
+        nbformat.v4.new_markdown_cell("see https://github.com/old/place.", id="text"),
+        nbformat.v4.new_code_cell("1 + 1", id="sum"),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), deep / "a.ipynb")
+    links = (
+        "https://github.com/old/place/issues https://github.com/old/placebo "
+        "https://github.com/old/place.js git clone https://github.com/old/place.git "
+        "https://colab.research.google.com/github/old/place/blob/main/x.ipynb\n"
+    )
+    (tmp_path / "README.md").write_text(links)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project.urls]\nHomepage = "https://github.com/old/place"\n'
+    )
+    return tmp_path
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_the_address_moves_everywhere_and_nothing_else(course):
+    assert address.main(["--check"], course) == 1
+    assert address.main(["new-owner", "re.po_1"], course) == 0
+    assert address.current_address(course) == "new-owner/re.po_1"
+    assert (course / "README.md").read_text() == (
+        "https://github.com/new-owner/re.po_1/issues https://github.com/old/placebo "
+        "https://github.com/old/place.js git clone https://github.com/new-owner/re.po_1.git "
+        "https://colab.research.google.com/github/new-owner/re.po_1/blob/main/x.ipynb\n"
+    )
+    cells = nbformat.read(course / "notebooks" / "more" / "a.ipynb", 4).cells
+    assert [cell.id for cell in cells] == ["colab-badge", "text", "colab-setup", "sum"]
+    assert "/github/new-owner/re.po_1/blob/main/notebooks/more/a.ipynb)" in cells[0].source
+    assert cells[1].source == "see https://github.com/new-owner/re.po_1."
+    assert cells[2].source == address.setup_code("new-owner/re.po_1")
+
+    moved = contents(course)
+    assert address.main(["--check"], course) == 0
+    assert address.main(["new-owner", "re.po_1"], course) == 0
+    assert contents(course) == moved
+    assert address.main(["old", "place"], course) == 0
+    assert address.main(["new-owner", "re.po_1"], course) == 0
+    assert contents(course) == moved
+
+
+@pytest.mark.parametrize(
+    ("owner", "repo", "words"),
+    [
+        ("-a", "b", "OWNER='-a'"),
+        ("a--b", "b", "OWNER='a--b'"),
+        ("a" * 40, "b", "39"),
+        ("a_b", "b", "OWNER='a_b'"),
+        ("a", "b/c", "REPO='b/c'"),
+        ("a", "..", "REPO='..'"),
+        ("a", "b.git", "REPO='b.git'"),
+        ("a", "b" * 101, "100"),
+    ],
+)
+def test_a_name_that_github_refuses_changes_nothing(course, owner, repo, words, capsys):
+    before = contents(course)
+    with pytest.raises(SystemExit):
+        address.main(["--", owner, repo], course)
+    assert words in capsys.readouterr().err
+    assert contents(course) == before
+
+
+@given(
+    st.from_regex(r"[A-Za-z0-9]{1,9}(-[A-Za-z0-9]{1,9}){0,2}", fullmatch=True),
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,30}[a-z]", fullmatch=True),
+)
+def test_an_address_survives_a_move_and_back(owner, repo):
+    text = "https://github.com/lora-course/lora-companion (https://github.com/a/b)."
+    if repo.endswith(".git"):
+        return
+    moved = address.replace_address(
+        text, "lora-course/lora-companion", address.check_names(owner, repo)
+    )
+    assert f"https://github.com/{owner}/{repo} " in moved
+    assert address.replace_address(moved, f"{owner}/{repo}", "lora-course/lora-companion") == text
+
+
+# --- the environment ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """An environment in a fresh folder whose pip only notes what it is asked to install."""
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    monkeypatch.setattr(setup_env, "ROOT", str(tmp_path))
+    environment = setup_env.Environment(str(tmp_path / ".venv"))
+    environment.installed = []
+    environment.created = 0
+
+    def create(python):
+        environment.remove_stamp()
+        environment.created += 1
+        subprocess.run([python, "-m", "venv", "--clear", "--without-pip", environment.folder])
+
+    environment.create = create
+    environment.pip_install = lambda *arguments: environment.installed.append(arguments)
+    return environment
+
+
+def test_a_fresh_environment_gets_torch_first_and_alone_and_is_then_left_alone(environment):
+    setup_env.set_up(environment)
+    torch = str(pins()["torch"])
+    assert environment.installed == [(torch,), ("-r", "requirements.txt"), ("--no-deps", "-e", ".")]
+    setup_env.set_up(environment)
+    assert (environment.created, len(environment.installed)) == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml"])
+def test_changed_requirements_bring_it_up_to_date(environment, name):
+    setup_env.set_up(environment)
+    file = Path(setup_env.ROOT, name)
+    file.touch()
+    assert environment.state() == "ready"
+    file.write_text(file.read_text() + "# changed\n")
+    assert environment.state() == "outdated"
+    setup_env.set_up(environment)
+    assert (environment.created, len(environment.installed)) == (1, 6)
+    assert environment.state() == "ready"
+
+
+@pytest.mark.parametrize("installs_before_the_end", [0, 1, 2])
+def test_an_interrupted_installation_is_made_again(environment, installs_before_the_end):
+    def interrupted(*arguments):
+        environment.installed.append(arguments)
+        if len(environment.installed) > installs_before_the_end:
+            raise KeyboardInterrupt
+
+    whole, environment.pip_install = environment.pip_install, interrupted
+    with pytest.raises(KeyboardInterrupt):
+        setup_env.set_up(environment)
+    environment.pip_install = whole
+    assert environment.state() == "broken"
+    setup_env.set_up(environment)
+    assert (environment.created, environment.state()) == (2, "ready")
+
+
+def test_an_interrupted_update_and_a_lost_interpreter_are_made_again(environment):
+    setup_env.set_up(environment)
+    environment.remove_stamp()
+    assert environment.state() == "broken"
+    setup_env.set_up(environment)
+    Path(environment.python).unlink()
+    assert environment.state() == "broken"
+
+
+def test_an_environment_is_not_made_from_its_own_python(environment):
+    setup_env.set_up(environment)
+    found = setup_env.find_python([environment.python], environment.folder)
+    assert not found.startswith(environment.folder)
+    environment.remove_stamp()
+    environment.create(found)
+    assert setup_env.python_version(environment.python) == setup_env.python_version(found)
+
+
+def test_an_old_python_is_passed_over_and_none_is_said_clearly(tmp_path, monkeypatch):
+    def fake(name, body):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+
+    fake("python3", "echo 3.9.6")
+    fake("python3.12", "echo 3.12.1")
+    fake("python3.11", "exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    found = setup_env.find_python(["python3", "python3.11", "python3.12"], "/nowhere")
+    assert found == str(tmp_path / "python3.12")
+    with pytest.raises(SystemExit, match=r"3\.11 or newer(.|\n)*python3 \(3\.9\.6\)"):
+        setup_env.find_python(["python3", "python3.11", "python3.0"], "/nowhere")
+
+
+def test_the_environment_script_is_read_by_an_old_python():
+    ast.parse(Path(setup_env.__file__).read_text(), feature_version=(3, 7))
+
+
+# --- the notebooks -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_a_stored_notebook_was_run_from_the_top_to_the_end(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert code[0].source == address.setup_code(address.current_address(ROOT))
+
+
+def test_every_notebook_and_the_readme_name_the_address(capsys):
+    assert address.main(["--check"], ROOT) == 0, capsys.readouterr().out
+    assert f"git clone https://github.com/{address.current_address(ROOT)}\n" in (
+        ROOT / "README.md"
+    ).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *NOTEBOOKS], ids=["README", *NAMES])
+def test_every_local_link_leads_somewhere(path):
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
+        text = "\n".join(cell.source for cell in cells)
+    else:
+        text = path.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?:|#|attachment:)([^)#\s]+)", text)
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """A course of one notebook with stderr, split stdout and a slider."""
+    (tmp_path / "notebooks").mkdir()
+    source = (
+        "import sys\nimport ipywidgets\nsys.stderr.write('warning')\nprint(1, flush=True)\n"
+        "print(2)\nipywidgets.IntSlider(3, description='rank')"
+    )
+    cells = [nbformat.v4.new_code_cell(source, id="slider")]
+    path = tmp_path / "notebooks" / "01_one.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def test_running_a_notebook_again_gives_the_same_bytes(notebook):
+    root = notebook.parent.parent
+    assert run_notebooks.main(["01_one"], root) == 0
+    first = notebook.read_bytes()
+    assert run_notebooks.main([], root) == 0
+    assert notebook.read_bytes() == first
+
+    stored = nbformat.read(notebook, as_version=4)
+    (cell,) = stored.cells
+    stdout, slider = cell.outputs
+    assert (cell.id, cell.execution_count, stdout.text) == ("slider", 1, "1\n2\n")
+    model_id = slider.data["application/vnd.jupyter.widget-view+json"]["model_id"]
+    state = stored.metadata.widgets[run_notebooks.WIDGET_STATE]["state"]
+    assert state[model_id]["state"]["description"] == "rank"
+    assert cell.metadata == {}
+
+
+def test_a_notebook_that_fails_stays_as_it_was(notebook, capsys):
+    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    path = notebook.parent / "00_broken.ipynb"
+    nbformat.write(broken, path)
+    before = path.read_bytes()
+    assert run_notebooks.main(["00_broken"], notebook.parent.parent) == 1
+    assert path.read_bytes() == before
+    assert "00_broken.ipynb: failed" in (said := capsys.readouterr().out)
+    assert "ZeroDivisionError" in said
+    assert sorted(notebook.parent.iterdir()) == [path, notebook]
+
+
+def test_an_unknown_notebook_is_named(notebook, capsys):
+    with pytest.raises(SystemExit):
+        run_notebooks.main(["1_one"], notebook.parent.parent)
+    assert "'1_one'; there are 01_one" in capsys.readouterr().err
