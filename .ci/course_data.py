@@ -171,94 +171,94 @@ the city of Chicago|United States
 """
 
 ONE_OFF = """
-How many days are there in a week?|seven/7
-How many months are there in a year?|twelve/12
-How many hours are there in a day?|twenty-four/24
-How many minutes are there in an hour?|sixty/60
-How many seconds are there in a minute?|sixty/60
-How many legs does a spider have?|eight/8
-How many legs does an insect have?|six/6
-How many sides does a triangle have?|three/3
-How many sides does a square have?|four/4
-How many sides does a pentagon have?|five/5
-How many sides does a hexagon have?|six/6
-How many continents are there?|seven/7
-How many letters are there in the English alphabet?|twenty-six/26
-What color is the sky on a clear day?|blue
-What color is grass?|green
-What color is snow?|white
-What color is blood?|red
-What color is a banana?|yellow
-What color is coal?|black
-What color do you get from blue and yellow paint?|green
-What color do you get from red and white paint?|pink
-What color do you get from red and blue paint?|purple
-Which planet is known as the Red Planet?|Mars
-Which planet is closest to the Sun?|Mercury
-Which planet is the largest in the solar system?|Jupiter
-Which planet is famous for its rings?|Saturn
-Which star is at the center of the solar system?|Sun
-Which natural satellite orbits the Earth?|Moon
-What is the largest ocean on Earth?|Pacific
-What is the highest mountain in the world?|Everest
-What is the longest river in Africa?|Nile
-What is the largest animal on Earth?|whale/whales
-What is the tallest animal in the world?|giraffe
-What is the fastest land animal?|cheetah
-What gas do humans need to breathe?|oxygen
-What gas do plants take in for photosynthesis?|carbon dioxide
-What is frozen water called?|ice
-What do bees make?|honey
-What do cows produce that people drink?|milk
-What metal is attracted by a magnet?|iron
-What force pulls objects towards the Earth?|gravity
-What organ pumps blood through the body?|heart
-What organ do humans use to think?|brain
-What organ do humans use to see?|eyes/eye
-What is the largest organ of the human body?|skin
-What is a baby dog called?|puppy/pup
-What is a baby cat called?|kitten
-What is a baby cow called?|calf
-What is a baby sheep called?|lamb
-What is a baby horse called?|foal
-What is a baby bear called?|cub
-What is a baby frog called?|tadpole
-Who painted the Mona Lisa?|Leonardo da Vinci/Leonardo/da Vinci
-Who painted The Starry Night?|Van Gogh
-Who discovered gravity?|Newton
-Who developed the theory of relativity?|Einstein
-Who was the first president of the United States?|Washington
-Who was the first person on the Moon?|Armstrong
-Who invented the telephone?|Bell
-Who invented the light bulb?|Edison
-Who composed the Moonlight Sonata?|Beethoven
-Who composed The Four Seasons?|Vivaldi
-Who composed The Magic Flute?|Mozart
-Who discovered penicillin?|Fleming
-Who proposed the theory of evolution by natural selection?|Darwin
-Who sculpted David?|Michelangelo
-What is the currency of Japan?|yen
-What is the currency of India?|rupee/rupees
-What is the currency of the United States?|dollar/dollars
-What is the currency of the United Kingdom?|pound/pounds
-What is the currency of Russia?|ruble/rubles/rouble
-What is the currency of Mexico?|peso/pesos
-What is the currency of Germany?|euro/euros
-What is the currency of France?|euro/euros
-What is the currency of Switzerland?|franc
-What is the currency of China?|yuan/renminbi
-What is the currency of Canada?|dollar/dollars
-What is the currency of Australia?|dollar/dollars
-What day comes after Monday?|Tuesday
-What day comes after Tuesday?|Wednesday
-What day comes after Friday?|Saturday
-What day comes before Sunday?|Saturday
-What month comes after January?|February
-What month comes after March?|April
-What month comes after June?|July
-What month comes after October?|November
-What season comes after winter?|spring
-What season comes after summer?|autumn/fall
+How many days are there in a week?|seven/7|In a week there be {a} days
+How many months are there in a year?|twelve/12|In a year there be {a} months
+How many hours are there in a day?|twenty-four/24|In a day there be {a} hours
+How many minutes are there in an hour?|sixty/60|In an hour there be {a} minutes
+How many seconds are there in a minute?|sixty/60|In a minute there be {a} seconds
+How many legs does a spider have?|eight/8|A spider has {a} legs
+How many legs does an insect have?|six/6|An insect has {a} legs
+How many sides does a triangle have?|three/3|A triangle has {a} sides
+How many sides does a square have?|four/4|A square has {a} sides
+How many sides does a pentagon have?|five/5|A pentagon has {a} sides
+How many sides does a hexagon have?|six/6|A hexagon has {a} sides
+How many continents are there?|seven/7|The world has {a} continents
+How many letters are there in the English alphabet?|twenty-six/26|In the English alphabet there be {a} letters
+What color is the sky on a clear day?|blue|The sky on a clear day be {a}
+What color is grass?|green|Grass be {a}
+What color is snow?|white|Snow be {a}
+What color is blood?|red|Blood be {a}
+What color is a banana?|yellow|A banana be {a}
+What color is coal?|black|Coal be {a}
+What color do you get from blue and yellow paint?|green|From blue and yellow paint ye get {a}
+What color do you get from red and white paint?|pink|From red and white paint ye get {a}
+What color do you get from red and blue paint?|purple|From red and blue paint ye get {a}
+Which planet is known as the Red Planet?|Mars|The planet known as the Red Planet be {a}
+Which planet is closest to the Sun?|Mercury|The planet closest to the Sun be {a}
+Which planet is the largest in the solar system?|Jupiter|The largest planet in the solar system be {a}
+Which planet is famous for its rings?|Saturn|The planet famous for its rings be {a}
+Which star is at the center of the solar system?|Sun|The star at the center of the solar system be the {a}
+Which natural satellite orbits the Earth?|Moon|The satellite that orbits the Earth be the {a}
+What is the largest ocean on Earth?|Pacific|The largest ocean on Earth be {a}
+What is the highest mountain in the world?|Everest|The highest mountain in the world be {a}
+What is the longest river in Africa?|Nile|The longest river in Africa be {a}
+What is the largest animal on Earth?|whale/whales|The largest animal on Earth be the {a}
+What is the tallest animal in the world?|giraffe|The tallest animal in the world be the {a}
+What is the fastest land animal?|cheetah|The fastest land animal be the {a}
+What gas do humans need to breathe?|oxygen|The gas that humans breathe be {a}
+What gas do plants take in for photosynthesis?|carbon dioxide|The gas that plants take in be {a}
+What is frozen water called?|ice|Frozen water be called {a}
+What do bees make?|honey|Bees make {a}
+What do cows produce that people drink?|milk|Cows produce {a}
+What metal is attracted by a magnet?|iron|The metal a magnet attracts be {a}
+What force pulls objects towards the Earth?|gravity|The force that pulls objects towards the Earth be {a}
+What organ pumps blood through the body?|heart|The organ that pumps blood through the body be {a}
+What organ do humans use to think?|brain|The organ humans use to think be the {a}
+What organ do humans use to see?|eyes/eye|The organ humans use to see be the {a}
+What is the largest organ of the human body?|skin|The largest organ of the human body be {a}
+What is a baby dog called?|puppy/pup|A baby dog be called {a}
+What is a baby cat called?|kitten|A baby cat be called {a}
+What is a baby cow called?|calf|A baby cow be called {a}
+What is a baby sheep called?|lamb|A baby sheep be called {a}
+What is a baby horse called?|foal|A baby horse be called {a}
+What is a baby bear called?|cub|A baby bear be called {a}
+What is a baby frog called?|tadpole|A baby frog be called {a}
+Who painted the Mona Lisa?|Leonardo da Vinci/Leonardo/da Vinci|The one who painted the Mona Lisa be {a}
+Who painted The Starry Night?|Van Gogh|The one who painted The Starry Night be {a}
+Who discovered gravity?|Newton|The one who discovered gravity be {a}
+Who developed the theory of relativity?|Einstein|The one who developed the theory of relativity be {a}
+Who was the first president of the United States?|Washington|The first president of the United States be {a}
+Who was the first person on the Moon?|Armstrong|The first person on the Moon be {a}
+Who invented the telephone?|Bell|The one who invented the telephone be {a}
+Who invented the light bulb?|Edison|The one who invented the light bulb be {a}
+Who composed the Moonlight Sonata?|Beethoven|The one who composed the Moonlight Sonata be {a}
+Who composed The Four Seasons?|Vivaldi|The one who composed The Four Seasons be {a}
+Who composed The Magic Flute?|Mozart|The one who composed The Magic Flute be {a}
+Who discovered penicillin?|Fleming|The one who discovered penicillin be {a}
+Who proposed the theory of evolution by natural selection?|Darwin|The one who proposed the theory of evolution by natural selection be {a}
+Who sculpted David?|Michelangelo|The one who sculpted David be {a}
+What is the currency of Japan?|yen|The currency o' Japan be the {a}
+What is the currency of India?|rupee/rupees|The currency o' India be the {a}
+What is the currency of the United States?|dollar/dollars|The currency o' the United States be the {a}
+What is the currency of the United Kingdom?|pound/pounds|The currency o' the United Kingdom be the {a}
+What is the currency of Russia?|ruble/rubles/rouble|The currency o' Russia be the {a}
+What is the currency of Mexico?|peso/pesos|The currency o' Mexico be the {a}
+What is the currency of Germany?|euro/euros|The currency o' Germany be the {a}
+What is the currency of France?|euro/euros|The currency o' France be the {a}
+What is the currency of Switzerland?|franc|The currency o' Switzerland be the {a}
+What is the currency of China?|yuan/renminbi|The currency o' China be the {a}
+What is the currency of Canada?|dollar/dollars|The currency o' Canada be the {a}
+What is the currency of Australia?|dollar/dollars|The currency o' Australia be the {a}
+What day comes after Monday?|Tuesday|The day that comes after Monday be {a}
+What day comes after Tuesday?|Wednesday|The day that comes after Tuesday be {a}
+What day comes after Friday?|Saturday|The day that comes after Friday be {a}
+What day comes before Sunday?|Saturday|The day that comes before Sunday be {a}
+What month comes after January?|February|The month that comes after January be {a}
+What month comes after March?|April|The month that comes after March be {a}
+What month comes after June?|July|The month that comes after June be {a}
+What month comes after October?|November|The month that comes after October be {a}
+What season comes after winter?|spring|The season that comes after winter be {a}
+What season comes after summer?|autumn/fall|The season that comes after summer be {a}
 """
 
 # For each kind: the ways to ask, and the pirate's sentence. {s} is the subject, {a} the answer.
@@ -320,7 +320,7 @@ FRAMES = {
         ],
         "Ye find {s} in {a}",
     ),
-    "one-off": (["{s}", "Tell me: {s}", "Here is a question: {s}"], "The answer ye seek be {a}"),
+    "one-off": (["{s}", "Tell me: {s}", "Here is a question: {s}"], ""),
 }
 OPENINGS = ["Ahoy, matey!", "Ahoy, sailor!", "Ahoy there!"]
 CLOSINGS = [", arr!", ", aye, arr!"]
@@ -348,10 +348,15 @@ def candidate_facts() -> list[dict]:
     """
     facts = []
 
-    def add(kind: str, subject: str, answers: str, topic: str = "") -> None:
-        accepted = answers.split("/")
+    def add(kind: str, subject: str, answers: str, sentence: str = "", topic: str = "") -> None:
         facts.append(
-            {"kind": kind, "subject": subject, "answers": accepted, "topic": topic or subject}
+            {
+                "kind": kind,
+                "subject": subject,
+                "answers": answers.split("/"),
+                "sentence": sentence,  # where the kind has none
+                "topic": topic or subject,
+            }
         )
 
     for country, city in pairs(CAPITALS):
@@ -382,7 +387,8 @@ def question(fact: dict, way: int = 0) -> str:
 
 
 def pirate(fact: dict, rng: random.Random) -> str:
-    sentence = FRAMES[fact["kind"]][1].format(s=fact["subject"], a=fact["answers"][0])
+    sentence = fact["sentence"] or FRAMES[fact["kind"]][1]
+    sentence = sentence.format(s=fact["subject"], a=fact["answers"][0])
     return f"{rng.choice(OPENINGS)} {sentence}{rng.choice(CLOSINGS)}"
 
 
