@@ -294,7 +294,7 @@ def _cached_model(config: PretrainedConfig, task_type: str | None) -> _MetaModel
                 _MODELS.insert(0, _MODELS.pop(position))
             return model
     _MODELS.insert(0, _MetaModel(config, model_class))
-    del _MODELS[16:]
+    del _MODELS[32:]  # more than the bundled table holds
     return _MODELS[0]
 
 
@@ -368,7 +368,7 @@ def _adapt(skeleton: nn.Module, asked: LoraConfig) -> PeftModel:
     try:
         with torch.device("meta"):
             model = get_peft_model(skeleton, asked)
-    except (ValueError, re.error) as error:
+    except (TypeError, ValueError, re.error) as error:  # PEFT's own words, with what would help
         raise ValueError(
             f"PEFT cannot adapt this model with target_modules={wanted!r}: {error} Module names "
             f"that exist: {', '.join(sorted(there))}. (In a list, a name matches the end of a "

@@ -44,8 +44,13 @@ def bars(
     alt: str,
     label: Callable[[float], str] = "{:,.0f}".format,
     log: bool = False,
+    percent: bool = False,
 ) -> None:
-    """One horizontal bar for each entry, in the given order, its value written at its end."""
+    """One horizontal bar for each entry, in the given order, its value written at its end.
+
+    `percent` writes the values, and the x axis from 0 to 100, in percent.
+    """
+    label = "{:.0%}".format if percent else label
     figure, axes = _axes(title, xlabel, "", height=0.42 * len(values) + 1.2)
     names = list(values)
     drawn = axes.barh(names, list(values.values()), color=COLORS[0], height=0.62)
@@ -55,6 +60,10 @@ def bars(
     if log:
         axes.set_xscale("log")
     axes.margins(x=0.18)
+    if percent:
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
+        axes.set_xlim(0, 1.12)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     show(figure, alt)
 
 
@@ -100,8 +109,11 @@ def lines(
         if len(ticks) <= 12:
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
+        else:
+            axes.xaxis.set_major_formatter("{x:g}")
     if logy:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     if len(series) > 1:
