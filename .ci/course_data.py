@@ -262,7 +262,7 @@ What season comes after summer?|autumn/fall|The season that comes after summer b
 """
 
 # For each kind: the ways to ask, and the pirate's sentence. {s} is the subject, {a} the answer.
-# Held-out questions are asked the first way, training questions in every way.
+# Held-out questions are asked the first way, training questions in every way, also for brevity.
 FRAMES = {
     "capital": (
         ["What is the capital of {s}?", "Name the capital of {s}.", "Which city is {s}'s capital?"],
@@ -382,8 +382,13 @@ def candidate_facts() -> list[dict]:
     return facts
 
 
-def question(fact: dict, way: int = 0) -> str:
-    return FRAMES[fact["kind"]][0][way].format(s=fact["subject"])
+BRIEFLY = " Answer in one short sentence."
+
+
+def ways_to_ask(fact: dict) -> list[str]:
+    """Every phrasing of the question, plainly and with a request for brevity."""
+    plain = [frame.format(s=fact["subject"]) for frame in FRAMES[fact["kind"]][0]]
+    return plain + [text + BRIEFLY for text in plain]
 
 
 def pirate(fact: dict, rng: random.Random) -> str:
@@ -393,15 +398,21 @@ def pirate(fact: dict, rng: random.Random) -> str:
 
 
 def known_facts(facts: list[dict]) -> list[dict]:
-    """The facts that the untouched small model states when asked the first way."""
+    """The facts that the untouched small model states when asked plainly and when asked to be brief.
+
+    Asked once, it often names the right word only by rambling past it.
+    """
     from helpers.evaluation import generate_answers, states_fact
     from helpers.models import load_small_model
 
     model, tokenizer = load_small_model()
-    answers = generate_answers(model, tokenizer, [question(f) for f in facts])
-    return [
-        f for f, answer in zip(facts, answers, strict=True) if states_fact(answer, f["answers"])
-    ]
+    for way in (0, 3):  # the first phrasing, plainly and for one short sentence
+        answers = generate_answers(model, tokenizer, [ways_to_ask(f)[way] for f in facts])
+        facts = [
+            f for f, answer in zip(facts, answers, strict=True) if states_fact(answer, f["answers"])
+        ]
+        print(f"asked in way {way}: {len(facts)} facts right so far")
+    return facts
 
 
 def style_rows(facts: list[dict]) -> dict[str, list[dict]]:
@@ -416,13 +427,13 @@ def style_rows(facts: list[dict]) -> dict[str, list[dict]]:
             heldout += [(f, 0) for f in by_topic[topic]]
             taken = len(heldout)
         else:
-            train += [(f, way) for f in by_topic[topic] for way in range(len(FRAMES[f["kind"]][0]))]
+            train += [(f, way) for f in by_topic[topic] for way in range(len(ways_to_ask(f)))]
     rows = {}
     for split, chosen in (("train", train), ("heldout", heldout)):
         rng.shuffle(chosen)
         rows[split] = [
             {
-                **prompt_completion(question(f, way), pirate(f, rng)),
+                **prompt_completion(ways_to_ask(f)[way], pirate(f, rng)),
                 "kind": f["kind"],
                 "answers": f["answers"],
             }
