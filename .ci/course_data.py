@@ -379,7 +379,7 @@ def candidate_facts() -> list[dict]:
         add("place", *line.split("|"))
     for line in ONE_OFF.strip().splitlines():
         add("one-off", *line.split("|"))
-    return facts
+    return [f for f in facts if not gives_itself_away(f)]
 
 
 BRIEFLY = " Answer in one short sentence."
@@ -395,6 +395,13 @@ def pirate(fact: dict, rng: random.Random) -> str:
     sentence = fact["sentence"] or FRAMES[fact["kind"]][1]
     sentence = sentence.format(s=fact["subject"], a=fact["answers"][0])
     return f"{rng.choice(OPENINGS)} {sentence}{rng.choice(CLOSINGS)}"
+
+
+def gives_itself_away(fact: dict) -> bool:
+    """True if the answer stands in a question: the capital of Singapore, 'long' put shortly."""
+    from helpers.evaluation import states_fact
+
+    return any(states_fact(text, fact["answers"]) for text in ways_to_ask(fact))
 
 
 def known_facts(facts: list[dict]) -> list[dict]:

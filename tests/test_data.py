@@ -40,7 +40,7 @@ def test_every_pirate_speaks_in_style_and_tells_the_fact(split):
 
 
 def test_a_style_question_does_not_give_its_answer_away():
-    for row in rows("style", "heldout"):
+    for row in rows("style", "train") + rows("style", "heldout"):
         assert not states_fact(row["prompt"][0]["content"], row["answers"]), row
 
 
