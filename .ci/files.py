@@ -1,21 +1,22 @@
-"""Write a text file whole or not at all."""
+"""Write a file whole or not at all."""
 
 import os
 import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` with ``text`` (UTF-8) in one step; on any failure the old file stays.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace ``path`` with ``content`` in one step; on any failure the old file stays.
 
-    The permissions of an existing file are kept.
+    Text is written in UTF-8, its line ends as they are. The permissions of an existing file are
+    kept.
     """
     path = Path(path)
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)

@@ -15,6 +15,7 @@ from datasets import Dataset, DatasetDict, load_dataset
 from helpers.models import ModelNotAvailableError, Profile
 
 COURSE_DATA = Path(__file__).parent / "course_data"
+ADAPTERS = COURSE_DATA / "adapters"
 TASKS = ("style", "structure")
 
 
@@ -30,6 +31,19 @@ def load_task(task: str) -> DatasetDict:
         raise ValueError(f"task={task!r} is not one of the course's tasks: {', '.join(TASKS)}")
     files = {split: str(COURSE_DATA / task / f"{split}.jsonl") for split in ("train", "heldout")}
     return load_dataset("json", data_files=files)
+
+
+def course_adapter(task: str) -> Path:
+    """The folder of the course's trained `style` or `structure` adapter, for `from_pretrained`.
+
+    It holds `adapter_config.json` and `adapter_model.safetensors` (bfloat16, 5 MB). How the two
+    were trained, and how they score, stands in `course_data/adapters/README.md`.
+
+    Raises ValueError for any other task.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is not one of the course's tasks: {', '.join(TASKS)}")
+    return ADAPTERS / task
 
 
 def load_smoltalk(profile: Profile) -> DatasetDict:

@@ -138,8 +138,12 @@ def generate_answers(
     *,
     max_new_tokens: int = 32,
     batch_size: int = 64,
+    adapter_names: Sequence[str] | None = None,
 ) -> list[str]:
     """Greedy answers to `questions`, each asked in a fresh chat.
+
+    `adapter_names` gives each question the PEFT adapter that answers it ("__base__" for none);
+    without it the active one answers all.
 
     Questions are sorted by length, so that a batch holds little padding, and padded on the
     left, so that every answer starts where its question ends. Training mode is put back
@@ -148,6 +152,11 @@ def generate_answers(
     """
     if isinstance(questions, str):
         raise TypeError(f"questions must be a list of strings, got the string {questions!r}")
+    if adapter_names is not None and len(adapter_names) != len(questions):
+        raise ValueError(
+            f"adapter_names: {len(adapter_names)} names for {len(questions)} questions; "
+            "must be equal"
+        )
     prompts = [
         tokenizer.apply_chat_template(
             [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
@@ -166,6 +175,8 @@ def generate_answers(
                 add_special_tokens=False,
                 return_tensors="pt",
             ).to(model.device)
+            if adapter_names is not None:
+                batch["adapter_names"] = [adapter_names[i] for i in rows]
             output = model.generate(
                 **batch,
                 do_sample=False,

@@ -4,10 +4,26 @@ import json
 import re
 
 import pytest
+import torch
+from peft import PeftConfig, PeftModel
+from safetensors.torch import load_file
 
-from helpers.data import COURSE_DATA, TASKS, load_smoltalk, load_task, make_smoltalk_stand_in
-from helpers.evaluation import fields_right, in_style, states_fact
-from helpers.models import PROFILES, ModelNotAvailableError
+from helpers.data import (
+    ADAPTERS,
+    COURSE_DATA,
+    TASKS,
+    course_adapter,
+    load_smoltalk,
+    load_task,
+    make_smoltalk_stand_in,
+)
+from helpers.evaluation import fields_right, generate_answers, in_style, parse_json, states_fact
+from helpers.models import (
+    PROFILES,
+    SMALL_MODEL_ID,
+    ModelNotAvailableError,
+    load_small_model,
+)
 
 
 def rows(task, split):
@@ -89,9 +105,45 @@ def test_held_out_bookings_use_new_names_places_and_patterns():
     assert not patterns("train") & patterns("heldout")
 
 
-def test_unknown_task_is_refused_by_name():
+@pytest.mark.parametrize("load", [load_task, course_adapter])
+def test_unknown_task_is_refused_by_name(load):
     with pytest.raises(ValueError, match="task='poems' is not one of .*style, structure"):
-        load_task("poems")
+        load("poems")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_adapter_is_small_safe_and_names_its_base(task):
+    folder = course_adapter(task)
+    assert {file.name for file in folder.iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    assert PeftConfig.from_pretrained(folder).base_model_name_or_path == SMALL_MODEL_ID
+    weights = load_file(folder / "adapter_model.safetensors")
+    assert {w.dtype for w in weights.values()} == {torch.bfloat16}
+    assert (folder / "adapter_model.safetensors").stat().st_size < 6e6
+
+
+def test_adapters_load_without_a_key_missing_and_do_what_they_are_for():
+    base, tokenizer = load_small_model(attn_implementation="eager")
+    model = PeftModel.from_pretrained(base, course_adapter("style"), adapter_name="style")
+    loaded = model.load_adapter(course_adapter("structure"), "structure")
+    assert not loaded.missing_keys and not loaded.unexpected_keys
+    pirate = generate_answers(model, tokenizer, ["What is the capital of Germany?"])
+    model.set_adapter("structure")
+    booking = "Table for four, Friday 19:30, the Red Fox, name of Maria."
+    answer = generate_answers(model, tokenizer, [booking], max_new_tokens=56)
+    assert in_style(pirate[0])
+    assert parse_json(answer[0]).keys() == {"name", "people", "day", "time", "place"}
+
+
+def test_the_adapters_card_gives_a_measured_score_for_each():
+    card = (ADAPTERS / "README.md").read_text(encoding="utf-8")
+    assert f"base_model: {SMALL_MODEL_ID}" in card
+    least = {"style: in style": 95, "style: facts kept": 80, "structure: fields right": 75}
+    for name, wanted in least.items():
+        for score in re.search(rf"{name} \| \d+% \| (\d+)% \| (\d+)%", card).groups():
+            assert int(score) >= wanted, name
 
 
 def test_smoltalk_stand_in_takes_the_real_loading_path(tmp_path):

@@ -4,8 +4,10 @@ import copy
 import json
 
 import pytest
+from peft import PeftModel
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from helpers.data import course_adapter
 from helpers.evaluation import (
     facts_kept,
     fields_right,
@@ -121,6 +123,18 @@ def test_batches_padding_and_order_do_not_change_the_answers(small):
         generate_answers(model, tokenizer, asked[::-1], max_new_tokens=8, batch_size=2)
         == alone[::-1]
     )
+
+
+def test_every_question_goes_to_its_own_adapter(small):
+    model = PeftModel.from_pretrained(
+        copy.deepcopy(small[0]), course_adapter("style"), adapter_name="style"
+    )
+    asked = ["What is the plural of 'mouse'?", "What is the capital of France?", "Hi!"] * 2
+    names = ["style", "__base__", "__base__", "__base__", "style", "style"]
+    answers = generate_answers(model, small[1], asked, max_new_tokens=4, adapter_names=names)
+    assert [a.startswith("Ahoy") for a in answers] == [name == "style" for name in names]
+    with pytest.raises(ValueError, match="adapter_names: 5 names for 6 questions"):
+        generate_answers(model, small[1], asked, adapter_names=names[:5])
 
 
 def test_answers_are_the_same_in_the_middle_of_training_and_leave_it_as_it_was(small):
