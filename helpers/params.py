@@ -119,18 +119,21 @@ def count_lora_parameters(
     check_lora_config(lora_config)
     if isinstance(model_or_config, nn.Module):
         return _count_module(model_or_config, lora_config)
-    if isinstance(model_or_config, (str, os.PathLike)):
-        model_or_config = _resolve_config(model_or_config)
-    known = isinstance(model_or_config, PretrainedConfig)
-    valid = "an nn.Module, a PretrainedConfig, a local folder, a bundled name or a Hub id"
-    require(known, "model_or_config", model_or_config, valid, TypeError)
-    return _cached_model(model_or_config, lora_config.task_type).count(lora_config)
+    return _cached_model(resolve_config(model_or_config), lora_config.task_type).count(lora_config)
 
 
 # ------------------------------------------------------------------- from a name to a meta model
 
 
-def _resolve_config(name: str | os.PathLike) -> PretrainedConfig:
+def resolve_config(name: PretrainedConfig | str | os.PathLike) -> PretrainedConfig:
+    """The config that a local folder, a bundled name or a Hub id stands for. Do not change it.
+
+    Raises ``TypeError`` or ``ValueError`` naming ``model_or_config``, as that is what callers have.
+    """
+    if isinstance(name, PretrainedConfig):
+        return name
+    valid = "an nn.Module, a PretrainedConfig, a local folder, a bundled name or a Hub id"
+    require(isinstance(name, (str, os.PathLike)), "model_or_config", name, valid, TypeError)
     if os.path.isdir(name):
         if not (Path(name) / "config.json").is_file():
             raise ValueError(f"model_or_config={str(name)!r}: the folder holds no config.json")
@@ -161,7 +164,9 @@ def _model_class(config: PretrainedConfig, task_type: str | None) -> type:
     return _AUTO_CLASSES["SEQ_2_SEQ_LM" if config.is_encoder_decoder else "CAUSAL_LM"]
 
 
-def _build_on_meta(config: PretrainedConfig, model_class: type) -> nn.Module:
+def build_on_meta(config: PretrainedConfig, model_class: type | None = None) -> nn.Module:
+    """A model's modules and shapes, without memory. The class is found as for counting."""
+    model_class = model_class or _model_class(config, None)
     quantization = getattr(config, "quantization_config", None)
     if quantization is not None and "bitsandbytes" not in str(quantization):
         raise NotImplementedError(
@@ -257,7 +262,7 @@ class _MetaModel:
 
     def __init__(self, config: PretrainedConfig, model_class: type):
         self.model_class, self.content = model_class, _content(copy.deepcopy(config))
-        self.base = _build_on_meta(config, model_class)
+        self.base = build_on_meta(config, model_class)
         self.tables: dict[Hashable, _Table] = {}
 
     def count(self, lora_config: LoraConfig) -> ParameterCount:

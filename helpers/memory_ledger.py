@@ -1,0 +1,117 @@
+"""An account of every tensor's memory: what is alive, of which kind, at any moment.
+
+Every tensor that PyTorch makes is the output of some operation, and a ``TorchDispatchMode`` sees
+every operation. Noting each new storage with its size, and when it is let go (a weak reference
+tells), gives the exact number of live bytes at any moment, on any device, for real tensors and for
+fake ones. Not seen is what a single kernel takes for itself while it runs.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from helpers.memory_parts import PARTS
+
+__all__ = ["Ledger", "Storage"]
+
+
+@dataclass(eq=False)
+class Storage:
+    size: int  # bytes
+    part: str  # of MemoryEstimate
+    born: int  # count of operations
+    died: int | None = None
+
+
+class Ledger(TorchDispatchMode):
+    """Every storage that is made inside this context: its bytes, kind, and when it lives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: list[Storage] = []
+        self.alive: dict[int, tuple[Storage, weakref.ref]] = {}  # by address of the storage
+        self.clock = 0  # operations so far
+        self.phases: list[tuple[int, str]] = []  # when each began
+        self.now = "overhead"  # the part that a new storage belongs to
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.clock += 1
+        part = self.now
+        if func is torch.ops.aten._to_copy.default:  # autocast's copy of a parameter belongs to it
+            source = self.find(args[0])
+            if source is not None and source.part in ("weights", "adapter"):
+                part = source.part
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self.add(leaf, part)
+        return result
+
+    def find(self, tensor: torch.Tensor) -> Storage | None:
+        return self.alive.get(tensor.untyped_storage()._cdata, (None,))[0]
+
+    def add(self, tensor: torch.Tensor, part: str) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self.alive:
+            return
+        entry = Storage(storage.nbytes(), part, self.clock)
+
+        def dies(_reference, alive=self.alive, key=key, entry=entry):
+            entry.died = self.clock
+            del alive[key]
+
+        self.alive[key] = entry, weakref.ref(storage, dies)
+        self.storages.append(entry)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Within, what is made belongs to part ``name``."""
+        before, self.now = self.now, name
+        try:
+            yield
+        finally:
+            self.now = before
+
+    def enter(self, phase: str, part: str | None = None) -> int:
+        """A phase of the step begins; returns when. What it makes belongs to ``part``."""
+        self.now = part or self.now
+        self.phases.append((self.clock, phase))
+        return self.clock
+
+    def at_head(self, _module, inputs) -> None:
+        """From the output layer on, and back to it in the backward pass, it is about logits."""
+        self.enter("loss", "logits")
+        if inputs[0].requires_grad:
+            inputs[0].register_hook(self.past_head)
+
+    def past_head(self, _gradient) -> None:
+        began = self.phases[-1][0]
+        self.enter("backward", "overhead")
+        for entry, _reference in self.alive.values():  # gradients that left the output layer
+            if entry.part == "logits" and entry.born > began:
+                entry.part = "overhead"
+
+    def peak(self, begin: int) -> tuple[str, dict[str, int]]:
+        """The phase in which most bytes are alive, from ``begin`` on, and how many of each part."""
+        changes = []  # an entry is alive up to and with the operation in which it is let go
+        for entry in self.storages:
+            if entry.died is None or entry.died >= begin:
+                changes.append((max(entry.born, begin), 0, entry.size, entry.part))
+                if entry.died is not None:
+                    changes.append((entry.died, 1, -entry.size, entry.part))
+        alive, total, most, when, parts = dict.fromkeys(PARTS, 0), 0, -1, begin, {}
+        for clock, _order, size, part in sorted(changes, key=lambda change: change[:2]):
+            alive[part] += size
+            total += size
+            if total > most:
+                most, when, parts = total, clock, dict(alive)
+        phase = [name for start, name in self.phases if start < when or start <= begin][-1]
+        return phase.removesuffix(" backward"), parts

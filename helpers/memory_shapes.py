@@ -1,0 +1,199 @@
+"""The sizes that a memory estimate needs, read once from a model's shapes and from PEFT."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from peft import LoraConfig
+from peft.utils.other import get_pattern_key
+from torch import nn
+from transformers import PretrainedConfig
+from transformers.pytorch_utils import Conv1D
+
+from helpers.lora_fields import VARIANT_FIELDS
+from helpers.memory_layers import Layer, layer_of
+from helpers.params import (
+    _STRUCTURE,
+    _cached_model,
+    _freeze,
+    _MetaModel,
+    count_lora_parameters,
+)
+
+__all__ = ["AdapterShapes", "BaseShapes", "adapter_shapes", "base_shapes"]
+
+
+@dataclass(frozen=True, eq=False)
+class BaseShapes:
+    """Sizes of a base model, in numbers."""
+
+    meta: _MetaModel
+    layer: Layer
+    layers: int
+    vocabulary: int
+    hidden_logits: bool  # the logits pass a tanh, which keeps them (Gemma 2)
+    sizes: Mapping[int, int]  # size of a parameter -> how many
+    linear: Mapping[tuple[int, int], int]  # (out, in) of linear layers but the output's -> how many
+    head: int  # the output layer's weight
+    tied: bool  # that weight is the input embedding
+    buffers: int
+    longest: int | None  # tokens a row, where positions are learned
+    masks: int  # kinds of attention: full, or over a sliding window
+
+    @property
+    def total(self) -> int:
+        """All parameters."""
+        return sum(size * count for size, count in self.sizes.items())
+
+    @property
+    def linear_total(self) -> int:
+        """The weights of all linear layers but the output layer."""
+        return sum(math.prod(shape) * count for shape, count in self.linear.items())
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterShapes:
+    """Sizes of a LoRA adapter, in numbers, and which layers have which adapters."""
+
+    trainable: int
+    added: int
+    sizes: Mapping[int, int]  # size of a trainable tensor -> how many
+    layers: tuple[tuple[Mapping[str, int], int], ...]  # (module -> rank) and how many such layers
+    first: Mapping[str, int]  # module -> rank in the first layer that is adapted
+    skipped: int  # layers before that one: the gradient need not reach them
+    reaches_input: bool  # something before the layers is trained too
+
+
+def base_shapes(config: PretrainedConfig, task_type: str | None = None) -> BaseShapes:
+    """Sizes of the model of a config. Raises ``NotImplementedError`` for one without rules."""
+    return _base_shapes(_cached_model(config, task_type))
+
+
+@lru_cache(maxsize=64)
+def _base_shapes(meta: _MetaModel) -> BaseShapes:
+    model, head = meta.base, meta.base.get_output_embeddings()
+    config = model.config
+    layer = layer_of(config, config._attn_implementation)
+    if head is None:
+        raise NotImplementedError(
+            f"{type(model).__name__} has no output layer over a vocabulary: there are rules for "
+            "causal language models only"
+        )
+    linear = Counter()
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, Conv1D)) and module is not head:
+            shape = tuple(module.weight.shape)
+            linear[shape if isinstance(module, nn.Linear) else shape[::-1]] += 1
+    return BaseShapes(
+        meta=meta,
+        layer=layer,
+        layers=config.num_hidden_layers,
+        vocabulary=head.weight.shape[0],
+        hidden_logits=bool(getattr(config, "final_logit_softcapping", None)),
+        sizes=Counter(parameter.numel() for parameter in model.parameters()),
+        linear=linear,
+        head=head.weight.numel(),
+        tied=head.weight is model.get_input_embeddings().weight,
+        buffers=sum(buffer.numel() for buffer in model.buffers()),
+        longest=None if layer.rotary else config.max_position_embeddings,
+        masks=len(set(getattr(config, "layer_types", None) or ("full",))),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Targets:
+    """Where adapters sit. A pattern is the key of ``rank_pattern`` that applies; None: ``r``."""
+
+    layers: tuple[tuple[tuple[tuple[str, str | None], ...], int], ...]  # modules, how many layers
+    first: tuple[tuple[str, str | None], ...]
+    skipped: int
+    reaches_input: bool
+    sides: Mapping[tuple[int, str | None], int]  # (in or out features, pattern) -> how many
+
+
+_TARGETS: dict[tuple, _Targets] = {}
+
+
+def adapter_shapes(
+    base: BaseShapes, config: PretrainedConfig, lora_config: LoraConfig
+) -> AdapterShapes:
+    """Sizes of the adapter that PEFT would make.
+
+    Raises ``NotImplementedError`` for a variant of LoRA without rules.
+    """
+    for name in ("use_dora", *sorted(VARIANT_FIELDS - {"init_lora_weights", "inference_mode"})):
+        if getattr(lora_config, name):
+            raise NotImplementedError(
+                f"{name}={getattr(lora_config, name)!r}: there are no rules for what it keeps; "
+                "measure_training_memory measures it"
+            )
+    count = count_lora_parameters(config, lora_config)
+    targets, patterns = _targets(base, lora_config), lora_config.rank_pattern or {}
+
+    def ranks(modules):
+        return {name: lora_config.r if key is None else patterns[key] for name, key in modules}
+
+    sizes = Counter()
+    for (side, key), times in targets.sides.items():
+        sizes[side * (lora_config.r if key is None else patterns[key])] += times
+    matrices = sum(size * times for size, times in sizes.items())
+    if count.trainable > matrices:  # biases, modules to save: in one piece
+        sizes[count.trainable - matrices] += 1
+    return AdapterShapes(
+        trainable=count.trainable,
+        added=count.total - base.total,
+        sizes=sizes,
+        layers=tuple((ranks(modules), times) for modules, times in targets.layers),
+        first=ranks(targets.first),
+        skipped=targets.skipped,
+        reaches_input=targets.reaches_input,
+    )
+
+
+def _targets(base: BaseShapes, lora_config: LoraConfig) -> _Targets:
+    values, patterns = vars(lora_config), tuple(lora_config.rank_pattern or {})
+    structure = (*(_freeze(values[name]) for name in _STRUCTURE), bool(lora_config.lora_dropout))
+    key = (base.meta, structure, patterns)
+    if key not in _TARGETS:
+        if len(_TARGETS) >= 256:
+            _TARGETS.clear()
+        plain = dataclasses.replace(lora_config, init_lora_weights=True)
+        names = base.meta._table(structure, plain, by_rank=True).per_rank
+        _TARGETS[key] = _find_targets(base, lora_config, names, patterns)
+    return _TARGETS[key]
+
+
+def _find_targets(
+    base: BaseShapes, lora_config: LoraConfig, names: Mapping[str, int], patterns: tuple[str, ...]
+) -> _Targets:
+    layers = [[] for _ in range(base.layers)]
+    sides, outside = Counter(), []
+    for name in names:
+        found = get_pattern_key(patterns, name)
+        pattern = found if found in patterns else None
+        for side in base.meta.base.get_submodule(name).weight.shape:
+            sides[side, pattern] += 1
+        parts = re.fullmatch(r".*?\.(\d+)\.(.+)", name)
+        if parts is None:
+            outside.append(name)
+        else:
+            layers[int(parts[1])].append((parts[2], pattern))
+    layers = [tuple(sorted(modules)) for modules in layers]
+    skipped = next((index for index, modules in enumerate(layers) if modules), base.layers)
+    more = lora_config.bias != "none" or lora_config.modules_to_save or outside
+    reaches_input = bool(more or lora_config.trainable_token_indices)
+    if reaches_input:
+        skipped = 0
+    return _Targets(
+        layers=tuple(Counter(layers[skipped:]).items()),
+        first=layers[skipped] if skipped < len(layers) else (),
+        skipped=skipped,
+        reaches_input=reaches_input,
+        sides=sides,
+    )

@@ -1,0 +1,478 @@
+"""Predicted and measured memory agree; what is measured is checked against sums done by hand."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+
+from helpers import params
+from helpers.memory import (
+    MemoryEstimate,
+    bits_per_parameter,
+    estimate_training_memory,
+    fits,
+    measure_training_memory,
+)
+from helpers.memory_ledger import Ledger
+from helpers.memory_parts import PARTS
+from helpers.params import count_lora_parameters
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of PEFT and bitsandbytes, about settings
+
+SHAPE = dict(
+    hidden_size=128,
+    intermediate_size=344,
+    num_attention_heads=8,
+    num_key_value_heads=4,
+    num_hidden_layers=3,
+    vocab_size=3000,
+)
+GPT2 = dict(
+    model_type="gpt2",
+    n_embd=128,
+    n_layer=3,
+    n_head=8,
+    n_positions=256,
+    vocab_size=3000,
+    attn_pdrop=0.0,
+)
+CONFIGS = {
+    "llama": dict(model_type="llama", **SHAPE),
+    "qwen2": dict(model_type="qwen2", tie_word_embeddings=True, **SHAPE),
+    "gpt2": GPT2,
+    "mistral": dict(model_type="mistral", **SHAPE),
+    "qwen3": dict(model_type="qwen3", head_dim=32, **SHAPE),
+    "gemma2": dict(model_type="gemma2", head_dim=32, attn_implementation="eager", **SHAPE),
+    "gemma3": dict(model_type="gemma3_text", head_dim=32, tie_word_embeddings=True, **SHAPE),
+    "phi3": dict(model_type="phi3", pad_token_id=0, **SHAPE),
+    "opt": dict(
+        model_type="opt",
+        hidden_size=128,
+        ffn_dim=512,
+        num_attention_heads=8,
+        num_hidden_layers=3,
+        vocab_size=3000,
+        max_position_embeddings=256,
+        word_embed_proj_dim=128,
+    ),
+    "llama-eager": dict(model_type="llama", attn_implementation="eager", **SHAPE),
+    "gpt2-dropout": {**GPT2, "attn_pdrop": 0.1},
+    "llama-small-vocabulary": dict(model_type="llama", **SHAPE | {"vocab_size": 64}),
+}
+STEP = dict(batch_size=2, sequence_length=96)
+
+
+def make_config(name):
+    return transformers.AutoConfig.for_model(**CONFIGS[name])
+
+
+def lora(rank=8, targets="all-linear", **fields):
+    return LoraConfig(r=rank, target_modules=targets, task_type="CAUSAL_LM", **fields)
+
+
+def assert_agree(predicted, measured):
+    """The total within 5 %, and each part that is over 5 % of it within 10 %."""
+    assert predicted.total == pytest.approx(measured.total, rel=0.05)
+    for part in PARTS:
+        sizes = getattr(predicted, part), getattr(measured, part)
+        if max(sizes) > 0.05 * measured.total:
+            assert sizes[0] == pytest.approx(sizes[1], rel=0.1), part
+
+
+# ------------------------------------------------------------------ predicted beside measured
+
+GRID = list(
+    itertools.product(
+        ("llama", "qwen2", "gpt2"),
+        ("full", "LoRA", "QLoRA"),
+        (False, True),
+        ((2, 96, "bf16"), (1, 250, "fp32")),
+    )
+)
+
+
+@pytest.mark.parametrize(("name", "way", "checkpointing", "shape"), GRID)
+def test_estimate_is_what_a_step_takes(name, way, checkpointing, shape):
+    batch_size, sequence_length, precision = shape
+    settings = dict(
+        lora_config=None if way == "full" else lora(),
+        quantization="nf4-double" if way == "QLoRA" else None,
+        gradient_checkpointing=checkpointing,
+        batch_size=batch_size,
+        sequence_length=sequence_length,
+        precision=precision,
+    )
+    measured = measure_training_memory(make_config(name), device="fake", **settings)
+    assert_agree(estimate_training_memory(make_config(name), device="cpu", **settings), measured)
+
+
+MORE = {
+    "mixed precision": ("llama", {"precision": "bf16-mixed", "lora_config": lora()}),
+    "mixed precision, full": ("llama", {"precision": "bf16-mixed"}),
+    "mixed precision, checkpointing": (
+        "qwen2",
+        {"precision": "bf16-mixed", "lora_config": lora(), "gradient_checkpointing": True},
+    ),
+    "mixed precision, NF4": (
+        "llama",
+        {"precision": "bf16-mixed", "lora_config": lora(), "quantization": "nf4"},
+    ),
+    "int8": ("llama", {"lora_config": lora(), "quantization": "int8"}),
+    "int8, checkpointing": (
+        "qwen2",
+        {"lora_config": lora(), "quantization": "int8", "gradient_checkpointing": True},
+    ),
+    "two targets": ("llama", {"lora_config": lora(targets=["q_proj", "v_proj"])}),
+    "high rank": ("llama", {"lora_config": lora(128), "precision": "fp32"}),
+    "rank_pattern": ("qwen2", {"lora_config": lora(rank_pattern={"down_proj": 96})}),
+    "last layer only": (
+        "llama",
+        {"lora_config": lora(targets=["q_proj", "v_proj"], layers_to_transform=[2])},
+    ),
+    "trained biases": ("qwen2", {"lora_config": lora(bias="all")}),
+    "dropout": ("llama", {"lora_config": lora(lora_dropout=0.1)}),
+    "dropout, NF4": ("llama", {"lora_config": lora(lora_dropout=0.1), "quantization": "nf4"}),
+    "8-bit states": ("llama", {"optimizer": "adamw_8bit"}),
+    "8-bit states, LoRA": ("llama", {"optimizer": "adamw_8bit", "lora_config": lora(64)}),
+    "paged": ("llama", {"optimizer": "paged_adamw_8bit"}),
+    "paged, 32 bits": ("llama", {"optimizer": "paged_adamw_32bit"}),
+    "SGD": ("llama", {"optimizer": "sgd", "gradient_checkpointing": True}),
+    "eager attention": ("llama-eager", {"lora_config": lora()}),
+    "attention dropout": ("gpt2-dropout", {"lora_config": lora()}),
+    "small vocabulary": ("llama-small-vocabulary", {"lora_config": lora(), "precision": "fp32"}),
+    "small vocabulary, NF4, checkpointing": (
+        "llama-small-vocabulary",
+        {"lora_config": lora(), "quantization": "nf4", "gradient_checkpointing": True},
+    ),
+    **{
+        f"{name}, {'LoRA' if config else 'full'}": (name, {"lora_config": config})
+        for name in ("mistral", "qwen3", "gemma2", "gemma3", "phi3", "opt")
+        for config in (None, lora())
+    },
+}
+
+
+@pytest.mark.parametrize("case", MORE)
+def test_estimate_in_every_kind_of_step(case):
+    name, settings = MORE[case]
+    settings = STEP | settings
+    measured = measure_training_memory(make_config(name), device="fake", **settings)
+    assert_agree(estimate_training_memory(make_config(name), device="cpu", **settings), measured)
+
+
+# -------------------------------------------------------------------------- what is measured
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"precision": "bf16-mixed"},
+        {"lora_config": lora(lora_dropout=0.1), "precision": "fp32"},
+        {"lora_config": lora(), "gradient_checkpointing": True},
+        {"lora_config": lora(), "quantization": "nf4-double", "gradient_checkpointing": True},
+        {"lora_config": lora(), "quantization": "int8", "optimizer": "adamw_8bit"},
+    ],
+)
+def test_fake_tensors_take_what_real_ones_take(settings):
+    settings = STEP | settings
+    real = measure_training_memory(make_config("llama"), device="cpu", **settings)
+    assert measure_training_memory(make_config("llama"), device="fake", **settings) == real
+
+
+def test_ledger_follows_storages():
+    ledger = Ledger()
+    kept = torch.zeros(1000)
+    ledger.add(kept, "weights")
+    with ledger:
+        begin = ledger.enter("forward", "activations")
+        big = kept + 1  # 4000 bytes
+        view = big.view(10, 100)[2:]  # of the same storage
+        ledger.enter("loss", "logits")
+        double = view.double()  # 800 numbers of 8 bytes; the peak
+        del big, view
+        ledger.enter("backward", "overhead")
+        double.sum()
+    phase, parts = ledger.peak(begin)
+    assert phase == "loss"
+    sizes = {name: size for name, size in parts.items() if size}
+    assert sizes == {"weights": 4000, "activations": 4000, "logits": 6400}
+
+
+def test_parts_are_the_sums_that_can_be_done_by_hand():
+    config, rank = make_config("llama"), lora(16)
+    measured = measure_training_memory(
+        config, rank, precision="fp32", optimizer="adamw", device="cpu", **STEP
+    )
+    count = count_lora_parameters(config, rank)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    buffers = sum(buffer.nbytes for buffer in model.buffers())
+    tensors = 2 * 7 * config.num_hidden_layers
+    assert measured.weights == 4 * (count.total - count.trainable) + buffers
+    assert measured.adapter == 4 * count.trainable
+    assert measured.optimizer_states == 2 * 4 * count.trainable + 4 * tensors
+    assert measured.peak == "loss"
+    assert measured.logits == pytest.approx(3 * 4 * 2 * 96 * config.vocab_size, rel=1e-3)
+    assert measured.total == sum(getattr(measured, part) for part in PARTS)
+
+    full = measure_training_memory(
+        config, precision="fp32", optimizer="sgd", gradient_checkpointing=True,
+        batch_size=1, sequence_length=1, device="cpu",
+    )  # fmt: skip
+    assert full.gradients == pytest.approx(full.weights, rel=0.02)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "nf4-double", "int8"])
+def test_weights_as_bitsandbytes_packs_them(quantization, tmp_path):
+    """A model that transformers quantized takes what one of the same config is said to take."""
+    config = make_config("llama")
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    how = transformers.BitsAndBytesConfig(
+        load_in_8bit=quantization == "int8",
+        load_in_4bit=quantization != "int8",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=quantization == "nf4-double",
+        bnb_4bit_compute_dtype=torch.float32,
+    )
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, quantization_config=how, dtype=torch.float32, device_map="cpu"
+    )
+    settings = dict(lora_config=lora(), precision="fp32", **STEP)
+    loaded = measure_training_memory(model, **settings)
+    assert_agree(
+        measure_training_memory(config, quantization=quantization, device="fake", **settings),
+        loaded,
+    )
+    predicted = estimate_training_memory(config, quantization=quantization, **settings)
+    assert predicted.weights == pytest.approx(loaded.weights, rel=0.001)
+
+
+def test_a_measured_model_is_left_as_it_was():
+    model = transformers.AutoModelForCausalLM.from_config(make_config("llama"))
+    adapted = get_peft_model(copy.deepcopy(model), lora())
+    adapted.eval()
+    next(p for p in adapted.parameters() if p.requires_grad).grad = torch.ones(8, 128)
+    settings = dict(precision="fp32", gradient_checkpointing=True, **STEP)
+    for measured, with_lora in ((adapted, None), (model, lora()), (model, None)):
+        state = {name: tensor.clone() for name, tensor in measured.state_dict().items()}
+        flags = {name: p.requires_grad for name, p in measured.named_parameters()}
+        gradients = [p.grad for p in measured.parameters()]
+        random = torch.get_rng_state()
+        mode = measured.training
+        measure_training_memory(measured, with_lora, **settings)
+        after = measured.state_dict()
+        assert list(after) == list(state)
+        assert all(torch.equal(after[name], tensor) for name, tensor in state.items())
+        assert {name: p.requires_grad for name, p in measured.named_parameters()} == flags
+        assert all(p.grad is g for p, g in zip(measured.parameters(), gradients, strict=True))
+        assert torch.equal(torch.get_rng_state(), random)
+        assert measured.training == mode
+        assert not any(getattr(m, "gradient_checkpointing", False) for m in measured.modules())
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in measured.modules())
+
+
+def test_one_model_four_ways():
+    """As it lies, adapted before or for the measurement, on the meta device, or by its config."""
+    config, settings = make_config("qwen2"), dict(precision="fp32", **STEP)
+    by_config = measure_training_memory(config, lora(), device="fake", **settings)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    assert measure_training_memory(model, lora(), **settings) == by_config
+    assert measure_training_memory(get_peft_model(model, lora()), **settings) == by_config
+    with torch.device("meta"):
+        shapes = transformers.AutoModelForCausalLM.from_config(config)
+        shapes = get_peft_model(shapes, lora())
+    assert measure_training_memory(shapes, **settings) == by_config
+    assert all(parameter.is_meta for parameter in shapes.parameters())
+
+
+def test_measuring_needs_no_rules():
+    """What the formulas do not know can still be measured: DoRA, an encoder-decoder."""
+    dora = lora(use_dora=True)
+    plain = measure_training_memory(make_config("llama"), lora(), device="fake", **STEP)
+    measured = measure_training_memory(make_config("llama"), dora, device="fake", **STEP)
+    assert measured.activations > plain.activations
+    t5 = transformers.T5Config(
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        vocab_size=99,
+        decoder_start_token_id=0,
+    )
+    t5.architectures = ["T5ForConditionalGeneration"]
+    assert measure_training_memory(t5, device="fake", **STEP).total > 0
+
+
+# ------------------------------------------------------------------------- published figures
+
+
+def test_gpt3_in_training_takes_a_third():
+    """LoRA paper, section 4.2: 1.2 TB of GPU memory become 350 GB, with r=4 on q and v.
+
+    "We reduce that VRAM usage by up to 2/3 [...] as we do not need to store the optimizer states
+    for the frozen parameters": weights and states are three times the weights. The paper does not
+    say how gradients are counted; 1.2 TB lies between none of them and all of them at once.
+    """
+    step = dict(batch_size=1, sequence_length=2048, gradient_checkpointing=True)
+    full = estimate_training_memory("GPT-3-175B", **step)
+    adapted = estimate_training_memory("GPT-3-175B", lora(4, ["q_proj", "v_proj"]), **step)
+    assert full.weights + full.optimizer_states < 1.2e12 < full.total
+    assert adapted.total == pytest.approx(350e9, rel=0.03)
+    threefold = (full.weights + full.optimizer_states) / adapted.total
+    assert threefold == pytest.approx(3, rel=0.03)
+
+
+def test_gpt3_checkpoint():
+    """LoRA paper, section 4.2: the checkpoint goes from 350 GB to 35 MB (16-bit numbers)."""
+    count = count_lora_parameters("GPT-3-175B", lora(4, ["q_proj", "v_proj"]))
+    assert 2 * (count.total - count.trainable) == pytest.approx(350e9, rel=0.01)
+    assert 2 * count.trainable == pytest.approx(35 * 2**20, rel=0.05)
+
+
+LLAMA_65B = transformers.LlamaConfig(  # LLaMA paper, https://arxiv.org/abs/2302.13971, table 2
+    hidden_size=8192,
+    intermediate_size=22016,
+    num_hidden_layers=80,
+    num_attention_heads=64,
+    vocab_size=32000,
+    tie_word_embeddings=False,
+)
+
+
+def test_qlora_65b():
+    """QLoRA paper, https://arxiv.org/abs/2305.14314, abstract and section 1: 65B parameters take
+    more than 780 GB in 16-bit fine-tuning, and QLoRA less than 48 GB.
+
+    780 GB are 12 bytes a parameter: weights and gradients of 16 bits, Adam's states of 32. The
+    paper's adapters (section 5.1): rank 64 on all linear layers; one row of 512 tokens here.
+    """
+    step = dict(batch_size=1, sequence_length=512, gradient_checkpointing=True)
+    half = estimate_training_memory(LLAMA_65B, precision="bf16", **step)
+    mixed = estimate_training_memory(LLAMA_65B, precision="bf16-mixed", **step)
+    in_16_bits = half.weights + half.gradients + mixed.optimizer_states
+    assert in_16_bits == pytest.approx(780e9, rel=0.01)
+    settings = dict(quantization="nf4-double", optimizer="paged_adamw_32bit", **step)
+    adapted = estimate_training_memory(LLAMA_65B, lora(64), **settings)
+    assert adapted.total < 48e9
+    assert estimate_training_memory(LLAMA_65B, lora(64), **step).total > 48e9
+
+
+def test_double_quantization_saves_0_373_bits():
+    """QLoRA paper, section 3: from 0.5 bits a parameter for the scales to 0.127."""
+    saved = bits_per_parameter("nf4") - bits_per_parameter("nf4-double")
+    assert saved == pytest.approx(0.373, abs=5e-4)
+    weights = {
+        name: estimate_training_memory(LLAMA_65B, lora(), quantization=name, **STEP).weights
+        for name in ("nf4", "nf4-double")
+    }
+    linear = 80 * (4 * 8192**2 + 3 * 8192 * 22016)
+    assert 8 * (weights["nf4"] - weights["nf4-double"]) / linear == pytest.approx(saved, rel=1e-3)
+
+
+# --------------------------------------------------------------------------- asking for more
+
+
+def test_another_estimate_asks_peft_no_more(monkeypatch):
+    config = make_config("llama")
+    estimate_training_memory(config, lora(8), **STEP)
+
+    def ask(*_args, **_kwargs):
+        raise AssertionError("PEFT was asked again")
+
+    monkeypatch.setattr(params, "_ask_peft", ask)
+    monkeypatch.setattr(params, "build_on_meta", ask)
+    sizes = [estimate_training_memory(config, lora(r), **STEP).total for r in (4, 8, 16)]
+    assert sizes == sorted(set(sizes))
+
+
+def test_what_fits_fits_and_no_more():
+    config, device = make_config("llama"), 80_000_000
+    answer = fits(config, lora(), device, sequence_lengths=(32, 64, 128), headroom=0.2)
+    assert answer.usable == 64_000_000 and not answer.changes
+    assert list(answer.batch_sizes) == [32, 64, 128]
+    for length, rows in answer.batch_sizes.items():
+        below, above = (
+            estimate_training_memory(config, lora(), batch_size=n, sequence_length=length).total
+            for n in (rows, rows + 1)
+        )
+        assert below <= answer.usable < above
+        assert f"{rows:,} rows of {length:,} tokens" in str(answer)
+    assert answer.largest[0] * answer.largest[1] == max(
+        n * s for s, n in answer.batch_sizes.items()
+    )
+
+
+def test_what_to_change_when_nothing_fits():
+    model, gib = "Llama-3.1-8B", 2**30
+    alone = fits(model, lora(), 12 * gib)
+    assert alone.largest is None and len(alone.changes) == 1
+    assert alone.changes[0].settings["quantization"] == "nf4-double"
+    assert alone.changes[0].estimate.total <= alone.usable
+    assert 'quantization="nf4-double" (QLoRA): ' in str(alone)
+
+    several = fits(model, None, 10 * gib)
+    *before, last = (change.estimate.total for change in several.changes)
+    assert min(before) > several.usable >= last
+    assert str(several).count("\n") == len(several.changes)
+
+    hopeless = fits(model, lora(), gib)
+    assert hopeless.changes and "a smaller model" in str(hopeless)
+    assert fits("GPT-2", lora(), 16 * gib).batch_sizes.keys() <= {128, 256, 512, 1024}
+
+
+def test_estimate_in_words():
+    mib = 2**20
+    estimate = MemoryEstimate(600 * mib, 0, 0, 0, 100 * mib, 300 * mib, 0, "loss")
+    assert estimate.total == 1000 * mib
+    assert "1,000 MiB at the peak (loss)" in str(estimate)
+    assert "60%  weights" in str(estimate)
+
+
+WRONG = [
+    ({"batch_size": 0}, ValueError, "batch_size"),
+    ({"sequence_length": 1.5}, TypeError, "sequence_length"),
+    ({"precision": "fp8"}, ValueError, "precision .*'bf16-mixed'.*'fp8'"),
+    ({"optimizer": "adam"}, ValueError, "optimizer .*'paged_adamw_8bit'.*'adam'"),
+    ({"quantization": "int4", "lora_config": lora()}, ValueError, "quantization .*'nf4-double'"),
+    ({"quantization": "nf4"}, ValueError, "needs a lora_config"),
+    ({"lora_config": {"r": 8}}, TypeError, "lora_config"),
+    ({"model_or_config": 8}, TypeError, "model_or_config"),
+    ({"model_or_config": "Llama-9"}, ValueError, "Llama-9"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "error", "words"), WRONG)
+def test_bad_input_is_named(wrong, error, words, monkeypatch):
+    monkeypatch.setattr(params, "_hub_config", params.AutoConfig.from_pretrained)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    arguments = {"model_or_config": make_config("llama"), **STEP, **wrong}
+    for function in (estimate_training_memory, measure_training_memory):
+        with pytest.raises(error, match=words):
+            function(**copy.deepcopy(arguments))
+
+
+def test_what_has_no_rules_or_cannot_be_measured_is_named():
+    llama = make_config("llama")
+    with pytest.raises(NotImplementedError, match="model_type='t5'.*gpt2"):
+        estimate_training_memory(transformers.T5Config(), **STEP)
+    with pytest.raises(NotImplementedError, match="use_dora"):
+        estimate_training_memory(llama, lora(use_dora=True), **STEP)
+    with pytest.raises(ValueError, match="device must be 'cuda' or 'cpu'"):
+        estimate_training_memory(llama, device="tpu", **STEP)
+    with pytest.raises(ValueError, match="sequence_length must be at most 256"):
+        estimate_training_memory(make_config("gpt2"), batch_size=1, sequence_length=257)
+    with pytest.raises(ValueError, match="headroom"):
+        fits(llama, lora(), 10**9, headroom=1)
+    model = transformers.AutoModelForCausalLM.from_config(llama)
+    with pytest.raises(ValueError, match=r"precision='bf16'.*torch\.float32"):
+        measure_training_memory(model, precision="bf16", **STEP)
+    with pytest.raises(ValueError, match="as it is quantized"):
+        measure_training_memory(model, lora(), quantization="nf4", precision="fp32", **STEP)
+    with pytest.raises(ValueError, match="adapted the model already"):
+        measure_training_memory(get_peft_model(model, lora()), lora(), precision="fp32", **STEP)
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match="no parameter"):
+        measure_training_memory(model, precision="fp32", **STEP)
