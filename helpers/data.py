@@ -10,7 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import (
+    Dataset,
+    DatasetDict,
+    disable_progress_bars,
+    enable_progress_bars,
+    is_progress_bar_enabled,
+    load_dataset,
+)
 
 from helpers.models import ModelNotAvailableError, Profile
 
@@ -30,7 +37,13 @@ def load_task(task: str) -> DatasetDict:
     if task not in TASKS:
         raise ValueError(f"task={task!r} is not one of the course's tasks: {', '.join(TASKS)}")
     files = {split: str(COURSE_DATA / task / f"{split}.jsonl") for split in ("train", "heldout")}
-    return load_dataset("json", data_files=files)
+    shown = is_progress_bar_enabled()
+    disable_progress_bars()  # the first reading would leave two in the notebook, a later one none
+    try:
+        return load_dataset("json", data_files=files)
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def course_adapter(task: str) -> Path:

@@ -1,0 +1,184 @@
+"""Adapters and checkpoints on disk: save one so that the old survives, look before you load.
+
+* `save_adapter`: replaces an adapter in one step; if the disk is full, the old one stays
+* `check_adapter`: refuses a folder that is damaged, a pickle, or made for another base
+* `last_complete_checkpoint`: where to resume, if the run may have died while it was saving
+
+PEFT's `save_pretrained` writes two files into the folder, one after the other: the weights (in one
+step, with safetensors from 0.6 on) and then `adapter_config.json`, by truncating the old one. A
+process that dies between the two, or a disk that is full by then, leaves new weights beside an
+old, an empty or no configuration.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+
+
+class AdapterError(ValueError):
+    """The folder holds no adapter that should be loaded; the message says why."""
+
+
+def save_adapter(model: PeftModel, folder: str | Path, adapter_name: str | None = None) -> Path:
+    """Save one adapter, the active one by default, into `folder`; return the folder.
+
+    Everything is written beside first and moved when it is on the disk. At any moment `folder`
+    holds the old adapter or the new one, whole. Other files in it stay.
+
+    Raises FileExistsError if the folder holds an adapter of another configuration: the two files
+    cannot be replaced at once, so another configuration takes a folder of its own. Raises
+    ValueError for an unknown `adapter_name`, and what the disk raises if it is full.
+    """
+    adapter_name = adapter_name or model.active_adapter
+    if adapter_name not in model.peft_config:
+        known = ", ".join(map(repr, model.peft_config))
+        raise ValueError(f"adapter_name={adapter_name!r} is not one of the model's: {known}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        model.save_pretrained(beside, selected_adapters=[adapter_name])
+        saved = next(beside.rglob(CONFIG)).parent  # below the adapter's name, but for "default"
+        _check_header(saved / WEIGHTS)
+        for file in saved.iterdir():
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
+        if (folder / CONFIG).exists():
+            changed = _changed_settings(folder, saved)
+            if changed:
+                raise FileExistsError(
+                    f"{folder} holds an adapter of another configuration ({changed}); "
+                    "save this one into a folder of its own"
+                )
+        os.replace(saved / WEIGHTS, folder / WEIGHTS)
+        if not (folder / CONFIG).exists():  # last: a folder without it is no adapter
+            os.replace(saved / CONFIG, folder / CONFIG)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def check_adapter(
+    folder: str | Path, model: PreTrainedModel, base_name: str | None = None
+) -> PeftConfig:
+    """The configuration of the adapter in `folder`, if it belongs on `model` and may be loaded.
+
+    Only `adapter_config.json` and the header of `adapter_model.safetensors` are read; nothing is
+    unpickled, and `model` (the plain base) is not touched. `base_name` is what the adapter must
+    have been made for, by default the model's `name_or_path`.
+
+    Raises AdapterError, with the reason, for a missing or damaged file, for weights that come as a
+    pickle only, for another base, and for weights that are missing, unknown to the base or of
+    another shape: the cases in which PEFT itself may load something else without an error.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise AdapterError(f"{folder} is not an adapter's folder: it has no {CONFIG}")
+    if not (folder / WEIGHTS).is_file():
+        pickles = sorted(path.name for path in folder.glob("*.bin"))
+        reason = f"it has no {WEIGHTS}"
+        if pickles:
+            reason = (
+                f"its weights come as {pickles[0]}, a pickle, which may run any code when it is "
+                f"opened. Ask for {WEIGHTS}"
+            )
+        raise AdapterError(f"{folder} is refused: {reason}")
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except (TypeError, ValueError, KeyError) as error:
+        raise AdapterError(f"{folder / CONFIG} is damaged: {error}") from error
+    made_for, base_name = config.base_model_name_or_path, base_name or model.name_or_path
+    if made_for != base_name:
+        raise AdapterError(f"{folder} was made for {made_for!r}, and the base is {base_name!r}")
+    found, expected = _check_header(folder / WEIGHTS), _expected_shapes(model, config)
+    whole = {f"base_model.model.{name}" for name in model.state_dict()}  # saved with the adapter
+    for problem, names in {
+        "lacks": expected.keys() - found.keys(),
+        "has, and the base does not know,": found.keys() - expected.keys() - whole,
+        "has another shape than the base for": {
+            name for name in found.keys() & expected.keys() if found[name] != expected[name]
+        },
+    }.items():
+        if names:
+            first = min(names)
+            shapes = ""
+            if first in found and first in expected:
+                shapes = f" ({list(found[first])} for {list(expected[first])})"
+            raise AdapterError(
+                f"{folder / WEIGHTS} does not fit: it {problem} {len(names)} of "
+                f"{len(expected)} tensors, such as {first}{shapes}"
+            )
+    return config
+
+
+def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
+    """The newest checkpoint of a `Trainer` that was written to the end; None if there is none.
+
+    `transformers.trainer_utils.get_last_checkpoint` takes the newest *folder*, even if the process
+    died while it was writing it. `trainer_state.json` is the last file of a checkpoint
+    (`Trainer._save_checkpoint`), so one that can be read means that the others are there.
+    """
+    steps = {}
+    for path in Path(output_dir).glob("checkpoint-*"):
+        if re.fullmatch(r"checkpoint-\d+", path.name):
+            try:
+                json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            steps[int(path.name.removeprefix("checkpoint-"))] = path
+    return steps[max(steps)] if steps else None
+
+
+def _check_header(weights: Path) -> dict[str, tuple[int, ...]]:
+    """The names and shapes in a safetensors file; AdapterError if it is damaged."""
+    try:
+        with safe_open(weights, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise AdapterError(f"{weights} is damaged or cut off: {error}") from error
+
+
+def _expected_shapes(model: PreTrainedModel, config: PeftConfig) -> dict[str, tuple[int, ...]]:
+    """What an adapter of this configuration must hold, found on an empty copy of the base."""
+    config = copy.deepcopy(config)  # PEFT writes the base's name into it
+    config.base_model_name_or_path = None
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(model.config)
+    try:
+        # low_cpu_mem_usage keeps the new matrices on the meta device, too
+        adapted = get_peft_model(empty, config, low_cpu_mem_usage=True)
+    except ValueError as error:
+        raise AdapterError(f"the configuration does not fit the base: {error}") from error
+    state = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _changed_settings(old: Path, new: Path) -> str:
+    """The settings in which two adapters' configurations differ, in words; empty if none."""
+
+    def settings(folder: Path) -> dict:
+        text = (folder / CONFIG).read_text(encoding="utf-8")
+        values = json.loads(text)
+        return {
+            name: sorted(value) if isinstance(value, list) else value  # sets have no order
+            for name, value in values.items()
+            if name != "peft_version"
+        }
+
+    before, after = settings(old), settings(new)
+    names = [name for name in after if before.get(name) != after[name]]
+    return ", ".join(f"{name}: {before.get(name)} -> {after[name]}" for name in names)
