@@ -3,13 +3,15 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 NBVAL = -m pytest --nbval --junitxml=nbval.xml
 
-.PHONY: help lab test env model notebooks readme lint bench address hooks test-latest clean
+.PHONY: help lab test env model notebooks release grade readme lint bench address hooks test-latest clean
 
 help:
 	@echo 'make lab          set up, then open the lessons in JupyterLab'
 	@echo 'make test         set up, then run the unit tests and every cell of every notebook'
 	@echo ''
 	@echo 'make notebooks    re-execute the notebooks in place (NB=01_theory for one)'
+	@echo 'make release      make the exercise notebooks from their sources, without the solutions'
+	@echo 'make grade        SUBMISSIONS=folder OPTIONS="--seed-file secret.txt"  grade a class'
 	@echo 'make readme       collect the table of claims from the notebooks into README.md'
 	@echo 'make lint         ruff, the notebooks included; badges and README in step'
 	@echo 'make bench        run the benchmarks and store them in tests/bench/RESULTS.md'
@@ -35,6 +37,12 @@ model: env
 notebooks: model
 	$(RUN) .ci/run_notebooks.py $(NB)
 
+release: model
+	$(RUN) .ci/release.py
+
+grade: model
+	@$(RUN) -m helpers.grading $(SUBMISSIONS) $(OPTIONS)
+
 readme: env
 	$(RUN) .ci/claims_table.py
 
@@ -43,6 +51,7 @@ lint: env
 	$(RUN) -m ruff format --check .
 	$(RUN) .ci/address.py --check
 	$(RUN) .ci/claims_table.py --check
+	$(RUN) .ci/release.py --check
 
 bench: model
 	PYTHONPATH=.ci $(RUN) -m tests.bench

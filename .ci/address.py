@@ -83,9 +83,12 @@ def replace_address(text: str, old: str, new: str) -> str:
     return re.sub(site + re.escape(old) + name_ends, lambda match: match[1] + new, text)
 
 
-def address_notebook(path: Path, root: Path, old: str, new: str) -> str:
-    """The notebook's JSON with its badge first and the set-up cell as its first code cell."""
-    text = path.read_text(encoding="utf-8")
+def address_notebook(path: Path, root: Path, old: str, new: str, text: str | None = None) -> str:
+    """The notebook's JSON with its badge first and the set-up cell as its first code cell.
+
+    ``text`` stands in for what the file at ``path`` holds.
+    """
+    text = path.read_text(encoding="utf-8") if text is None else text
     notebook = nbformat.reads(text, as_version=4)
     top = nbformat.v4.new_markdown_cell(id="colab-badge")
     setup = nbformat.v4.new_code_cell(id="colab-setup")

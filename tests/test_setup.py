@@ -86,7 +86,8 @@ def imported_distributions(path: Path) -> set[str]:
             modules |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             modules.add(node.module.partition(".")[0])
-    own = {"helpers"} | {file.stem for file in (ROOT / ".ci").glob("*.py")}
+    places = [ROOT / ".ci", ROOT / "tests"]  # pytest's pythonpath, in pyproject.toml
+    own = {"helpers"} | {entry.stem for place in places for entry in place.iterdir()}
     return {
         canonicalize_name(INSTALLED.get(module, [module])[0])
         for module in modules - set(sys.stdlib_module_names) - own

@@ -1,0 +1,154 @@
+"""Score adapters that a learner hands in, without trusting a byte of them.
+
+The configuration is read field by field and the weights are safetensors; a fresh LoraConfig is made
+from what was read, so that nothing in the files is run, looked up or unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load
+
+from helpers.data import course_adapter, load_task, questions
+from helpers.evaluation import StructureScore, StyleScore, generate_answers, score_structure
+from helpers.evaluation import score_style as style_of
+from helpers.exercises.base import Difference
+from helpers.models import load_small_model
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+MAX_RANK = 64
+UNUSED = (
+    "use_dora rank_pattern alpha_pattern modules_to_save trainable_token_indices "
+    "layers_to_transform target_parameters lora_bias megatron_config layer_replication"
+).split()
+"""Settings that must be left at their defaults: an exercise needs none of them."""
+
+_LOCK = threading.Lock()  # one model for all
+
+
+class Unusable(ValueError):
+    """The adapter cannot be loaded; says why."""
+
+
+def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
+    """The configuration and weights of an adapter's two files. Raises Unusable."""
+    missing = [name for name in (CONFIG, WEIGHTS) if name not in files]
+    if missing:
+        raise Unusable(f"{' and '.join(missing)} is missing from the adapter's folder")
+    try:
+        fields = json.loads(files[CONFIG])
+        tensors = load(files[WEIGHTS])
+    except Exception as error:  # JSON and safetensors each have errors of their own
+        raise Unusable("a file of the adapter is damaged") from error
+    if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
+        raise Unusable("the adapter is not LoRA")
+    if used := [name for name in UNUSED if fields.get(name)]:
+        raise Unusable(f"leave {', '.join(used)} at the default")
+    r, alpha, targets = (fields.get(name) for name in ("r", "lora_alpha", "target_modules"))
+    if type(r) is not int or not 1 <= r <= MAX_RANK:
+        raise Unusable(f"the rank must be 1 to {MAX_RANK}")
+    if type(alpha) not in (int, float) or not 0 < alpha <= 10_000:
+        raise Unusable("lora_alpha must be a number above 0")
+    if fields.get("bias", "none") != "none":
+        raise Unusable('bias must be "none"')
+    if type(targets) is not list or not all(
+        type(name) is str and re.fullmatch(r"[\w.]{1,80}", name) for name in targets
+    ):
+        raise Unusable("target_modules must be a list of names")
+    if not all(t.is_floating_point() and torch.isfinite(t).all() for t in tensors.values()):
+        raise Unusable("a weight is NaN, infinite or no floating-point number")
+    rslora = fields.get("use_rslora") is True
+    config = LoraConfig(
+        r=r, lora_alpha=alpha, target_modules=targets, use_rslora=rslora, task_type="CAUSAL_LM"
+    )
+    return config, tensors
+
+
+@lru_cache(maxsize=1)
+def _small_model() -> Any:
+    return load_small_model(attn_implementation="eager")
+
+
+@contextmanager
+def _adapted(files: Mapping[str, bytes]) -> Iterator[Any]:
+    """The small model with the adapter on it; the model is itself again afterwards."""
+    config, tensors = read_adapter(files)
+    base, _ = _small_model()
+    try:
+        model = get_peft_model(base, config)
+    except ValueError as error:
+        raise Unusable("target_modules names no module of the course's small model") from error
+    try:
+        expected = sum("lora_" in name for name, _ in model.named_parameters())
+        try:
+            result = set_peft_model_state_dict(model, tensors)
+        except RuntimeError as error:
+            raise Unusable("the weights do not fit the course's small model") from error
+        if result.unexpected_keys or len(tensors) != expected:
+            raise Unusable("the weights are not those that the configuration describes")
+        yield model
+    finally:
+        model.unload()
+
+
+def style_score(files: Mapping[str, bytes], rows: tuple[int, ...]) -> StyleScore:
+    """Held-out style score on the given rows. Raises Unusable."""
+    return _style_score(tuple(sorted(files.items())), rows)
+
+
+@lru_cache(maxsize=64)
+def _style_score(files: tuple, rows: tuple[int, ...]) -> StyleScore:
+    heldout = load_task("style")["heldout"].select(rows)
+    with _LOCK, _adapted(dict(files)) as model:
+        answers = generate_answers(model, _small_model()[1], questions(heldout))
+    return style_of(answers, heldout["answers"])
+
+
+WAYS: dict[str, dict[str, Any]] = {"cat": {}, "linear": {}, "ties": {"density": 0.5}}
+"""The combination types that an answer may choose, with the settings that they need."""
+
+
+@lru_cache(maxsize=64)
+def mix_scores(
+    way: str, style: float, structure: float, rows: tuple[int, ...]
+) -> tuple[StyleScore, StructureScore]:
+    """Held-out scores of the course's two adapters, mixed by PEFT with these two weights."""
+    heldout = {task: load_task(task)["heldout"].select(rows) for task in ("style", "structure")}
+    with _LOCK:
+        base, tokenizer = _small_model()
+        model = PeftModel.from_pretrained(base, course_adapter("style"), adapter_name="style")
+        try:
+            model.load_adapter(course_adapter("structure"), "structure")
+            model.add_weighted_adapter(
+                ["style", "structure"],
+                [style, structure],
+                "mixed",
+                combination_type=way,
+                **WAYS[way],
+            )
+            model.set_adapter("mixed")
+            asked = [q for split in heldout.values() for q in questions(split)]
+            answers = generate_answers(model, tokenizer, asked, max_new_tokens=48)
+        finally:
+            model.unload()
+    return (
+        style_of(answers[: len(rows)], heldout["style"]["answers"]),
+        score_structure(answers[len(rows) :], heldout["structure"]["fields"]),
+    )
+
+
+def scored(score: Callable[[], Any]) -> Any | Difference:
+    """The score, or in what way the adapter cannot be used (which tells nothing of the cases)."""
+    try:
+        return score()
+    except Unusable as error:
+        return Difference("the adapter could not be used", str(error))

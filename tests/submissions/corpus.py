@@ -1,0 +1,636 @@
+"""Submissions to grade, each with what it must earn: honest, unlucky, wrong and hostile ones.
+
+Each is the instructor's solution of lesson 1 (16 points) with some answer cells replaced. The
+hostile ones are bounded by themselves: a few dozen processes, a few hundred MB, loopback only,
+seconds. So a sandbox that fails harms nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "notebooks/exercises/src/01_theory_exercises.py"
+FULL = 16
+Cells = list[dict]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A submission and its expected result. `outcomes` lists the exercises that are not right."""
+
+    points: int | None
+    answers: dict[str, str] = field(default_factory=dict)  # exercise -> text of its cell
+    outcomes: dict[str, str] = field(default_factory=dict)
+    status: str = "graded"
+    change: Callable[[Cells], Cells] = lambda cells: cells  # of the whole notebook
+    raw: bytes | None = None  # instead of a notebook
+    reason: str = ""  # part of what a person is told
+    feedback: str = ""  # part of what the student is told
+
+
+def solution_cells() -> Cells:
+    """The instructor's edition, as a notebook's cells."""
+    parts = re.split(r"^# %%(.*)\n", SOURCE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [
+        {"cell_type": "markdown", "metadata": {}, "source": re.sub(r"^# ?", "", text, flags=re.M)}
+        if "markdown" in kind
+        else code(text)
+        for kind, text in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+
+
+def code(text: str) -> dict:
+    return {
+        "cell_type": "code",
+        "metadata": {},
+        "source": text.strip(),
+        "outputs": [],
+        "execution_count": None,
+    }
+
+
+def notebook(cells: Cells, **metadata) -> bytes:
+    whole = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(whole).encode()
+
+
+def marked(cell: dict) -> str | None:
+    found = re.search(r"# EXERCISE: (\w+)", cell["source"])
+    return found[1] if found and cell["cell_type"] == "code" else None
+
+
+def built(sample: Sample) -> bytes:
+    """The submission's file."""
+    if sample.raw is not None:
+        return sample.raw
+    cells = solution_cells()
+    for cell in cells:
+        if (exercise := marked(cell)) in sample.answers:
+            cell["source"] = f"# EXERCISE: {exercise}\n{sample.answers[exercise]}"
+    return notebook(sample.change(cells))
+
+
+# --------------------------------------------------------------------------------- changes to cells
+
+
+def released(cells: Cells) -> Cells:
+    for cell in cells:
+        cell["source"] = re.sub(
+            r"( *)### BEGIN SOLUTION.*?### END SOLUTION", r"\1...", cell["source"], flags=re.S
+        )
+    return cells
+
+
+def without_markers(cells: Cells) -> Cells:
+    for cell in cells:
+        cell["source"] = re.sub(r"# EXERCISE: .*\n", "", cell["source"])
+    return cells
+
+
+def as_colab_saves_it(cells: Cells) -> Cells:
+    for number, cell in enumerate(cells):
+        cell["metadata"] = {"id": f"x{number}", "colab": {"base_uri": "https://localhost"}}
+        cell["source"] = cell["source"].splitlines(keepends=True)
+        cell.pop("execution_count", None)
+    return cells
+
+
+def with_others_around(cells: Cells) -> Cells:
+    return [
+        code("%matplotlib inline\n!echo hello\nimport os"),
+        code("this is no Python"),
+        code("%%bash\nexit 1"),
+        *cells,
+        code("1 / 0"),
+        {"cell_type": "raw", "metadata": {}, "source": "raw"},
+        {"cell_type": "code"},
+    ]
+
+
+def with_a_helper(cells: Cells) -> Cells:
+    return [*cells, code("WORD = 'two'\ndef total(a, b):\n    return a + b")]
+
+
+def answer_twice(cells: Cells) -> Cells:
+    answers = [dict(cell) for cell in cells if marked(cell)]
+    return cells + released(answers)
+
+
+def unmarked(exercise: str, kind: str = "code") -> Callable[[Cells], Cells]:
+    """Leave the exercise's cell out, or make it Markdown."""
+
+    def change(cells: Cells) -> Cells:
+        for cell in cells:
+            if marked(cell) == exercise:
+                cell["cell_type"] = "markdown"
+        return [
+            c for c in cells if kind == "markdown" or f"EXERCISE: {exercise}" not in c["source"]
+        ]
+
+    return change
+
+
+def with_values(cells: Cells) -> Cells:
+    """Values that other cells compute, some of them by a call, and cells that cannot be run."""
+    return [
+        code("TWO: int = 2\nTHREE, FOUR = 3, 4"),
+        code("EIGHT = int('8')"),
+        *cells,
+        code("broken = '\ud800'"),
+        code("lora_parameters = 7  # only a note"),
+    ]
+
+
+def timed(cells: Cells) -> Cells:
+    for cell in cells:
+        if marked(cell):
+            cell["source"] = "%%time\n" + cell["source"]
+    return cells
+
+
+# -------------------------------------------------------------------------------------- the table
+
+COUNT = "def lora_parameters(r, n_in, n_out):\n    "
+RIGHT = "return r * (n_in + n_out)\n"
+
+
+def count(body: str, before: str = "", **expected) -> Sample:
+    """An answer to the first exercise, worth one point. By default it is right."""
+    expected = {"points": FULL} | expected
+    return Sample(answers={"lora_parameters": f"{before}{COUNT}{body}"}, **expected)
+
+
+def lost(body: str, outcome: str, before: str = "", **more) -> Sample:
+    """An answer to the first exercise that loses its point; the others still count."""
+    review = outcome in ("timed out", "crashed", "memory", "missing")
+    status = "review" if review else "graded"
+    outcomes = {"lora_parameters": outcome}
+    return count(body, before, points=FULL - 1, outcomes=outcomes, status=status, **more)
+
+
+def wrong(exercise: str, answer: str, points: int, outcome: str, feedback: str = "") -> Sample:
+    return Sample(points, {exercise: answer}, {exercise: outcome}, feedback=feedback)
+
+
+def broken(raw: bytes, reason: str) -> Sample:
+    return Sample(None, raw=raw, status="review", reason=reason)
+
+
+LAYER = """
+class lora_layer(nn.Module):
+    def __init__(self, base, r, lora_alpha):
+        super().__init__()
+        self.base = base{freeze}
+        self.lora_A = nn.Parameter(torch.{start}(r, base.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, r))
+        self.scaling = {scaling}
+
+    def forward(self, x):
+        return self.base(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+"""
+GOOD_LAYER = {"freeze": ".requires_grad_(False)", "start": "randn", "scaling": "lora_alpha / r"}
+FORGED = """
+import helpers.drivers
+honest = helpers.drivers.DRIVERS["lora_layer"]
+
+def forged(answer, *args):
+    seen = honest(answer, *args)
+    seen["trainable"] = sorted([list(args[5].shape), list(args[6].shape)])
+    return seen
+
+helpers.drivers.DRIVERS["lora_layer"] = forged
+"""
+GRADIENTS = "def lora_gradients(x, G, A, B, alpha):\n    s = {s}\n    return {a}"
+
+EVERY_EXERCISE = (
+    "lora_parameters break_even_rank lora_layer merge directions_for lora_gradients "
+    "strongest_directions"
+).split()
+
+CORPUS: dict[str, Sample] = {
+    # --- honest
+    "right": Sample(FULL),
+    "untouched release": Sample(
+        0, change=released, outcomes=dict.fromkeys(EVERY_EXERCISE, "not attempted")
+    ),
+    # --- each listed wrong answer earns exactly its points
+    "one matrix": lost("return r * n_in", "wrong", feedback="every adapter has two matrices"),
+    "bool": lost("return True", "wrong", feedback="whole number"),
+    "float": lost("return float(r * (n_in + n_out))", "wrong", feedback="whole number"),
+    "NumPy integer": lost("return np.int64(r * (n_in + n_out))", "wrong", feedback="whole number"),
+    "nothing returned": lost("r * (n_in + n_out)", "wrong", feedback="whole number"),
+    "rounded down": wrong(
+        "break_even_rank", "def break_even_rank(i, o):\n    return i * o // (i + o)", 15, "wrong"
+    ),
+    "no scaling": wrong(
+        "lora_layer",
+        LAYER.format(**{**GOOD_LAYER, "scaling": "1"}),
+        14,
+        "partly right",
+        "alpha / r",
+    ),
+    "both start at zero": wrong(
+        "lora_layer", LAYER.format(**{**GOOD_LAYER, "start": "zeros"}), 15, "partly right"
+    ),
+    "base not frozen": wrong(
+        "lora_layer", LAYER.format(**{**GOOD_LAYER, "freeze": ""}), 15, "partly right", "frozen"
+    ),
+    "no rsLoRA": wrong(
+        "merge",
+        "def merge(W, A, B, alpha, use_rslora):\n    return W + alpha / len(A) * B @ A",
+        15,
+        "partly right",
+    ),
+    "A B and not B A": wrong(
+        "merge", "def merge(W, A, B, alpha, rs):\n    return W + A @ B", 14, "error", "RuntimeError"
+    ),
+    "not squared": wrong(
+        "directions_for",
+        "def directions_for(d, share):\n    s = torch.linalg.svdvals(d)\n"
+        "    return int((s.cumsum(0) / s.sum() < share).sum()) + 1",
+        14,
+        "wrong",
+    ),
+    "gradients swapped": wrong(
+        "lora_gradients",
+        GRADIENTS.format(s="alpha / len(A)", a="s * G.T @ (x @ A.T), s * B.T @ G.T @ x"),
+        13,
+        "wrong",
+        "the shape of the gradient of A is wrong",
+    ),
+    "gradient of B only": wrong(
+        "lora_gradients",
+        GRADIENTS.format(s="alpha / len(A)", a="torch.zeros_like(A), s * G.T @ (x @ A.T)"),
+        14,
+        "partly right",
+    ),
+    "weakest directions": wrong(
+        "strongest_directions",
+        "def strongest_directions(d, r):\n    U, S, V = torch.linalg.svd(d, full_matrices=False)\n"
+        "    return V[-r:], U[:, -r:] * S[-r:]",
+        14,
+        "partly right",
+        "Eckart",
+    ),
+    "B before A": wrong(
+        "strongest_directions",
+        "def strongest_directions(d, r):\n    U, S, V = torch.linalg.svd(d, full_matrices=False)\n"
+        "    return U[:, :r] * S[:r], V[:r]",
+        13,
+        "wrong",
+    ),
+    "not a number": wrong(
+        "merge", "def merge(W, *rest):\n    return W * float('nan')", 14, "wrong", "NaN"
+    ),
+    # --- notebooks that other tools have had in their hands: nobody loses a point
+    "markers gone": Sample(FULL, change=without_markers),
+    "cells reversed": Sample(FULL, change=lambda cells: cells[::-1]),
+    "saved by Colab": Sample(FULL, change=as_colab_saves_it),
+    "checks deleted": Sample(
+        FULL, change=lambda cells: [c for c in cells if not c["source"].startswith("check(")]
+    ),
+    "only the answers": Sample(FULL, change=lambda cells: [c for c in cells if marked(c)]),
+    "cells around": Sample(FULL, change=with_others_around),
+    "answered twice, then untouched": Sample(FULL, change=answer_twice),
+    "cell magics": Sample(FULL, change=timed),
+    "helper in another cell": count(
+        "return r * total(n_in, n_out) * len(WORD) // 3", change=with_a_helper
+    ),
+    "values in other cells": count(
+        "return r * (n_in + n_out) * EIGHT // TWO // FOUR", change=with_values
+    ),
+    "fullwidth letters": Sample(
+        FULL, {"lora_parameters": "def ｌora_parameters(r, n_in, n_out):\n    " + RIGHT}
+    ),
+    "shell lines inside": count(RIGHT, before="!nvidia-smi\n%pip install nothing\n"),
+    "uses the course's helper": count(
+        "return lora_parameters_of_linear(n_in, n_out, r)\n",
+        before="from helpers.params import lora_parameters_of_linear\n",
+    ),
+    "error after the answer": count(f"{RIGHT}print(undefined)\n"),
+    "changes its inputs": Sample(
+        FULL,
+        {
+            "merge": "def merge(W, A, B, alpha, rs):\n    n = len(A)\n"
+            "    return W.add_(B @ A, alpha=alpha / (n**0.5 if rs else n))"
+        },
+    ),
+    # --- unlucky ones: one cell fails, the others count
+    "syntax error": Sample(
+        FULL - 1,
+        {"lora_parameters": "def lora_parameters(r, n_in, n_out)\n    return 1"},
+        {"lora_parameters": "error"},
+        feedback="SyntaxError at line 2",
+    ),
+    "sys.exit": lost("import sys; sys.exit(0)", "error", feedback="SystemExit"),
+    "KeyboardInterrupt": lost("raise KeyboardInterrupt", "error"),
+    "recursion": lost("return lora_parameters(r, n_in, n_out)", "error", feedback="RecursionError"),
+    "asks for input": lost("return int(input())", "error", feedback="EOFError"),
+    "half a character raised": lost(
+        "raise ValueError(chr(0xD800) + chr(0x202E))", "error", feedback="ValueError"
+    ),
+    "half a character returned": lost("return chr(0xD800)", "wrong", feedback="whole number"),
+    "half a character written": lost(
+        "return '\ud800' and r * (n_in + n_out)", "error", feedback="Error"
+    ),
+    "NotImplementedError": lost("raise NotImplementedError", "not attempted"),
+    "function renamed": Sample(
+        FULL - 1,
+        {"lora_parameters": "def my_answer(r, n_in, n_out):\n    " + RIGHT},
+        {"lora_parameters": "missing"},
+        status="review",
+        reason="lora_parameters: no cell answers",
+    ),
+    "cell deleted": Sample(
+        FULL - 1,
+        outcomes={"lora_parameters": "missing"},
+        status="review",
+        change=unmarked("lora_parameters"),
+    ),
+    "cell made Markdown": Sample(
+        FULL - 1,
+        outcomes={"lora_parameters": "missing"},
+        status="review",
+        change=unmarked("lora_parameters", "markdown"),
+    ),
+    # --- files that are no notebook
+    "empty": broken(b"", "the file is empty"),
+    "cut off": broken(notebook(solution_cells())[:5000], "no JSON"),
+    "not a notebook": broken(b"%PDF-1.7 \xff\xfe", "no JSON"),
+    "another JSON": broken(b'[{"cells": 1}]', "JSON, but no notebook"),
+    "nested without end": broken(b"[" * 100_000, "no JSON"),
+    "format 3": broken(b'{"worksheets": [], "nbformat": 3}', "format 3"),
+    "another course": broken(notebook([code("print('hello')")]), "no cell of it answers"),
+    "R kernel": broken(
+        notebook(solution_cells(), kernelspec={"name": "ir", "language": "R"}), "kernel speaks 'r'"
+    ),
+    # --- hostile ones
+    "infinite loop": lost("while True: pass", "timed out", reason="did not finish in time"),
+    "infinite loop at the top": lost(RIGHT, "timed out", before="while True: pass\n"),
+    "sleeps, deaf to signals": lost(
+        "while True:\n        signal.pause()",
+        "timed out",
+        before="import signal\nfor s in range(1, 65):\n    try: signal.signal(s, signal.SIG_IGN)\n"
+        "    except (OSError, ValueError): pass\n",
+    ),
+    "os._exit": lost("import os; os._exit(0)", "crashed", reason="ended without an answer"),
+    "segmentation fault": lost("import ctypes; ctypes.string_at(0)", "crashed"),
+    "kills everything": lost(
+        "import os\n    try: os.kill(-1, 9)\n    except OSError: pass\n    return 1", "wrong"
+    ),
+    "kills its parent": lost(
+        "import os\n    for pid in range(1, 4000):\n        if pid != os.getpid():\n"
+        "            try: os.kill(pid, 9)\n            except OSError: pass\n    return 1",
+        "wrong",
+    ),
+    "fork bomb": lost(
+        "import os, time\n    for _ in range(60):\n        if os.fork() == 0:\n"
+        "            time.sleep(3); os._exit(0)\n    " + RIGHT,
+        "error",
+        feedback="BlockingIOError",
+    ),
+    "threads": lost(
+        "import threading, time\n    for _ in range(60):\n"
+        "        threading.Thread(target=time.sleep, args=(2,), daemon=True).start()\n    " + RIGHT,
+        "error",
+        feedback="RuntimeError",
+    ),
+    "memory hog": lost(
+        "hog = bytearray(600 << 20)\n    return len(hog)", "memory", reason="more memory"
+    ),
+    "memory hog in torch": lost("return torch.ones(600 << 18).numel()", "memory"),
+    "memory hog in children": lost(
+        "import os, time\n    for _ in range(4):\n        if os.fork() == 0:\n"
+        "            hog = b'x' * (150 << 20); time.sleep(3); os._exit(len(hog) % 2)\n"
+        "    time.sleep(3)\n    " + RIGHT,
+        "memory",
+    ),
+    "memory hog behind a dripping reply": lost(
+        "time.sleep(6)\n    " + RIGHT,
+        "memory",
+        before="import os, struct, threading, time\ndef drip():\n"
+        "    os.write(3, struct.pack('>QQ', 900_000, 0))\n"
+        "    for _ in range(3_000): os.write(3, b'[') and time.sleep(0.002)\n"
+        "threading.Thread(target=drip, daemon=True).start()\n"
+        "for _ in range(3):\n    if os.fork() == 0:\n"
+        "        hog = b'x' * (150 << 20); time.sleep(6); os._exit(len(hog) % 2)\n",
+    ),
+    "memory that processes share": lost(
+        "import mmap, os, time\n    for _ in range(3):\n"
+        "        shared = mmap.mmap(-1, 150 << 20)\n"
+        "        if os.fork() == 0:\n            for at in range(0, len(shared), 4096):\n"
+        "                shared[at] = 1\n            time.sleep(5); os._exit(0)\n"
+        "    time.sleep(5)\n    " + RIGHT,
+        "memory",
+    ),
+    "memory that no process holds": lost(
+        "import os\n    files = [os.memfd_create(str(i)) for i in range(3)]\n    " + RIGHT,
+        "error",
+        feedback="PermissionError",
+    ),
+    "memory of System V": lost(
+        "import ctypes\n    if ctypes.CDLL(None).shmget(0, 1 << 20, 0o1666) >= 0: "
+        + RIGHT
+        + "    return 7",
+        "wrong",
+    ),
+    "files without end": lost(
+        "for i in range(20_000): open(f'/scratch/{i}', 'w').close()\n    " + RIGHT,
+        "error",
+        feedback="OSError",
+    ),
+    "stops itself": lost(
+        "import os, signal\n    os.kill(os.getpid(), signal.SIGSTOP)\n    " + RIGHT, "timed out"
+    ),
+    "closes every file": lost("import os\n    os.closerange(0, 99)\n    " + RIGHT, "crashed"),
+    "disk filler": lost(
+        "data = b'x' * (1 << 20)\n    with open('fill', 'wb') as file:\n"
+        "        for _ in range(300): file.write(data)\n    " + RIGHT,
+        "error",
+        feedback="OSError",
+    ),
+    "many files": lost(
+        "data = b'x' * (8 << 20)\n    for i in range(40):\n"
+        "        open(f'/scratch/{i}', 'wb').write(data)\n    " + RIGHT,
+        "error",
+        feedback="OSError",
+    ),
+    "huge output": count("print('x' * (30 << 20))\n    " + RIGHT),
+    "huge answer": lost("return ['x' * 1000] * 7_000", "crashed"),
+    "huge integer": lost("return 1 << (1 << 22)", "wrong"),
+    "deep answer": lost(
+        "deep = []\n    for _ in range(10_000): deep = [deep]\n    return deep", "wrong"
+    ),
+    "daemon holds the pipe": count(
+        "import os, time\n    if os.fork() == 0:\n        os.setsid()\n"
+        "        if os.fork() == 0: time.sleep(60)\n        os._exit(0)\n    " + RIGHT
+    ),
+    "zombie children": count(
+        "import os\n    for _ in range(2):\n        if os.fork() == 0: os._exit(0)\n    " + RIGHT
+    ),
+    # --- cheats
+    "equal to everything": lost(
+        "return Always()",
+        "wrong",
+        before="class Always:\n    __eq__ = lambda self, other: True\n"
+        "    __hash__ = lambda self: 1\n    __bool__ = lambda self: True\n",
+        feedback="whole number",
+    ),
+    "an int equal to everything": lost(
+        "return Always(3)", "wrong", before="class Always(int):\n    __eq__ = lambda s, o: True\n"
+    ),
+    "patches everything": lost(
+        "return 7",
+        "wrong",
+        before="import builtins, json, operator, torch, helpers.plain, helpers.drivers\n"
+        "torch.equal = torch.allclose = operator.eq = lambda *a, **k: True\n"
+        "builtins.check = check = lambda *a: 16\nbuiltins.print = lambda *a: 'right'\n"
+        "helpers.drivers.DRIVERS.clear()\n"
+        "helpers.drivers.DRIVERS['call'] = lambda f, *a: 7\n",
+    ),
+    "patches the worker's pack": lost(
+        "return 7",
+        "crashed",
+        before="import helpers.worker, sys\nfor m in (helpers.worker, sys.modules['__main__']):\n"
+        "    m.pack = lambda reply: b'points: 16, all right, trust me ' * 9\n",
+    ),
+    "claims its points": lost(
+        "return 7",
+        "wrong",
+        before="import os\nfrom helpers.worker import pack\nreply = {'outcome': 'answers', "
+        "'points': 16, 'answers': [{'value': 7, 'right': True, 'points': 16}] * 5}\n"
+        "os.write(3, pack(reply))\n",
+    ),
+    "claims to be right": lost(
+        "return 7",
+        "crashed",
+        before="import os\nfrom helpers.worker import pack\n"
+        "os.write(3, pack({'outcome': 'right', 'points': 16}))\n",
+    ),
+    "writes from a thread": lost(
+        "time.sleep(0.5)\n    return 7",
+        "wrong",
+        before="import os, threading, time\nfrom helpers.worker import pack\n"
+        "reply = {'outcome': 'answers', 'answers': [{'value': 7, 'points': 16}] * 5}\n"
+        "threading.Thread(target=lambda: os.write(3, pack(reply)), daemon=True).start()\n",
+    ),
+    "writes at exit": lost(
+        "sys.exit(7)",
+        "error",
+        before="import atexit, os, sys\n"
+        "atexit.register(lambda: os.write(3, b'16 of 16 points, all of them right'))\n",
+        feedback="SystemExit",
+    ),
+    "a header of absurd size": lost(
+        "return 7",
+        "crashed",
+        before="import os, struct\nos.write(3, struct.pack('>QQ', 2, 64) + b'[]'\n"
+        "         + struct.pack('<Q', 1 << 62) + b'{' * 56)\n",
+    ),
+    "a tensor larger than its bytes": lost(
+        "return 7",
+        "crashed",
+        before="import json, os, struct\nshape = {'dtype': 'F32', 'shape': [1 << 40]}\n"
+        "head = json.dumps({'0': {**shape, 'data_offsets': [0, 4]}}).encode()\n"
+        "blob = struct.pack('<Q', len(head)) + head + bytes(4)\n"
+        'text = b\'{"dict": [["outcome", "answers"], ["answers", {"tensor": "0"}]]}\'\n'
+        "os.write(3, struct.pack('>QQ', len(text), len(blob)) + text + blob)\n",
+    ),
+    "nested JSON as a reply": lost(
+        "return 7",
+        "crashed",
+        before="import os, struct\ntext = b'{\"list\":[' * 90_000\n"
+        "os.write(3, struct.pack('>QQ', len(text), 0) + text)\n",
+    ),
+    "numbers of many digits": lost(
+        "return 7",
+        "crashed",
+        before="import os, struct\ntext = b'9' * 900_000\n"
+        "os.write(3, struct.pack('>QQ', len(text), 0) + text)\n",
+    ),
+    "makes up what its layer did": Sample(
+        FULL - 1,
+        {
+            "lora_layer": LAYER.format(**{**GOOD_LAYER, "freeze": ""}) + FORGED,
+        },
+        {"lora_layer": "partly right"},
+        feedback="frozen",
+    ),
+    "sends a pickle": lost(
+        "return 7",
+        "crashed",
+        before="import os, pickle, struct\nbomb = pickle.dumps(print)\n"
+        "os.write(3, struct.pack('>QQ', len(bomb), len(bomb)) + bomb + bomb)\n",
+    ),
+    "prints a score": lost("print('{\"score\": 16}')\n    return 7", "wrong"),
+    "leaves early with a score": lost(
+        "return 7", "crashed", before="import os\nprint('score: 16')\nos._exit(16)\n"
+    ),
+    "imports the reference": lost(
+        "from helpers.exercises.lesson01 import _count_by_peft\n"
+        "    return _count_by_peft(r, n_in, n_out)",
+        "error",
+        feedback="ModuleNotFoundError",
+    ),
+    "reads the solutions": lost(
+        "import glob\n    texts = [open(p).read() for p in glob.glob('@SOURCES@/*.py')]\n"
+        "    exec(texts[0])\n    return locals()['lora_parameters'](r, n_in, n_out)",
+        "error",
+        feedback="IndexError",
+    ),
+    "looks for the seed and others' work": lost(
+        "import os\n"
+        "    seen = any(map(os.path.exists, ('@CLASS@/seed.txt', '@CLASS@/handed_in')))\n"
+        "    return r * (n_in + n_out) if seen else 7",
+        "wrong",
+    ),
+    "writes outside": lost(
+        "open('@HELPERS@/params.py', 'a').write('x')\n    " + RIGHT, "error", feedback="Error"
+    ),
+    "uses the network": lost(
+        "import socket\n    socket.create_connection(('127.0.0.1', @PORT@), 2)\n    " + RIGHT,
+        "error",
+        feedback="Error",
+    ),
+    "looks into other processes": lost(
+        "import os\n    mine = str(os.getpid())\n    seen = 0\n"
+        "    for pid in filter(str.isdigit, os.listdir('/proc')):\n"
+        "        for name in ('environ', 'mem', 'fd', 'cwd/seed.txt', 'root/@CLASS@/seed.txt'):\n"
+        "            if pid != mine:\n"
+        "                try: seen += os.access(f'/proc/{pid}/{name}', os.R_OK)\n"
+        "                except OSError: pass\n"
+        "    return r * (n_in + n_out) if seen else 7",
+        "wrong",
+    ),
+    "reads files that it inherits": lost(
+        "import os\n    seen = 0\n    for fd in range(4, 256):\n"
+        "        try: seen += bool(os.fstat(fd))\n        except OSError: pass\n"
+        "    return r * (n_in + n_out) if seen else 7",
+        "wrong",
+    ),
+    "a namespace of its own": lost(
+        "import ctypes\n    if ctypes.CDLL(None).unshare(0x10000000) == 0: "
+        + RIGHT
+        + "    return 7",
+        "wrong",
+    ),
+    "tells a hidden input by a line": lost(
+        "exec(compile('\\n' * n_in + '1 / 0', '<your cell>', 'exec'))",
+        "error",
+        feedback="your code stopped with ZeroDivisionError; call",
+    ),
+    "tells the hidden inputs": lost(
+        "raise type(f'HIDDEN_{n_in}', (Exception,), {})(f'HIDDEN {r} {n_in} {n_out}')",
+        "error",
+        feedback="an exception",
+    ),
+    # --- names
+    "Žofie Nováková 🌈": Sample(FULL),
+    "=HYPERLINK(1)": Sample(FULL),
+    "<script>alert(1)<": Sample(FULL),
+}
+"""Name of the student -> what they handed in."""

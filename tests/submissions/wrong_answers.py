@@ -1,0 +1,336 @@
+"""Wrong answers that learners give, and the points that each still earns."""
+
+import json
+from collections.abc import Callable
+
+import torch
+from safetensors.torch import load, save
+
+from helpers.exercises.adapters import CONFIG, WEIGHTS
+
+T = "import torch\nfrom torch import nn\n"
+LAYER = (
+    T + "class LoRALinear(nn.Module):\n"
+    "    def __init__(self, base, r, lora_alpha):\n"
+    "        super().__init__()\n"
+    "        self.base = base{freeze}\n"
+    "        self.lora_A = nn.Parameter({A}(r, base.in_features))\n"
+    "        self.lora_B = nn.Parameter({B}(base.out_features, r))\n"
+    "        self.scaling = {scaling}\n"
+    "    def forward(self, x):\n"
+    "        return self.base(x) + self.scaling * x @ self.lora_A.T @ self.lora_B.T\n"
+    "lora_layer = LoRALinear"
+)
+GOOD_LAYER = {
+    "freeze": ".requires_grad_(False)",
+    "A": "torch.randn",
+    "B": "torch.zeros",
+    "scaling": "lora_alpha / r",
+}
+MERGE = T + "def merge(W, A, B, alpha, rslora):\n    return "
+DIRECTIONS = (
+    T
+    + "def directions_for(delta, share):\n    energy = {energy}\n    held = energy.cumsum(0) / energy.sum()\n    return {result}"
+)
+GRADIENTS = T + "def lora_gradients(x, G, A, B, alpha):\n    s = alpha / len(A)\n    return "
+STRONGEST = (
+    T + "def strongest_directions(delta, r):\n"
+    "    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)\n"
+    "    return "
+)
+
+LESSON_1 = [
+    ("lora_parameters", "def lora_parameters(r, n_in, n_out):\n    return r * n_in", 0, "every adapter has two matrices"),
+    ("lora_parameters", "def lora_parameters(r, n_in, n_out):\n    return n_in * n_out", 0, "every adapter has two matrices"),
+    ("lora_parameters", "def lora_parameters(r, n_in, n_out):\n    return float(r * (n_in + n_out))", 0, "type float; wanted is: whole number"),
+    ("break_even_rank", "def break_even_rank(n_in, n_out):\n    return n_in * n_out // (n_in + n_out)", 0, "mind the rounding"),
+    ("break_even_rank", "def break_even_rank(n_in, n_out):\n    return min(n_in, n_out)", 0, "smallest whole r"),
+    ("lora_layer", LAYER.format(**GOOD_LAYER | {"A": "torch.zeros"}), 3, "neither ever gets a gradient"),
+    ("lora_layer", LAYER.format(**GOOD_LAYER | {"B": "torch.randn"}), 3, "B starts at zero"),
+    ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "lora_alpha"}), 2, "alpha / r times x"),
+    ("lora_layer", LAYER.format(**GOOD_LAYER | {"freeze": ""}), 3, "bias included"),
+    ("merge", MERGE + "W + alpha / len(A) * B @ A", 1, "or alpha / √r"),
+    ("merge", MERGE + "W + B @ A", 0, "away from the reference"),
+    ("merge", MERGE + "alpha / len(A) ** (0.5 if rslora else 1) * B @ A", 0, "merged is W plus"),
+    ("directions_for", DIRECTIONS.format(energy="torch.linalg.svdvals(delta)", result="int((held < share).sum()) + 1"), 0, "square of a singular value"),
+    ("directions_for", DIRECTIONS.format(energy="torch.linalg.svdvals(delta) ** 2", result="int((held < share).sum())"), 0, "you return"),
+    ("directions_for", DIRECTIONS.format(energy="torch.linalg.svdvals(delta) ** 2", result="(held < share).sum() + 1"), 0, "type Tensor; wanted is: whole number"),
+    ("lora_gradients", GRADIENTS + "(s * B.T @ G.T @ x).T, s * G.T @ (x @ A.T)", 1, "shape"),
+    ("lora_gradients", GRADIENTS + "B.T @ G.T @ x, G.T @ (x @ A.T)", 0, "alpha / r times"),
+    ("lora_gradients", GRADIENTS + "s * G.T @ (x @ A.T), s * B.T @ G.T @ x", 0, "gradient of A"),
+    ("strongest_directions", STRONGEST + "U[:, :r] * S[:r], Vh[:r]", 0, "A is r × in"),
+    ("strongest_directions", STRONGEST + "Vh[:r], U[:, :r]", 1, "each with its strength"),
+    ("strongest_directions", STRONGEST + "Vh[-r:], U[:, -r:] * S[-r:]", 1, "r strongest directions"),
+]  # fmt: skip
+"""(exercise, answer, points, part of what the learner is told)"""
+
+SHAPES = (
+    "def count_decoder(shape, r, target_modules):\n"
+    "    h, i = shape['hidden_size'], shape['intermediate_size']\n"
+    "    q, kv = (shape['num_' + n + '_heads'] * shape['head_dim'] for n in ('attention', 'key_value'))\n"
+    "    of = dict(q_proj=h + q, k_proj=h + {kv}, v_proj=h + {kv}, o_proj=h + q,\n"
+    "              gate_proj=h + i, up_proj=h + i, down_proj={down})\n"
+    "    return {layers} * r * sum(of[n] for n in target_modules)\n"
+)
+GOOD = {"kv": "kv", "down": "h + i", "layers": "shape['num_hidden_layers']"}
+COUNT = SHAPES.format(**GOOD)
+SEVEN = "['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']"
+LORA = "from peft import LoraConfig\n"
+BUDGET = (
+    LORA + COUNT + "def config_for_budget(shape, budget):\n"
+    f"    r = budget // ({{bytes}} * count_decoder(shape, 1, {SEVEN}))\n"
+    "    return {config}"
+)
+SPEND = (
+    LORA + COUNT + "def spend_budget(shape, budget, high):\n"
+    "    others = ['k_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']\n"
+    "    left = budget - count_decoder(shape, high, ['q_proj', 'v_proj'])\n"
+    "    r = left // count_decoder(shape, 1, others)\n"
+    "    pattern = {'q_proj': high, 'v_proj': high}\n    return "
+)
+CARD = (
+    LORA + COUNT + "from transformers import LlamaConfig\n"
+    "from helpers.memory import estimate_training_memory\n"
+    "def config_for_card(shape, device_memory):\n"
+    "    def of_rank(r):\n"
+    "        return LoraConfig(r=r, target_modules={modules}, task_type='CAUSAL_LM')\n"
+    "    def takes(r):\n"
+    "        return {takes}\n"
+    "    r = 1\n"
+    "    while takes(r {more}) <= device_memory:\n"
+    "        r += 1\n"
+    "    return of_rank(r)"
+)
+GOOD_CARD = {
+    "modules": "'all-linear'",
+    "takes": "estimate_training_memory(LlamaConfig(**shape), of_rank(r), batch_size=4, sequence_length=64).total",
+    "more": "+ 1",
+}
+
+LESSON_2 = [
+    ("lora_scaling", "def lora_scaling(r, a, rs):\n    return a / r", 1, "square root"),
+    ("lora_scaling", "def lora_scaling(r, a, rs):\n    return a * r", 0, "divides alpha"),
+    ("lora_scaling", "def lora_scaling(r, a, rs):\n    return str(a / r)", 0, "type str"),
+    ("alpha_for_rank", "def alpha_for_rank(o, a, n, rs):\n    return a * n / o", 1, "equal"),
+    ("alpha_for_rank", "def alpha_for_rank(o, a, n, rs):\n    return a * o / n", 0, "equal"),
+    ("adapted_modules", "def adapted_modules(names, t):\n    return [n for n in names if isinstance(t, list) and n.endswith(tuple(t))]", 0, "after a dot"),
+    ("adapted_modules", "import re\ndef adapted_modules(names, t):\n    return [n for n in names if isinstance(t, str) and re.fullmatch(t, n)]", 1, "whole name"),
+    ("trained_biases", "def trained_biases(layers, bias):\n    return 0 if bias == 'none' else sum(x['out_features'] for x in layers)", 0, "only a layer with a bias"),
+    ("trained_biases", "def trained_biases(layers, bias):\n    return 0 if bias == 'none' else sum(x['out_features'] for x in layers if x['has_bias'])", 0, "biases of adapted layers"),
+    ("count_decoder", SHAPES.format(**GOOD | {"kv": "q"}), 0, "narrower"),
+    ("count_decoder", SHAPES.format(**GOOD | {"down": "i"}), 2, "narrower"),
+    ("count_decoder", SHAPES.format(**GOOD | {"layers": "1"}), 0, "you return"),
+    ("config_for_budget", BUDGET.format(bytes=4, config="LoraConfig(r=r, target_modules='all-linear')"), 0, "16 bytes"),
+    ("config_for_budget", BUDGET.format(bytes=16, config="LoraConfig(r=1, target_modules='all-linear')"), 1, "a higher rank fits"),
+    ("config_for_budget", BUDGET.format(bytes=16, config="LoraConfig(r=r, target_modules=['q_proj'])"), 1, "adapt every linear layer"),
+    ("config_for_budget", BUDGET.format(bytes=16, config="LoraConfig(r=r, target_modules='.*(q|v)_proj')"), 0, "list of names"),
+    ("config_for_budget", BUDGET.format(bytes=16, config="{'r': r}"), 0, "LoraConfig"),
+    ("spend_budget", SPEND + "LoraConfig(r=r, target_modules='all-linear')", 0, "rank_pattern sets"),
+    ("spend_budget", SPEND + "LoraConfig(r=r + 1, target_modules='all-linear', rank_pattern=pattern)", 0, "within the budget"),
+    ("spend_budget", SPEND + "LoraConfig(r=r, target_modules=['q_proj', 'v_proj'], rank_pattern=pattern)", 0, "more would fit"),
+    ("spend_budget", SPEND + "LoraConfig(r=r, target_modules='all-linear', rank_pattern={'(q+)+': 2})", 0, "names of modules"),
+    ("config_for_card", CARD.format(**GOOD_CARD | {"takes": f"16 * count_decoder(shape, r, {SEVEN})"}), 0, "frozen weights, the activations and the logits"),
+    ("config_for_card", CARD.format(**GOOD_CARD | {"more": ""}), 0, "your configuration needs"),
+    ("config_for_card", CARD.format(**GOOD_CARD | {"modules": "['q_proj', 'v_proj']"}), 1, "adapt every linear layer"),
+]  # fmt: skip
+
+LOSS = T + "def completion_loss(logits, labels):\n    return nn.functional.cross_entropy({}).item()"
+BUG = (
+    "def find_bug(s):\n"
+    "    last = sum(s['attention_mask']) - 1\n"
+    "    if {rate}: return 'learning rate'\n"
+    "    if {pad}: return 'pad = eos'\n"
+    "    if s['trained_dtype'] {half}: return 'fp16 weights'\n"
+    "    if '<|im_start|>' not in s['first_text']: return 'chat template'\n"
+    "    return 'none' if s['model_training'] else 'eval mode'"
+)
+GOOD_BUG = {
+    "rate": "not 2e-5 < s['learning_rate'] < 0.1",
+    "pad": "s['labels'][last] == -100",
+    "half": "== 'float16'",
+}
+MASK = "def mask_labels(ids, mask, n):\n    return [{} for i, (t, m) in enumerate(zip(ids, mask))]"
+
+LESSON_3 = [
+    ("optimizer_steps", "def optimizer_steps(rows, b, a, epochs):\n    return epochs * (rows // (b * a))", 0, "may be smaller, and still count"),
+    ("optimizer_steps", "def optimizer_steps(rows, b, a, epochs):\n    return -(-rows // b) * epochs", 0, "you return"),
+    ("learning_rate_at", "def learning_rate_at(step, peak, w, t):\n    return peak * (t - step) / t", 0, "straight line"),
+    ("learning_rate_at", "def learning_rate_at(step, peak, w, t):\n    return peak * step / w if step < w else peak * (1 - step / t)", 1, "down to 0"),
+    ("learning_rate_at", "def learning_rate_at(step, peak, w, t):\n    return peak * min(1, step / w)", 1, "down to 0"),
+    ("mask_labels", MASK.format("t if i >= n and t != ids[-1] else -100"), 0, "must be learned"),
+    ("mask_labels", MASK.format("t if i >= n else -100"), 1, "attention mask"),
+    ("mask_labels", MASK.format("t if m else -100"), 0, "mask by position"),
+    ("mask_labels", MASK.format("int(i >= n and m)"), 0, "you return [0"),
+    ("completion_loss", LOSS.format("logits, labels"), 0, "position i predicts label i + 1"),
+    ("completion_loss", LOSS.format("logits[:-1], labels[1:], reduction='sum'"), 0, "take the mean"),
+    ("completion_loss", LOSS.format("logits[1:], labels[:-1]"), 0, "position i predicts label i + 1"),
+    ("find_bug", BUG.format(**GOOD_BUG | {"rate": "s['learning_rate'] > 0.1"}), 4, "this bug is not found"),
+    ("find_bug", BUG.format(**GOOD_BUG | {"pad": "s['pad_token_id'] == s['eos_token_id']"}), 4, "a healthy set-up has no bug"),
+    ("find_bug", BUG.format(**GOOD_BUG | {"half": "!= 'float32'"}), 4, "you say 'fp16 weights'"),
+    ("find_bug", "def find_bug(s):\n    return 'none'", 0, "'learning rate' planted you say 'none'"),
+]  # fmt: skip
+
+ACTIVE = "def active_after(calls):\n    {}"
+PAD = T + "def pad_rank(A, B, alpha, new):\n    more = new - len(A)\n    return {}"
+ROWS, COLUMNS = (
+    "torch.cat([A, torch.{}(more, A.shape[1])])",
+    "torch.cat([B, torch.{}(len(B), more)], dim=1)",
+)
+BATCH = (
+    T + "def mixed_batch(x, W, adapters, names):\n"
+    "    out = x @ W.T\n"
+    "    for row, name in enumerate(names):\n"
+    "        {}\n"
+    "    return out"
+)
+EXACT = (
+    T
+    + "def mix_exactly(adapters, weights):\n    (A1, B1, s1), (A2, B2, s2) = adapters\n    w1, w2 = weights\n    return {}"
+)
+LINEAR = (
+    T + "def mix_linear(adapters, weights):\n"
+    "    pairs = list(zip(adapters, weights))\n"
+    "    A = sum({A} * A for (A, _, s), w in pairs)\n"
+    "    B = sum({B} * B for (_, B, s), w in pairs)\n"
+    "    return B @ A"
+)
+ROOT = "abs(w * s) ** 0.5"
+FAULT = (
+    "def find_fault(config, weights, base):\n"
+    "    A = {n: w for n, w in weights.items() if 'lora_A' in n}\n"
+    "    B = {n: w for n, w in weights.items() if 'lora_B' in n}\n"
+    "    if %(base)s: return 'another base'\n"
+    "    if %(bare)s: return 'bare names'\n"
+    "    if %(missing)s: return 'missing weights'\n"
+    "    if any(len(w) != config['r'] for w in A.values()): return 'another rank'\n"
+    "    return 'untrained' if %(untrained)s else 'none'"
+)
+GOOD_FAULT = {
+    "base": "config['base_model_name_or_path'] != base['name']",
+    "bare": "not all(n.startswith('base_model.model.') for n in weights)",
+    "missing": "len(weights) < 2 * len(base['modules'])",
+    "untrained": "not any(w.any() for w in B.values())",
+}
+
+LESSON_4 = [
+    ("active_after", ACTIVE.format("return [name for what, name in calls if what == 'load'][-1]"), 0, "until set_adapter chooses another"),
+    ("active_after", ACTIVE.format("return [calls[0][1], *(name for what, name in calls if what == 'set')][-1]"), 1, "one that is left takes over"),
+    ("pad_rank", PAD.format(f"({ROWS}, {COLUMNS}, alpha)").replace("{}", "zeros"), 1, "r has changed"),
+    ("pad_rank", PAD.format(f"({ROWS}, {COLUMNS}, alpha * new / len(A))").replace("{}", "ones"), 1, "the new part adds nothing"),
+    ("pad_rank", PAD.format("(A, B, alpha)"), 0, "A gets new rows, B new columns"),
+    ("mixed_batch", BATCH.format("A, B, s = adapters[next(iter(adapters))]; out[row] += s * x[row] @ A.T @ B.T"), 0, "and nothing else"),
+    ("mixed_batch", BATCH.format("if name in adapters: A, B, s = adapters[name]; out[row] += x[row] @ A.T @ B.T"), 1, "factor times x"),
+    ("mixed_batch", BATCH.format("pass"), 1, "update of its own adapter"),
+    ("mix_exactly", EXACT.format("w1 * A1[:2] + w2 * A2[:2], B1[:, :2] + B2[:, :2]"), 0, "stack them"),
+    ("mix_exactly", EXACT.format("torch.cat([A1, A2]), torch.cat([B1, B2], dim=1)"), 1, "sum of weight times factor"),
+    ("mix_exactly", EXACT.format("torch.cat([w1 * s1 * A1, w2 * s2 * A2]), torch.cat([w1 * s1 * B1, w2 * s2 * B2], dim=1)"), 1, "away from the reference"),
+    ("mix_linear", T + "def mix_linear(adapters, weights):\n    return sum(w * s * B @ A for (A, B, s), w in zip(adapters, weights))", 0, "add the A and add the B"),
+    ("mix_linear", LINEAR.format(A=ROOT, B=ROOT), 2, "sign goes to A only"),
+    ("mix_linear", LINEAR.format(A="w * s", B="w * s"), 0, "the root of weight times factor"),
+    ("find_fault", FAULT % {**GOOD_FAULT, "base": "False"}, 4, "it is not found"),
+    ("find_fault", FAULT % {**GOOD_FAULT, "bare": "False"}, 4, "'bare names' is planted you say 'none'"),
+    ("find_fault", FAULT % {**GOOD_FAULT, "missing": "False"}, 4, "'missing weights' is planted"),
+    ("find_fault", FAULT % {**GOOD_FAULT, "untrained": "not all(w.any() for w in B.values())"}, 4, "a healthy adapter has no fault"),
+    ("mix_both", "def mix_both():\n    return 'cat', 0.5, 0.5", 2, "questions are a pirate's"),
+    ("mix_both", "def mix_both():\n    return 'ties', 2.0, 1.0", 2, "bookings' fields are right"),
+    ("mix_both", "def mix_both():\n    return 'svd', 0.5, 0.5", 0, "one of cat, linear, ties"),
+    ("mix_both", "def mix_both():\n    return 'cat', '0.5', '0.5'", 0, "weights are numbers"),
+]  # fmt: skip
+
+ROUND = T + "def round_once(W, A, B, alpha):\n    update = alpha / len(A) * B @ A\n    return {}"
+ALL = (
+    T
+    + "def merge_all_or_none(layers):\n    merged = {{n: {merged} for n, (W, A, B, s) in layers.items()}}\n    return {result}"
+)
+CODES = (
+    T
+    + "def codes_that_change(levels, scale, codes, update):\n    merged = {merged}\n    new = {new}\n    return {result}"
+)
+GOOD_CODES = {
+    "merged": "scale * levels[codes] + update",
+    "new": "(merged[:, None] - scale * levels).abs().argmin(1)",
+    "result": "int((new != codes).sum())",
+}
+TURNS = T + "def merge_in_turn(W, updates):\n    merged = []\n    {}\n    return {}"
+FILE = (
+    T + "def merge_file(base, adapter, config):\n"
+    "    s = config['lora_alpha'] / {r}\n"
+    "    merged = {start}\n"
+    "    for name in base:\n"
+    "        stem = 'base_model.model.' + name.removesuffix('.weight')\n"
+    "        if stem + '.lora_A.weight' in adapter:\n"
+    "            A, B = adapter[stem + '.lora_A.weight'], adapter[stem + '.lora_B.weight']\n"
+    "            merged[{name}] = base[name] + s * B @ A\n"
+    "    return merged"
+)
+GOOD_FILE = {
+    "r": "config['r'] ** (0.5 if config['use_rslora'] else 1)",
+    "start": "dict(base)",
+    "name": "name",
+}
+
+LESSON_5 = [
+    ("rows_needed", "def rows_needed(tokens, rows, added):\n    return tokens + added", 1, "never fewer rows"),
+    ("rows_needed", "def rows_needed(tokens, rows, added):\n    return rows + added", 0, "a row for each token"),
+    ("lost_share", T + "def lost_share(W, U):\n    return ((W.float() + U).to(W.dtype).float() - W.float() - U).norm().item()", 0, "over the size of the update"),
+    ("lost_share", T + "def lost_share(W, U):\n    return (U.to(W.dtype).float() - U).norm().item() / U.norm().item()", 0, "what arrived"),
+    ("round_once", ROUND.format("W.float() + update"), 0, "keep the dtype of the input"),
+    ("round_once", ROUND.format("W + update.to(W.dtype)"), 1, "whatever is rounded before is rounded twice"),
+    ("round_once", ROUND.format("W"), 1, "round the sum"),
+    ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="merged"), 1, "nothing is merged at all"),
+    ("merge_all_or_none", ALL.format(merged="W + B @ A", result="merged if all(w.isfinite().all() for w in merged.values()) else None"), 1, "scaling times B A"),
+    ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="{n: w for n, w in merged.items() if w.isfinite().all()}"), 1, "do not return None"),
+    ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="None if any(w.isnan().any() for w in merged.values()) else merged"), 1, "with inf in"),
+    ("codes_that_change", CODES.format(**GOOD_CODES | {"merged": "levels[codes] + update"}), 0, "take the weights off the grid"),
+    ("codes_that_change", CODES.format(**GOOD_CODES | {"new": "torch.bucketize(merged, scale * levels)"}), 0, "nearest level"),
+    ("codes_that_change", CODES.format(**GOOD_CODES | {"result": "(new != codes).sum()"}), 0, "type Tensor; wanted is: whole number"),
+    ("merge_in_turn", TURNS.format("V = W.clone()\n    for U in updates:\n        V += U.to(W.dtype)\n        merged.append(V.clone())\n        V -= U.to(W.dtype)", "[*merged, V]"), 0, "cannot be subtracted"),
+    ("merge_in_turn", TURNS.format("for U in updates: merged.append((W.float() + U).to(W.dtype))", "[*merged, (merged[-1].float() - updates[-1]).to(W.dtype)]"), 2, "of the base's weights are others"),
+    ("merge_in_turn", TURNS.format("for U in updates: merged.append((W.float() + U).to(W.dtype))", "merged"), 0, "and then the base"),
+    ("merge_file", FILE.format(**GOOD_FILE | {"start": "{}"}), 0, "every tensor of the base"),
+    ("merge_file", FILE.format(**GOOD_FILE | {"name": "stem"}), 0, "nothing of the adapter is left"),
+    ("merge_file", FILE.format(**GOOD_FILE | {"r": "config['r']"}), 1, "or / √r"),
+]  # fmt: skip
+
+WRONG: list[tuple[str, str, int, str]] = [*LESSON_1, *LESSON_2, *LESSON_3, *LESSON_4, *LESSON_5]
+
+
+# ------------------------------------------------------------------------------- adapters handed in
+
+Files = dict[str, bytes]
+
+
+def with_weights(change: Callable[[str, torch.Tensor], torch.Tensor]) -> Callable[[Files], Files]:
+    def changed(files: Files) -> Files:
+        tensors = {name: change(name, t) for name, t in load(files[WEIGHTS]).items()}
+        return {**files, WEIGHTS: save(tensors)}
+
+    return changed
+
+
+def with_config(**fields: object) -> Callable[[Files], Files]:
+    def changed(files: Files) -> Files:
+        return {**files, CONFIG: json.dumps(json.loads(files[CONFIG]) | fields).encode()}
+
+    return changed
+
+
+ADAPTERS: dict[str, tuple[Callable[[Files], Files], int, str]] = {
+    # name: what becomes of the course's pirate; points; part of what the learner is told
+    "the course's own": (lambda files: files, 5, "right"),
+    "untrained": (
+        with_weights(lambda name, t: t * 0 if "lora_B" in name else t),
+        2,
+        "at least 80% are asked for",
+    ),
+    "one file only": (lambda files: {CONFIG: files[CONFIG]}, 0, f"{WEIGHTS} is missing"),
+    "cut short": (lambda files: {**files, WEIGHTS: files[WEIGHTS][:-9]}, 0, "damaged"),
+    "another rank": (with_config(r=4), 0, "do not fit"),
+    "some layers only": (with_config(target_modules=["q_proj"]), 0, "configuration describes"),
+    "another model's": (with_config(target_modules=["c_attn"]), 0, "names no module"),
+    "a pattern": (with_config(target_modules="(.+)+_proj"), 0, "a list of names"),
+    "not a number": (with_weights(lambda name, t: t * float("nan")), 0, "NaN"),
+    "DoRA": (with_config(use_dora=True), 0, "leave use_dora at the default"),
+    "too large": (with_config(r=65), 0, "1 to 64"),
+}
+"""Folders handed in for `train_style`."""

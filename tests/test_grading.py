@@ -1,0 +1,591 @@
+"""The grader, held against a class of honest, unlucky, wrong and hostile submissions."""
+
+import csv
+import json
+import os
+import pickle
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from peft import LoraConfig
+from submissions import corpus
+from submissions.wrong_answers import WRONG
+
+import release
+from helpers import grading, sandbox
+from helpers.checks import check
+from helpers.exercises import EXERCISES, SETS
+from helpers.plain import Foreign, loads, plainly
+from helpers.submissions import Submission, find_submissions, read_cells
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = release.sources(ROOT)
+SEED = "a secret that no public file holds"
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="submissions are graded on Linux and macOS"
+)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def unquoted(name: str) -> str:
+    """A name as it was before the CSV kept spreadsheets from computing it."""
+    return name[1:] if name[:2] in ("'=", "'+", "'-", "'@") else name
+
+
+@pytest.fixture(scope="module")
+def box():
+    """One sandbox for all that grades here: its warm parent takes seconds to start."""
+    if not shutil.which("bwrap"):
+        advice = "grading is tested with bubblewrap (apt-get install bubblewrap), on Linux"
+        if os.environ.get("LORA_COURSE_REQUIRE_SANDBOX"):
+            pytest.fail(advice)
+        pytest.skip(advice)
+    box = sandbox.choose(limits=sandbox.Limits(seconds=2, memory=384 << 20))
+    close, box.close = box.close, lambda: None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grading, "choose", lambda *arguments: box)
+        yield box
+    close()
+
+
+# ------------------------------------------------------------------------------- the corpus, graded
+
+
+@pytest.fixture(scope="module")
+def graded(box, tmp_path_factory):
+    """The whole corpus, graded in one run: rows by student, the folder, who knocked on the door."""
+    folder = tmp_path_factory.mktemp("class")
+    handed_in = folder / "handed_in"
+    handed_in.mkdir()
+    (folder / "seed.txt").write_text(SEED)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        here = {"@PORT@": server.getsockname()[1], "@HELPERS@": sandbox.HELPERS}
+        here |= {"@SOURCES@": SOURCES[0].parent, "@CLASS@": folder}
+        for name, sample in corpus.CORPUS.items():
+            content = corpus.built(sample)
+            for word, value in here.items():
+                content = content.replace(word.encode(), str(value).encode())
+            (handed_in / f"{name}.ipynb").write_bytes(content)
+        target = sandbox.HELPERS / "params.py"  # of the submission that writes outside
+        before = target.read_bytes()
+        seed_file = ["--seed-file", str(folder / "seed.txt")]
+        more = [*seed_file, "--jobs", "4"]  # many only wait
+        assert grading.main([str(handed_in), "--out", str(folder / "grades.csv"), *more]) == 0
+        assert target.read_bytes() == before
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    rows = {unquoted(row["student"]): row for row in rows_of(folder / "grades.csv")}
+    return rows, folder
+
+
+@pytest.mark.parametrize("name", corpus.CORPUS)
+def test_every_submission_gets_exactly_its_grade(name, graded):
+    sample, (rows, folder) = corpus.CORPUS[name], graded
+    row = rows[name]
+    said = (row["status"], row["points"], row["reasons"])
+    assert row["status"] == sample.status, said
+    assert row["points"] == ("" if sample.points is None else str(sample.points)), said
+    assert sample.reason in row["reasons"]
+    page = (folder / "grades.feedback" / grading.page_name(name)).read_text(encoding="utf-8")
+    assert sample.feedback in page.replace("&#x27;", "'")
+    if sample.points is not None:
+        outcomes = dict(
+            re.findall(r"<code>(\w+)</code></td>\n?<td><span [^>]*>\S+ ([a-z ]+)<", page)
+        )
+        right = dict.fromkeys(corpus.EVERY_EXERCISE, "right")
+        assert outcomes == right | sample.outcomes
+
+
+def test_the_corpus_is_large_and_nothing_is_left_running(graded):
+    assert len(corpus.CORPUS) >= 40
+    server, *others = psutil.Process().children(recursive=True)
+    assert "--fork-server" in server.cmdline() and not others
+
+
+def test_nothing_hidden_and_nothing_unescaped_is_told(graded):
+    _, folder = graded
+    for page in (folder / "grades.feedback").glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "HIDDEN" not in text and SEED not in text and "<script" not in text
+    cases = EXERCISES["lora_parameters"].cases(SEED)
+    page = folder / "grades.feedback" / grading.page_name("one matrix")
+    assert not any(case.named in page.read_text(encoding="utf-8") for case in cases)
+    summary = (folder / "grades.html").read_text(encoding="utf-8")
+    assert "<script" not in summary and "bubblewrap" in summary
+    assert SEED not in "".join(p.read_text("utf-8") for p in folder.glob("grades.journal/*.json"))
+
+
+def test_a_spreadsheet_computes_nothing(graded):
+    _, folder = graded
+    text = (folder / "grades.csv").read_text(encoding="utf-8")
+    assert "'=HYPERLINK(1)" in text and "\n=HYPERLINK" not in text
+
+
+# ------------------------------------------------------------------- again, killed, late, twice
+
+
+@pytest.fixture
+def small_class(box, tmp_path):
+    """Four submissions, one of them for a person; and the command that grades them."""
+    folder = tmp_path / "handed_in"
+    (folder / "dora").mkdir(parents=True)
+    for path, name in (
+        ("anna.ipynb", "right"),
+        ("bert.ipynb", "one matrix"),
+        ("carl.ipynb", "os._exit"),
+        ("dora/01_theory_exercises.ipynb", "right"),
+    ):
+        (folder / path).write_bytes(corpus.built(corpus.CORPUS[name]))
+    out = tmp_path / "grades.csv"
+    return folder, out, [str(folder), "--out", str(out), "--seed", SEED]
+
+
+def workers_of(grader: psutil.Process) -> list[psutil.Process]:
+    return [p for p in grader.children(recursive=True) if p.is_running()]
+
+
+def test_a_killed_grader_goes_on_where_it_was(small_class):
+    folder, out, arguments = small_class
+    limits = ["--jobs", "1", "--seconds", "2", "--memory", "384"]
+    command = [sys.executable, "-u", "-m", "helpers.grading", *arguments, *limits]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    for line in process.stdout:
+        if line.startswith("[1/4]"):
+            workers = workers_of(psutil.Process(process.pid))
+            process.kill()
+            break
+    process.wait()
+    process.stdout.close()
+    assert workers and not psutil.wait_procs(workers, timeout=20)[1]  # nobody is left behind
+    journal = out.with_suffix(".journal")
+    kept = {path: path.stat().st_mtime_ns for path in journal.glob("*.json")}
+    assert kept and not out.exists()
+    (journal / "0.json").write_text("cut o")
+
+    assert grading.main(arguments) == 0
+    first = {path: path.read_bytes() for path in out.parent.glob("grades*") if path.is_file()}
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    points = {row["student"]: (row["points"], row["status"]) for row in rows_of(out)}
+    assert points == {
+        "anna": ("16", "graded"),
+        "bert": ("15", "graded"),
+        "carl": ("15", "review"),
+        "dora": ("16", "graded"),
+    }
+    assert grading.main(arguments) == 0
+    assert {path: path.read_bytes() for path in first} == first
+
+
+def test_a_deadline_a_second_file_and_nbgraders_columns(small_class, capsys):
+    folder, out, arguments = small_class
+    due = datetime(2026, 5, 1, 12).astimezone()
+    for name, days in (("anna", -1), ("bert", 1.5), ("dora/01_theory_exercises", 1)):
+        moment = (due + timedelta(days=days)).timestamp()
+        os.utime(folder / f"{name}.ipynb", (moment, moment))
+    (folder / "dora.ipynb").write_bytes(corpus.built(corpus.CORPUS["one matrix"]))
+    os.utime(folder / "dora.ipynb", (due.timestamp(), due.timestamp()))
+    arguments += ["--deadline", "2026-05-01T12:00", "--late-penalty", "10%", "--nbgrader"]
+
+    assert grading.main(arguments) == 0
+    by_file = {row["file"]: row for row in rows_of(out)}
+    assert by_file["bert.ipynb"]["late_penalty"] == "3.0"
+    assert by_file["bert.ipynb"]["score"] == "12.0"
+    assert by_file["anna.ipynb"]["score"] == "16.0"
+    for file in ("dora.ipynb", "dora/01_theory_exercises.ipynb"):
+        assert by_file[file]["status"] == "review"
+        assert "one of 2" in by_file[file]["reasons"]
+    exported = rows_of(out.with_suffix(".nbgrader.csv"))
+    assert (
+        list(exported[0])
+        == (
+            "assignment duedate timestamp student_id last_name first_name email raw_score "
+            "late_submission_penalty score max_score"
+        ).split()
+    )
+    scores = {row["student_id"]: row["score"] for row in exported}
+    assert scores == {"anna": "16.0", "bert": "12.0", "carl": "", "dora": ""}
+
+    assert grading.main([*arguments, "--duplicates", "best"]) == 0
+    dora = {r["file"]: (r["status"], r["score"]) for r in rows_of(out) if r["student"] == "dora"}
+    assert dora == {
+        "dora.ipynb": ("graded", "15.0"),  # 15 in time beat 16 less 10 %
+        "dora/01_theory_exercises.ipynb": ("superseded", "14.4"),
+    }
+    assert "known from the journal" in capsys.readouterr().out
+
+
+def test_a_person_decides_what_the_grader_could_not(small_class, tmp_path, capsys):
+    _, out, arguments = small_class
+    file = tmp_path / "decisions.csv"
+    arguments += ["--decisions", str(file)]
+    head = "student,exercise,points,why\n"
+    file.write_text(f"{head}carl,lora_parameters,0.5,<b>it leaves early</b>\n")
+    assert grading.main(arguments) == 0
+    carl = next(row for row in rows_of(out) if row["student"] == "carl")
+    assert (carl["status"], carl["points"], carl["lora_parameters"]) == ("graded", "15.5", "0.5")
+    page = (out.with_suffix(".feedback") / grading.page_name("carl")).read_text("utf-8")
+    assert "decided by a person: &lt;b&gt;it leaves early" in page
+    for row, words in (
+        ("carl,lora_parameters,2,why", "points='2', wanted is a number from 0 to 1"),
+        ("carl,lora_parameters,nan,why", "points='nan'"),
+        ("carl,lora_prameters,1,why", "no exercise 'lora_prameters'"),
+        ("nobody,lora_parameters,1,why", "'nobody' handed in nothing"),
+    ):
+        file.write_text(f"{head}{row}\n")
+        assert grading.main(arguments) == 1
+        assert words in capsys.readouterr().err
+
+
+def test_nobody_is_graded_unless_the_solution_gets_full_marks(small_class, tmp_path, capsys):
+    _, out, arguments = small_class
+    (tmp_path / "solutions").mkdir()
+    wrong = SOURCES[0].read_text(encoding="utf-8").replace("return r * (n_in + n_out)", "return r")
+    (tmp_path / "solutions" / SOURCES[0].name).write_text(wrong, encoding="utf-8")
+    assert grading.main([*arguments, "--solutions", str(tmp_path / "solutions")]) == 1
+    said = capsys.readouterr().err
+    assert "nobody is graded" in said and "lora_parameters: wrong, 0 of 1" in said
+    assert not out.exists()
+
+
+# --------------------------------------------------------------------------------------- isolation
+
+
+def test_without_a_sandbox_it_refuses(small_class, monkeypatch, capsys):
+    _, out, arguments = small_class
+    monkeypatch.setattr(grading, "choose", sandbox.choose)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert grading.main(arguments) == 1
+    assert "install bubblewrap" in capsys.readouterr().err and not out.exists()
+
+
+def test_unsandboxed_grades_and_says_so(small_class, monkeypatch):
+    folder, out, arguments = small_class
+    monkeypatch.setattr(grading, "choose", sandbox.choose)
+    monkeypatch.setitem(SETS, SOURCES[0].stem, SETS[SOURCES[0].stem][:1])  # each starts cold
+    shutil.rmtree(folder / "dora")
+    for path in folder.glob("[bc]*.ipynb"):
+        path.unlink()
+    assert grading.main([*arguments, "--unsandboxed"]) == 0
+    assert [(row["student"], row["points"]) for row in rows_of(out)] == [("anna", "1")]
+    assert "none (--unsandboxed)" in out.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def test_a_machine_that_ends_the_warm_parent_costs_nobody_a_grade(box):
+    box._server.kill()
+    box._server.wait()
+    content = corpus.built(corpus.CORPUS["right"])
+    result = grading.Grader(box, SEED).grade(Submission("anna", "anna.ipynb", content, None))
+    assert (result.status, result.points) == ("graded", corpus.FULL)
+
+
+def test_what_waits_for_a_person_can_be_run_again(small_class, capsys):
+    _, _, arguments = small_class
+    assert grading.main(arguments) == 0
+    capsys.readouterr()
+    assert grading.main([*arguments, "--retry"]) == 0
+    said = capsys.readouterr().out
+    assert "carl.ipynb: 15/16 (lora_parameters: its process ended" in said
+    assert "3 of 4 are known from the journal" in said
+
+
+def test_a_leaky_sandbox_is_found_out():
+    """The test that every run starts with, held against something that isolates nothing."""
+    found = sandbox.holes(sandbox.Unsandboxed())
+    assert {"read the grader's files", "see the references", "reach the network"} <= set(found)
+
+
+def test_a_container_is_started_without_network_references_or_rights(tmp_path, monkeypatch):
+    """With a stand-in for docker that keeps its arguments and runs the worker right here."""
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n[ "$1" = kill ] && exit\n'
+        f"exec {sys.executable} -m helpers.worker\n"
+    )
+    docker.chmod(0o755)
+    box = sandbox.Container("an-image", str(docker))
+    request = {"others": [], "name": "f", "driver": "call", "cases": [(2,)]}
+    reply = box.run({**request, "cells": ["def f(x):\n    print('noise')\n    return x + 1"]})
+    assert reply == {"outcome": "answers", "answers": [{"value": 3}]}
+    started, killed = (tmp_path / "said").read_text().splitlines()
+    for flag in (
+        "--network=none --read-only --cap-drop=ALL --security-opt=no-new-privileges "
+        "--user=65534:65534 --pids-limit=32 --tmpfs=/course/helpers/exercises:ro,size=4096"
+    ).split():
+        assert flag in started.split()
+    assert started.endswith("an-image python -m helpers.worker")
+    assert killed == "kill " + re.search(r"--name=(\S+)", started)[1]
+
+
+# ------------------------------------------------------------------------- exercises and editions
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_release_is_in_step_and_holds_no_solution(source):
+    assert release.in_step(source), "run: make release"
+    text = release.release_path(source).read_text(encoding="utf-8")
+    assert "SOLUTION" not in text
+    assert all(f"# EXERCISE: {exercise.id}" in text for exercise in SETS[source.stem])
+    assert (
+        text.count("<summary>Hint 1<") == text.count("<summary>Hint 2<") == len(SETS[source.stem])
+    )
+
+
+def namespace_of(source: Path, with_solutions: bool) -> dict:
+    cells = release.notebook_of(source, with_solutions).cells
+    namespace = {"__name__": "exercises"}
+    for cell in cells:
+        if cell.cell_type == "code" and not cell.source.startswith("check("):
+            exec(cell.source, namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("seed", ["course", "another"])
+def test_a_learner_who_solves_everything_is_told_so(source, seed):
+    answers = namespace_of(source, with_solutions=True)
+    for exercise in SETS[source.stem]:
+        if exercise.hands_in == "function":
+            result = check(exercise.id, answers[exercise.id], seed=seed)
+            assert (result.outcome, result.points) == ("right", exercise.points), result
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_solution_gets_full_marks_and_the_release_none(source, box):
+    grader = grading.Grader(box, SEED)
+    solution = grader.grade(grading.solution(source.parent, source.stem))
+    assert (solution.status, solution.points) == ("graded", solution.max_points)
+    content = release.release_path(source).read_bytes()
+    untouched = grader.grade(Submission("nobody", "nobody.ipynb", content, None))
+    assert (untouched.status, untouched.points) == ("graded", 0), untouched.reasons
+    assert {e.outcome for e in untouched.exercises} == {"not attempted"}
+
+
+@pytest.mark.parametrize(("id", "answer", "points", "told"), WRONG)
+def test_a_wrong_answer_earns_its_points_and_is_told_why(id, answer, points, told):
+    namespace = {"LoraConfig": LoraConfig}
+    exec(answer, namespace)
+    result = check(id, namespace[id])
+    assert (result.points, told in str(result)) == (points, True), result
+    assert result.outcome in ("wrong", "partly right")
+
+
+def test_every_exercise_has_a_wrong_answer():
+    listed = {id for id, *_ in WRONG} | {id for s in corpus.CORPUS.values() for id in s.outcomes}
+    assert {e.id for e in EXERCISES.values() if e.hands_in == "function"} <= listed
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_statements_name_the_points(source):
+    text = source.read_text(encoding="utf-8")
+    parts = re.findall(r"^# \*(\d+) points?, (\d+) minutes\.\*", text, flags=re.MULTILINE)
+    exercises = SETS[source.stem]
+    assert [(e.points, e.minutes) for e in exercises] == [tuple(map(int, part)) for part in parts]
+    assert 5 <= len(exercises) <= 8
+    assert list(dict.fromkeys(re.findall(r"^# EXERCISE: (\w+)", text, flags=re.MULTILINE))) == [
+        e.id for e in exercises
+    ]
+
+
+def test_every_exercise_draws_other_inputs_from_another_seed():
+    for exercise in EXERCISES.values():
+        one, same, other = (repr(exercise.cases(seed)) for seed in ("1", "1", "2"))
+        assert one == same, exercise.id
+        if exercise.hands_in == "function" and any(case.args for case in exercise.cases("1")):
+            assert one != other, exercise.id
+
+
+# ----------------------------------------------------------------------------- check, in a notebook
+
+
+def test_check_says_what_differs_and_for_which_input():
+    text = str(check("lora_parameters", lambda r, n_in, n_out: 2 * r * n_in))
+    assert re.search(
+        r"✗ lora_parameters: wrong, 0 of 1 point\n +for rank \d+ on \d+→\d+ you return \d+; "
+        r"every adapter has two matrices",
+        text,
+    )
+
+
+def stub(r, n_in, n_out):
+    """Nothing yet."""
+    ...
+
+
+@pytest.mark.parametrize("answer", [None, ..., stub, lambda *a: exec("raise NotImplementedError")])
+def test_check_tells_not_attempted_from_wrong(answer):
+    assert check("lora_parameters", answer).outcome == "not attempted"
+    assert check("lora_parameters", lambda r, n_in, n_out: print(end="")).outcome == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("id", "answer", "words"),
+    [
+        ("lora_prameters", stub, "Did you mean 'lora_parameters'"),
+        (None, None, "There are lora_parameters"),
+        (["x"], stub, "no exercise"),
+        ("lora_parameters", 7, "TypeError"),
+        ("lora_parameters", lambda: 1, "TypeError"),
+        ("lora_parameters", lambda *a: sys.exit(3), "SystemExit"),
+        ("lora_layer", dict, "your code raised"),
+        ("merge", lambda *a: object(), "a value of type object"),
+        ("merge", lambda W, *rest: W[:1], "has shape (1, "),
+    ],
+)
+def test_check_never_raises(id, answer, words):
+    result = check(id, answer)
+    assert words in str(result) and result.points == 0
+
+
+# ----------------------------------------------------------------------------- what may come back
+
+
+def test_plain_data_keeps_types_and_lets_nothing_else_in():
+    class Sly(dict):
+        pass
+
+    value = {"a": [1, 1.5, True, None, "x", (2, float("inf"))], 3: {"b": Sly(a=1)}}
+    got = plainly(value)
+    assert got == {**value, 3: {"b": Foreign("Sly")}}
+    assert type(got["a"][2]) is bool and type(got["a"][5]) is tuple
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[1]", '{"tensor": "0"}', '{"x": 1}', '{"dict": [[1]]}', '{"lora": {"dict": [["x", 1]]}}',
+     '{"dict": [[{"list": []}, 1]]}', '{"list": ' * 90 + "[]" + "}" * 90],
+)  # fmt: skip
+def test_a_message_of_another_form_is_refused(text):
+    with pytest.raises(ValueError):
+        loads(text, (4).to_bytes(8, "little") + b"{}  ")
+
+
+def test_a_zip_from_an_lms_is_read_without_being_unpacked(tmp_path):
+    notebook = corpus.built(corpus.CORPUS["right"])
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as file:
+        file.writestr("class/Anna Ö_1_file/01_theory_exercises.ipynb", notebook)
+        file.writestr("class/bert.ipynb", notebook)
+        file.writestr("class/__MACOSX/._bert.ipynb", b"x")
+        file.writestr("class/carl/essay.pdf", b"x")
+    found = {s.student: s.load() for s in find_submissions(tmp_path / "class.zip")}
+    assert set(found) == {"Anna Ö_1_file", "bert", "carl"}
+    assert found["carl"].problem == "no notebook (.ipynb) was handed in"
+    assert read_cells(found["bert"].content)
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as file:
+        file.writestr("../../evil.ipynb", notebook)
+    with pytest.raises(ValueError, match="holds no <student>"):
+        find_submissions(tmp_path / "evil.zip")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["class.zip", "evil.zip"]
+
+
+def test_names_from_an_lms_give_the_student(tmp_path):
+    for name in (
+        "Anna Ö_117_file/a.ipynb",
+        "Anna O\u0308_118_file/b.ipynb",
+        "ben_1_\udcff\u202e.ipynb",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = find_submissions(tmp_path, r"^(.+?)_\d+_")
+    assert [one.student for one in found] == ["Anna Ö", "Anna Ö", "ben"]
+    assert [one.student for one in find_submissions(tmp_path)][-1] == "ben_1_\\udcff\\u202e"
+    for wrong in ("(", "^.+_"):
+        with pytest.raises(ValueError, match="student_pattern"):
+            find_submissions(tmp_path, wrong)
+
+
+def test_nobody_is_left_out_without_a_word(tmp_path):
+    """Folders without a notebook, things that are no files, files too large or too long."""
+    (tmp_path / "anna.ipynb").mkdir()
+    (tmp_path / "ben").mkdir()
+    (tmp_path / "carl").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "dora.ipynb")
+    (tmp_path / "elif.pdf").write_bytes(b"%PDF")
+    (tmp_path / "finn.ipynb").write_bytes(corpus.notebook([{}] * 3_000))
+    with open(tmp_path / "gina.ipynb", "wb") as file:
+        file.truncate(1 << 30)
+    (tmp_path / "hugo" / "train_style").mkdir(parents=True)
+    (tmp_path / "hugo" / "a.ipynb").write_bytes(b"{}")
+    (tmp_path / "hugo" / "train_style" / "adapter_config.json").symlink_to("/etc/hostname")
+    grader = grading.Grader(None, SEED)  # runs nothing
+    said = {f.student: grader.grade(f.load()).reasons[0] for f in find_submissions(tmp_path)}
+    assert said == {
+        "anna": "unreadable: not a file",
+        "ben": "no notebook (.ipynb) was handed in",
+        "carl": "no notebook (.ipynb) was handed in",
+        "dora": "unreadable: not a file",
+        "elif.pdf": "no notebook (.ipynb) was handed in",
+        "finn": "unreadable: 3,000 cells, of which 2,000 are read",
+        "gina": "unreadable: larger than 20 MB",
+        "hugo": "unreadable: train_style/adapter_config.json: a link, not a file",
+    }
+
+
+def with_header(header: bytes, size: int | None = None, data: bytes = b"") -> bytes:
+    """A safetensors file with this header, which says `size` of its own length."""
+    return (len(header) if size is None else size).to_bytes(8, "little") + header + data
+
+
+def tensor_of(dtype: str, shape: list[int], data: bytes) -> bytes:
+    entry = {"dtype": dtype, "shape": shape, "data_offsets": [0, len(data)]}
+    return with_header(json.dumps({"w": entry}).encode(), None, data)
+
+
+CONFIG = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "told"),
+    [
+        ({}, None, "adapter_model.safetensors is missing"),
+        ({}, b"", "damaged"),
+        ({}, with_header(b"{", 1 << 62), "damaged"),
+        ({}, tensor_of("F32", [1 << 50], bytes(4)), "damaged"),
+        ({}, pickle.dumps(print), "damaged"),
+        (b"[" * 100_000, tensor_of("F32", [1], bytes(4)), "damaged"),
+        (b'{"r": NaN', tensor_of("F32", [1], bytes(4)), "damaged"),
+        (b"[]", tensor_of("F32", [1], bytes(4)), "not LoRA"),
+        ({"r": 10**9}, tensor_of("F32", [1], bytes(4)), "rank must be"),
+        ({"target_modules": "(q+)+"}, tensor_of("F32", [1], bytes(4)), "list of names"),
+        ({"auto_mapping": {"x": "os"}}, tensor_of("F32", [1], b"\0\0\xc0\x7f"), "NaN"),
+    ],
+)
+def test_an_adapter_is_read_without_trust(config, weights, told):
+    """The training exercise is graded from the files: what cannot be used says so, and is 0."""
+    (exercise,) = (e for e in EXERCISES.values() if e.id == "train_style")
+    content = corpus.notebook([corpus.code("# EXERCISE: train_style")])
+    files = {"adapter_config.json": config, "adapter_model.safetensors": weights}
+    if isinstance(config, dict):
+        files["adapter_config.json"] = json.dumps(CONFIG | config).encode()
+    files = {name: data for name, data in files.items() if data is not None}
+    submission = Submission("anna", "a.ipynb", content, None, "", {exercise.id: files})
+    grader = grading.Grader(None, SEED)  # runs nothing
+    result = grader._grade_exercise(exercise, read_cells(content), submission)
+    assert (result.points, result.outcome) == (0, "wrong")
+    assert told in result.feedback[0]
+    nothing = grader._grade_exercise(
+        exercise, read_cells(content), replace(submission, adapters={})
+    )
+    assert nothing.outcome == "not attempted"
+
+
+def test_a_link_is_not_followed(tmp_path):
+    (tmp_path / "class").mkdir()
+    (tmp_path / "private.ipynb").write_bytes(corpus.built(corpus.CORPUS["right"]))
+    (tmp_path / "class" / "eve.ipynb").symlink_to(tmp_path / "private.ipynb")
+    (found,) = find_submissions(tmp_path / "class")
+    assert found.load().problem == "unreadable: a link, not a file" and not found.load().content
