@@ -34,17 +34,22 @@ class MemoryEstimate:
     peak: str = ""  # the phase in which the peak comes: "loss", "backward" or "optimizer step"
 
     @property
+    def parts(self) -> dict[str, int]:
+        """Part -> bytes, without the phase: what ``helpers.plots.memory_bars`` draws."""
+        return {part: getattr(self, part) for part in PARTS}
+
+    @property
     def total(self) -> int:
         """All parts together."""
-        return sum(getattr(self, part) for part in PARTS)
+        return sum(self.parts.values())
 
     def __str__(self) -> str:
         unit, size = ("GiB", 2**30) if self.total >= 16 * 2**30 else ("MiB", 2**20)
         digits = 1 if unit == "GiB" else 0
         lines = [f"{self.total / size:>8,.{digits}f} {unit} at the peak ({self.peak}), of which"]
-        for part in PARTS:
-            share = getattr(self, part) / self.total if self.total else 0
-            number = f"{getattr(self, part) / size:>8,.{digits}f} {unit}"
+        for part, held in self.parts.items():
+            share = held / self.total if self.total else 0
+            number = f"{held / size:>8,.{digits}f} {unit}"
             lines.append(f"{number}  {share:4.0%}  {part.replace('_', ' ')}")
         return "\n".join(lines)
 

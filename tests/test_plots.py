@@ -1,6 +1,8 @@
 """Every figure is a picture with a text alternative, whatever it is given to show."""
 
 import io
+import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ def shown(monkeypatch):
     """What the notebook was asked to display: (data, metadata) of each output."""
     outputs = []
 
-    def record(data, metadata, raw):
+    def record(data, raw, metadata=None):
         assert raw
         outputs.append((data, metadata))
 
@@ -35,8 +37,30 @@ FIGURES = {
     "one point, logarithmic": lambda alt: plots.lines(
         {"one": ([8], [0.1])}, title="t", xlabel="x", ylabel="y", alt=alt, logx=True, logy=True
     ),
+    "panels": lambda alt: plots.panels(
+        {name: {"one": ([1, 2], [0.0, 1.0]), "two": ([1, 2], [1.0, 0.5])} for name in "ab"},
+        title="t", xlabel="x", alt=alt,
+    ),
+    "codebooks": lambda alt: plots.codebooks(
+        np.linspace(-1, 1, 99), {"one": [-1, 0, 1], "two": [0.5]}, title="t", xlabel="x", alt=alt
+    ),
+    "merging": lambda alt: plots.merging(
+        {
+            name: {
+                stage: {"distance": distance, "in style": 1.0, "facts right": 0.0}
+                for stage, distance in (("beside", 0.0), ("merged", 0.1), ("loaded", 9.0))
+            }
+            for name in ("float32", "NF4, dequantized")
+        },
+        {"float32": [1e-7, 1e-7], "NF4": [0.5, 1.0]},
+        alt=alt,
+    ),
     "more lines than colours": lambda alt: plots.lines(
         {str(i): ([0, 1], [i, i + 1]) for i in range(9)}, title="t", xlabel="x", ylabel="y", alt=alt
+    ),
+    "timeline": lambda alt: plots.timeline(
+        {"weights": [2**20] * 9, "activations": [i * 2**18 for i in (0, 1, 2, 3, 4, 3, 2, 1, 0)]},
+        phases={"forward": 0, "backward": 5}, title="t", alt=alt,
     ),
     "matrices, one of zeros": lambda alt: plots.matrices(
         {"W": np.eye(3), "0": np.zeros((2, 9)), "tall": np.ones((24, 1))}, title="t", alt=alt
@@ -54,6 +78,74 @@ def test_a_figure_is_one_picture_with_its_text_alternative(name, shown):
     assert len(np.unique(picture)) > 10  # something is drawn
 
 
+GIB = 2**30
+DEVICES = {"T4": 15 * GIB, "RTX 4090": 24 * GIB, "A100": 40 * GIB, "H100": 80 * GIB}
+ROWS = {
+    "full": {"weights": 15 * GIB, "gradients": 15 * GIB, "optimizer_states": 60 * GIB},
+    "LoRA": {"weights": 15 * GIB, "gradients": 0, "optimizer_states": 50 * 2**20},
+}
+
+
+def svg(text: str) -> tuple[ElementTree.Element, list[ElementTree.Element], list[str]]:
+    """An SVG text's root, its rectangles and the words drawn in it."""
+    root = ElementTree.fromstring(text)
+    name = "{http://www.w3.org/2000/svg}"
+    return root, list(root.iter(f"{name}rect")), [t.text for t in root.iter(f"{name}text")]
+
+
+def test_memory_bars_are_as_long_as_the_memory_and_name_what_fits(shown):
+    root, boxes, words = svg(plots.memory_svg(ROWS, DEVICES, title="8B <x>"))
+    assert root.get("role") == "img" and "background" not in root.get("style")
+    assert "8B <x>. full: 90.00 GiB, fits none of these (weights 15.00" in root.get("aria-label")
+    assert "LoRA: 15.05 GiB, fits RTX 4090 (weights 15.00 GiB, optimizer states 50 MiB)." in (
+        root.get("aria-label")
+    )
+    full, full_gradients, lora, states, *legend = [float(box.get("width")) for box in boxes]
+    assert full == lora > full_gradients > states > 0 and legend == [10, 10, 10]
+    assert float(boxes[1].get("x")) + full_gradients == pytest.approx(510 - 1, abs=0.2)  # cut off
+    assert "▸" in words and "T4 15" in words and "A100 40" not in words
+    plots.memory_bars(ROWS, DEVICES, title="t")
+    [(data, _)] = shown
+    assert "background:white" in svg(data["image/svg+xml"])[0].get("style")
+    assert data["text/plain"] == plots.memory_text(ROWS, DEVICES)
+
+
+@pytest.mark.parametrize("scale", [1, 4, 16, 64])
+def test_labels_of_devices_never_overlap(scale):
+    rows = {"full": {"weights": 20 * GIB * scale}}
+    labels = [
+        (float(text.get("x")), text.get("y"), 6 * len(text.text))
+        for text in ElementTree.fromstring(plots.memory_svg(rows, DEVICES, title="")).iter()
+        if text.text and re.fullmatch(r"(T4|RTX|A100|H100)[ \d]+", text.text)
+    ]
+    assert labels
+    for i, (x, y, width) in enumerate(labels):
+        for other_x, other_y, other_width in labels[i + 1 :]:
+            assert y != other_y or x + width < other_x or other_x + other_width < x
+
+
+def test_a_small_change_keeps_the_axis():
+    pictures = [
+        svg(plots.memory_svg({"LoRA": {"weights": GIB * (1.6 + i / 10)}}, {}, title=""))[1:]
+        for i in range(3)
+    ]
+    widths = [float(boxes[0].get("width")) for boxes, _ in pictures]
+    assert widths == sorted(widths) and pictures[0][1][-3:] == pictures[1][1][-3:]
+
+
+def test_shares_mark_one_place_and_name_every_line():
+    text = plots.shares_svg(
+        {"in style": [0, 0.5, 1], "fact right": [1, 1, 0]},
+        ["0", "8", "16"], marked=1, title="t", xlabel="alpha", ground="white",
+    )  # fmt: skip
+    root, _, words = svg(text)
+    alt = root.get("aria-label")
+    assert "0: in style 0%, fact right 100%; 8: in style 50%, fact right 100%; 16:" in alt
+    assert {"in style", "fact right", "0", "8", "16", "alpha"} <= set(words)
+    bold = [t.text for t in root.iter() if t.get("font-weight") == "bold"]
+    assert bold == ["8"]
+
+
 def test_tokens_are_told_apart_without_colour_and_cannot_break_the_page():
     html = plots.masked_tokens(["<b>", "&", "end\n"], [False, True, True]).data
     assert "<b>" not in html.replace("<b><u>", "")
@@ -64,3 +156,11 @@ def test_tokens_are_told_apart_without_colour_and_cannot_break_the_page():
 def test_every_token_needs_its_flag():
     with pytest.raises(ValueError, match="trained: 1 flags for 2 tokens; must be equal"):
         plots.masked_tokens(["a", "b"], [True])
+
+
+def test_answer_table_shows_all_and_marks_the_active_column_alone():
+    table = plots.answer_table(["<q>"], {"base": ["a & b"], "style": ["Ahoy"]}, active="style")
+    assert "&lt;q&gt;" in table and "a &amp; b" in table and "▸ style" in table
+    assert "▸ base" not in table and table.count("opacity") == 2
+    plain = plots.answer_table(["q"], {"base": ["a"], "style": ["b"]})
+    assert "opacity" not in plain and "▸" not in plain

@@ -1,0 +1,251 @@
+"""Lesson 2 in a real browser: all cells run, the explorer moved by keyboard, everything labelled.
+
+JupyterLab serves a copy of the lesson on the loopback interface alone; Playwright drives the
+chromium that is installed here and downloads none. Screenshots are kept in build/browser.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from peft import LoraConfig
+from playwright.sync_api import Page, expect, sync_playwright
+
+from helpers.params import count_lora_parameters
+from helpers.widgets import PAGE, RANKS
+
+ROOT = Path(__file__).resolve().parent.parent
+SCREENSHOTS = ROOT / "build" / "browser"
+LESSON = ROOT / "notebooks" / "02_configuration.ipynb"
+MODEL = "SmolLM2-135M-Instruct"
+TOKEN = "only-on-this-machine"
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"  # each lesson's first line
+SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell in the page
+}
+
+
+@pytest.fixture(scope="module")
+def browser_path() -> str:
+    """The chromium or Chrome of this machine; without one, a skip that says how to get it."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        advice = (
+            "no chromium or Chrome found. On Debian: sudo apt-get install chromium; elsewhere, "
+            "install Chrome so that google-chrome is on the PATH"
+        )
+        if os.environ.get("LORA_COURSE_REQUIRE_BROWSER"):
+            pytest.fail(advice)
+        pytest.skip(advice)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a JupyterLab with settings of its own, and the lesson without its outputs."""
+    folder = tmp_path_factory.mktemp("lab")
+    lesson = nbformat.read(LESSON, as_version=4)
+    lesson.metadata.pop("widgets", None)
+    for cell in lesson.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(lesson, folder / "lesson.ipynb")
+    places = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    for plugin, values in SETTINGS.items():
+        file = folder / "settings" / f"{plugin}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+    port = free_port()
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"]
+    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
+    command += ["--expose-app-in-browser", "--allow-root", f"--ServerApp.root_dir={folder}"]
+    environment = os.environ | {name: str(folder / place) for name, place in places.items()}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    log = folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            assert process.poll() is None, log.read_text()
+            try:
+                urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        else:
+            pytest.fail(log.read_text())
+        yield address
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def page(browser_path, server, tmp_path_factory):
+    """The lesson in the browser, every cell run.
+
+    No request leaves this machine, and the badge's picture is all that it asks for elsewhere.
+    """
+    elsewhere = set()
+
+    def stay_here(route):
+        if route.request.url.startswith((server, "data:", "blob:")):
+            return route.continue_()
+        elsewhere.add(route.request.url)
+        return route.abort()
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=browser_path,
+            args="--no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run "
+            "--disable-background-networking --disable-component-update --disable-sync "
+            "--disable-default-apps".split(),
+            viewport={"width": 1300, "height": 1000},
+        )
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        expect.set_options(timeout=30_000)
+        page.route("**/*", stay_here)
+        page.goto(f"{server}/lab/tree/lesson.ipynb?token={TOKEN}&reset")
+        run_all(page)
+        yield page
+        browser.close()
+    assert elsewhere <= {BADGE}
+
+
+def run_all(page: Page) -> None:
+    """Run every cell to the end. Asked before the kernel is there, JupyterLab would ask back."""
+    page.wait_for_function(
+        "() => { const session = window.jupyterapp?.shell.currentWidget?.sessionContext;"
+        " return session?.isReady && session.session?.kernel?.connectionStatus === 'connected'"
+        " && session.session.kernel.status === 'idle' }"
+    )
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
+    expect(last).to_have_text(re.compile(r"\[\d"), timeout=300_000)
+    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+
+
+@pytest.fixture
+def explorer(page: Page):
+    """The output of the cell that holds the explorer, in the page's own configuration."""
+    explorer = page.locator(".jp-OutputArea-output", has=page.get_by_label("rank r", exact=True))
+    expect(explorer).to_have_count(1)
+    explorer.scroll_into_view_if_needed()
+    explorer.get_by_label("model").select_option(MODEL)
+    type_rank(explorer, PAGE.r)
+    return explorer
+
+
+def type_rank(explorer, rank: int) -> None:
+    explorer.get_by_label("rank r", exact=True).fill(str(rank))
+    explorer.get_by_label("rank r", exact=True).press("Enter")
+    expect(explorer.get_by_role("status").first).to_contain_text(trainable(rank))
+
+
+def trainable(rank: int) -> str:
+    config = LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    return f"trainable: {count_lora_parameters(MODEL, config).trainable:,} of"
+
+
+def test_no_cell_failed(page):
+    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+
+
+def test_a_slider_moved_by_keyboard_changes_number_source_and_picture(page, explorer):
+    picture = explorer.get_by_role("img")
+    before = picture.get_attribute("aria-label")
+    handle = explorer.get_by_role("slider").first
+    handle.press("ArrowRight")
+    following = RANKS[RANKS.index(PAGE.r) + 1]
+    expect(explorer.get_by_role("status").first).to_contain_text(trainable(following))
+    expect(explorer.get_by_label("rank r", exact=True)).to_have_value(str(following))
+    expect(explorer.locator("pre")).to_contain_text(f"r={following},")
+    assert picture.get_attribute("aria-label") != before
+    assert picture.bounding_box()["height"] > 150
+    for _ in range(30):  # a key held down: the last event counts, none is left behind
+        handle.press("ArrowRight")
+    expect(explorer.get_by_role("status").first).to_contain_text(trainable(RANKS[-1]))
+
+
+def test_every_control_but_a_sliders_handle_has_a_name(explorer):
+    """Handles cannot be named in ipywidgets 8; each has a named field of the same value."""
+    tree = explorer.aria_snapshot()
+    controls = re.findall(r'- (spinbutton|combobox|textbox|checkbox|slider)( ".+?")?', tree)
+    named = [role for role, name in controls if name]
+    assert named.count("spinbutton") == 4 == sum(role == "slider" for role, _ in controls)
+    assert all(name or role == "slider" for role, name in controls), tree
+    assert {"combobox", "textbox", "checkbox"} <= set(named)
+    expect(
+        explorer.get_by_role("img", name=re.compile("SmolLM2.*QLoRA: ", re.DOTALL))
+    ).to_be_visible()
+
+
+def test_a_target_that_is_not_there_is_explained_in_place(page, explorer):
+    targets = explorer.get_by_label("target_modules")
+    targets.fill("no_such_layer")
+    targets.press("Enter")
+    expect(explorer.get_by_role("alert")).to_contain_text("Module names that exist: ")
+    targets.fill("all-linear")
+    targets.press("Enter")
+    expect(explorer.get_by_role("alert")).to_have_count(0)
+    test_no_cell_failed(page)
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_the_picture_is_readable_in_both_themes(page, explorer, theme):
+    page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: '{theme}'}})")
+    page.wait_for_selector(f'body[data-jp-theme-name="{theme}"]', state="attached")
+    color = "element => getComputedStyle(element).fill"
+    ink = luminance(explorer.locator("svg text").first.evaluate(color))
+    ground = "element => getComputedStyle(element).getPropertyValue('--jp-layout-color0')"
+    paper = luminance(page.locator("body").evaluate(ground))
+    lighter, darker = max(ink, paper), min(ink, paper)
+    page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the change
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    explorer.screenshot(path=SCREENSHOTS / f"explorer-{theme.split()[-1].lower()}.png")
+    assert (lighter + 0.05) / (darker + 0.05) > 4.5  # WCAG 2.2, 1.4.3
+
+
+def luminance(color: str) -> float:
+    """Relative luminance (WCAG 2.2) of "rgb(…)", "#rrggbb" or "white"."""
+    color = {"white": "#ffffff", "black": "#000000"}.get(color.strip(), color.strip())
+    if color.startswith("#"):
+        digits = color[1:] if len(color) == 7 else "".join(digit * 2 for digit in color[1:])
+        channels = [int(digits[i : i + 2], 16) for i in (0, 2, 4)]
+    else:
+        channels = [float(number) for number in re.findall(r"[\d.]+", color)[:3]]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (v / 255 for v in channels)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,377 @@
+"""The explorers without a browser: what the page sends moves, and what it would then be shown."""
+
+import json
+import re
+from html import escape, unescape
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from helpers import widgets
+from helpers.evaluation import generate_answers, score_style
+from helpers.memory import OPTIMIZERS, PRECISIONS, estimate_training_memory
+from helpers.models import load_model, make_page_stand_in
+from helpers.params import count_lora_parameters
+from helpers.widgets import GPUS, PAGE, RANKS, lora_explorer, lora_source, training_explorer
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+TINY = AutoConfig.for_model(
+    "llama",
+    vocab_size=64,
+    hidden_size=24,
+    intermediate_size=40,
+    num_hidden_layers=2,
+    num_attention_heads=3,
+    num_key_value_heads=1,
+    head_dim=8,
+)
+
+
+@pytest.fixture
+def explorer():
+    return lora_explorer(TINY)
+
+
+def send(widget, **state) -> None:
+    """What the page does when a control is moved."""
+    widget.set_state(state)
+
+
+def picture_of(explorer) -> ElementTree.Element:
+    return ElementTree.fromstring(re.search(r"<svg.*</svg>", explorer.shown, re.DOTALL)[0])
+
+
+# --- a control is moved ------------------------------------------------------------------------
+
+
+MOVES = {
+    "rank": (lambda e: send(e.rank.slider, index=RANKS.index(16)), {"r": 16}),
+    "rank, typed": (lambda e: send(e.rank.field, value=5), {"r": 5}),
+    "alpha": (lambda e: send(e.alpha.slider, index=0), {"lora_alpha": 1}),
+    "preset": (
+        lambda e: send(e.preset, index=1),
+        {"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]},
+    ),
+    "targets": (
+        lambda e: send(e.targets, value=" q_proj,'v_proj'"),
+        {"target_modules": ["q_proj", "v_proj"]},
+    ),
+    "pattern": (
+        lambda e: send(e.targets, value=r".*\.1\..*\.(q|v)_proj"),
+        {"target_modules": r".*\.1\..*\.(q|v)_proj"},
+    ),
+    "dropout": (lambda e: send(e.dropout, index=0), {"lora_dropout": 0.0}),
+    "bias": (lambda e: send(e.bias, index=1), {"bias": "all"}),
+    "DoRA": (lambda e: send(e.dora, value=True), {"use_dora": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_move_shows_the_count_the_file_and_the_source_of_the_new_configuration(explorer, name):
+    move, fields = MOVES[name]
+    move(explorer)
+    wanted = LoraConfig(**{field: getattr(PAGE, field) for field in widgets.PAGE_FIELDS} | fields)
+    count = count_lora_parameters(TINY, wanted)
+    assert explorer.problem == "" and explorer.lora_config == wanted
+    assert explorer.count == count
+    assert f"{count.trainable:,} of {count.total:,} ({count.percent:.4f} %)" in explorer.shown
+    assert f"{4 * count.trainable / 1e6:,.1f} MB" in explorer.shown
+    source = re.search(r"<pre.*?>(.*)</pre>", explorer.shown, re.DOTALL)[1]
+    assert eval(unescape(source)) == wanted
+
+
+def estimates(config, **changes):
+    step = dict(batch_size=4, sequence_length=512, precision="bf16", optimizer="adamw")
+    step |= changes
+    return {
+        "full": estimate_training_memory(TINY, None, **step),
+        "LoRA": estimate_training_memory(TINY, config, **step),
+        "QLoRA": estimate_training_memory(TINY, config, **{"quantization": "nf4-double"} | step),
+    }
+
+
+@pytest.mark.parametrize(
+    ("move", "asked"),
+    [
+        (lambda e: None, {}),
+        (lambda e: send(e.batch_size.slider, index=0), {"batch_size": 1}),
+        (lambda e: send(e.sequence_length.field, value=100), {"sequence_length": 100}),
+        (lambda e: send(e.precision, index=0), {"precision": PRECISIONS[0]}),
+        (lambda e: send(e.optimizer, index=3), {"optimizer": OPTIMIZERS[3]}),
+        (lambda e: send(e.checkpointing, value=True), {"gradient_checkpointing": True}),
+    ],
+)
+def test_the_picture_shows_the_estimates_of_the_step_that_the_controls_describe(
+    explorer, move, asked
+):
+    move(explorer)
+    wanted = estimates(PAGE, **asked)
+    assert explorer.memory == wanted
+    for row in explorer._parts():
+        assert sum(explorer._parts()[row].values()) == wanted[row].total
+    alt = picture_of(explorer).get("aria-label")
+    for name, estimate in wanted.items():
+        assert f"{name}: {estimate.total / 2**20:.0f} MiB, fits T4 (" in alt
+
+
+def test_quantization_moves_qlora_alone(explorer):
+    before = explorer.memory
+    explorer.quantization.value = "int8"
+    assert {name for name in before if explorer.memory[name] != before[name]} == {"QLoRA"}
+    settings = dict(batch_size=4, sequence_length=512, quantization="int8")
+    assert explorer.memory["QLoRA"] == estimate_training_memory(TINY, PAGE, **settings)
+
+
+def test_a_field_and_its_slider_follow_each_other_and_only_a_hand_moves_a_typed_rank(explorer):
+    send(explorer.rank.field, value=5)
+    assert (explorer.rank.value, explorer.rank.slider.value) == (5, 6)
+    send(explorer.rank.slider, index=RANKS.index(8))
+    assert (explorer.rank.value, explorer.rank.field.value) == (8, 8)
+    explorer.rank.value = 10**9
+    assert explorer.rank.value == explorer.rank.slider.value == RANKS[-1]
+
+
+def test_a_preset_follows_the_model_and_a_typed_list_does_not():
+    explorer = lora_explorer()
+    explorer.preset.value = "attention"
+    explorer.model.value = "GPT-2"
+    assert explorer.targets.value == "c_attn" and explorer.problem == ""
+    explorer.targets.value = "c_fc"
+    assert explorer.preset.value == widgets.TYPED
+    explorer.model.value = "OPT-350m"
+    assert explorer.targets.value == "c_fc" and "c_fc" in explorer.problem
+    explorer.targets.value = "all-linear"
+    assert explorer.preset.value == "all linear layers" and explorer.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("move", "words"),
+    [
+        (lambda e: send(e.targets, value=""), "target_modules is empty"),
+        (lambda e: send(e.targets, value="c_attn"), "Module names that exist: "),
+        (lambda e: send(e.targets, value="(q_proj"), "target_modules="),
+        (
+            lambda e: [setattr(e.model, "value", "Qwen3-30B-A3B"), send(e.dropout, index=1)],
+            "lora_dropout != 0",
+        ),
+        (
+            lambda e: [
+                send(e.dropout, index=0),
+                send(e.dora, value=True),
+                setattr(e.model, "value", "Qwen3-30B-A3B"),
+            ],
+            "does not work with use_dora=True",
+        ),
+    ],
+)
+def test_what_does_not_work_is_explained_in_place_and_can_be_taken_back(explorer, move, words):
+    before = explorer.shown
+    move(explorer)
+    assert words in explorer.problem
+    alert = ElementTree.fromstring(explorer._message.value)
+    assert alert.get("role") == "alert" and explorer.problem in "".join(alert.itertext())
+    assert explorer._result.value.startswith('<div style="opacity:0.3">')
+    move(explorer)  # twice the same mistake does not fade it twice
+    assert explorer._result.value.count("opacity:0.3") == 1
+    explorer.model.value, explorer.dora.value, explorer.dropout.value = TINY, False, 0.05
+    explorer.preset.value = widgets.TYPED
+    explorer.targets.value = "all-linear"
+    assert explorer.shown == before and explorer.problem == ""
+
+
+def test_a_model_whose_memory_cannot_be_predicted_is_counted_all_the_same():
+    config = AutoConfig.for_model(
+        "olmo2", vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, eos_token_id=0,
+    )  # fmt: skip
+    explorer = lora_explorer(config)
+    assert explorer.problem == "" and explorer.memory == {} and explorer.picture() == ""
+    assert f"{count_lora_parameters(config, PAGE).trainable:,} of" in explorer.shown
+    assert "The memory of QLoRA cannot be predicted here" in explorer._message.value
+    assert "image/svg+xml" not in bundle(explorer)
+
+
+def test_a_target_that_peft_passes_over_in_silence_is_named(explorer, recwarn):
+    for rank in (4, 8):  # each time, not only when PEFT is asked
+        explorer.targets.value, explorer.rank.value = "q_proj, vproj", rank
+        assert explorer.problem == ""
+        assert "&#x27;vproj&#x27; adapts nothing" in explorer._message.value
+        assert "q_proj&#x27; adapts" not in explorer._message.value
+    explorer.targets.value = "q_proj, self_attn.v_proj"
+    assert explorer._message.value == ""
+    assert not [warning for warning in recwarn if "matches no" in str(warning.message)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"model": "no-such-model"}, ValueError, "no-such-model"),
+        ({"lora_config": {"r": 8}}, TypeError, "lora_config"),
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"sequence_length": 1.5}, TypeError, "sequence_length"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, error, words, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(error, match=words):
+        lora_explorer(**{"model": TINY} | arguments)
+
+
+# --- what else it stands for -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PAGE,
+        LoraConfig(),
+        LoraConfig(target_modules=["b", "a"], use_rslora=True, rank_pattern={r"\.1\.": 3}),
+        LoraConfig(target_modules=r".*\.(q|v)_proj", modules_to_save=["head"], use_dora=True),
+        LoraConfig(layers_to_transform=[0, 2], init_lora_weights="pissa", task_type="SEQ_CLS"),
+    ],
+)
+def test_the_source_makes_an_equal_configuration(config):
+    assert eval(lora_source(config)) == config
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"use_dora": True}, {"r": 32, "target_modules": ["q_proj"]}]
+)
+def test_the_size_on_disk_is_that_of_peft_s_file(tmp_path, fields):
+    config = LoraConfig(**dict(target_modules="all-linear", task_type="CAUSAL_LM") | fields)
+    model = AutoModelForCausalLM.from_config(TINY, dtype=torch.bfloat16)
+    get_peft_model(model, config).save_pretrained(tmp_path)
+    content = (tmp_path / "adapter_model.safetensors").read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    assert len(content) - header == 4 * lora_explorer(TINY, config).count.trainable
+
+
+def test_fields_without_a_control_stay():
+    config = LoraConfig(target_modules=["q_proj"], rank_pattern={"q_proj": 2}, use_rslora=True, r=9)
+    explorer = lora_explorer(TINY, config, batch_size=3)
+    assert explorer.lora_config == config and explorer.batch_size.value == 3
+    assert f"{config.lora_alpha / 3:.3g}" in str(explorer)  # alpha / √r
+
+
+def bundle(explorer) -> dict:
+    return explorer._repr_mimebundle_()
+
+
+def test_without_a_kernel_there_is_the_same_picture_and_text_each_time(explorer):
+    first, second = bundle(explorer), bundle(lora_explorer(TINY))
+    assert first.pop(WIDGET_VIEW)["model_id"] == explorer.view.model_id
+    assert second.pop(WIDGET_VIEW)["model_id"] != explorer.view.model_id
+    assert first == second
+    picture = ElementTree.fromstring(first["image/svg+xml"])
+    assert picture.get("role") == "img" and "QLoRA: " in picture.get("aria-label")
+    assert "background:white" in picture.get("style")
+    assert "background" not in picture_of(explorer).get("style")
+    assert f"{explorer.count.trainable:,}" in first["text/plain"]
+    assert lora_source(PAGE) in first["text/plain"]
+    assert json.dumps(first)
+
+
+def test_every_gpu_is_in_order_of_its_memory():
+    assert list(GPUS.values()) == sorted(GPUS.values())
+
+
+# --- a trained adapter -------------------------------------------------------------------------
+
+
+QUESTIONS, ACCEPTED = ["What is 1?", "And 2? <b>"], [["1"], ["2"]]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A tiny model with an adapter that changes its answers, and the model's tokenizer."""
+    base, tokenizer = load_model(make_page_stand_in(tmp_path_factory.mktemp("page")))
+    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear"))
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model, tokenizer
+
+
+def scalings(model) -> list[float]:
+    return [m.scaling["default"] for m in model.modules() if isinstance(m, LoraLayer)]
+
+
+def test_alpha_rescales_a_trained_adapter_and_is_put_back(trained):
+    model, tokenizer = trained
+    before = scalings(model)
+    explorer = training_explorer(
+        model, tokenizer, QUESTIONS, ACCEPTED, alphas=(16, 0, 8), max_new_tokens=6
+    )
+    assert scalings(model) == before
+    assert list(explorer.answers) == [0, 8, 16]
+    as_trained = generate_answers(model, tokenizer, QUESTIONS, max_new_tokens=6)
+    assert explorer.answers[8] == as_trained
+    with model.disable_adapter():
+        base = generate_answers(model, tokenizer, QUESTIONS, max_new_tokens=6)
+    assert explorer.answers[0] == base != as_trained
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):
+            layer.scaling["default"] = 16 / 4
+    doubled = generate_answers(model, tokenizer, QUESTIONS, max_new_tokens=6)
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):
+            layer.scaling["default"] = 8 / 4
+    assert explorer.answers[16] == doubled
+    for alpha, answers in explorer.answers.items():
+        assert explorer.scores[alpha] == score_style(answers, ACCEPTED)
+
+
+def test_the_alpha_slider_shows_the_answers_computed_before(trained, monkeypatch):
+    explorer = training_explorer(*trained, QUESTIONS, ACCEPTED, alphas=(0, 8), max_new_tokens=6)
+    monkeypatch.setattr(widgets, "generate_answers", lambda *a, **k: pytest.fail("too slow"))
+    slider = explorer.view.children[0].children[1]
+    seen = {}
+    for index, alpha in ((1, 8), (0, 0)):
+        send(slider, index=index)
+        assert explorer.alpha.value == alpha
+        seen[alpha] = explorer.shown
+        for question, answer in zip(QUESTIONS, explorer.answers[alpha], strict=True):
+            assert f"<td>{escape(question)}</td><td>{escape(answer)}</td>" in seen[alpha]
+        assert f"alpha {alpha}, scaling {alpha / 4:g}: " in seen[alpha]
+    assert seen[0] != seen[8]
+    send(explorer.alpha, index=1)  # the labelled field beside it moves the slider
+    assert slider.value == 8 and explorer.shown == seen[8]
+    data = bundle(explorer)
+    assert ElementTree.fromstring(data["image/svg+xml"]).get("role") == "img"
+    assert data["text/plain"].splitlines() == [explorer._words(alpha) for alpha in (0, 8)]
+
+
+def test_the_alpha_is_put_back_after_a_failure(trained, monkeypatch):
+    def fail(*arguments, **options):
+        raise KeyboardInterrupt
+
+    before = scalings(trained[0])
+    monkeypatch.setattr(widgets, "generate_answers", fail)
+    with pytest.raises(KeyboardInterrupt):
+        training_explorer(*trained, QUESTIONS, ACCEPTED)
+    assert scalings(trained[0]) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"model": "x"}, TypeError, "model must be a PeftModel"),
+        ({"questions": []}, ValueError, "questions must be"),
+        ({"accepted": [["1"]]}, ValueError, "accepted must be"),
+        ({"alphas": [8]}, ValueError, "alphas must be"),
+        ({"alphas": [8, 8]}, ValueError, "alphas must be"),
+        ({"alphas": [0, float("inf")]}, ValueError, "alphas must be"),
+        ({"alphas": [-1, 8]}, ValueError, "alphas must be"),
+    ],
+)
+def test_bad_arguments_to_the_second_are_named(trained, changes, error, words):
+    names = ("model", "tokenizer", "questions", "accepted")
+    arguments = dict(zip(names, (*trained, QUESTIONS, ACCEPTED), strict=True))
+    with pytest.raises(error, match=words):
+        training_explorer(**arguments | changes)
