@@ -8,6 +8,7 @@ fake ones. Not seen is what a single kernel takes for itself while it runs.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,17 +102,57 @@ class Ledger(TorchDispatchMode):
 
     def peak(self, begin: int) -> tuple[str, dict[str, int]]:
         """The phase in which most bytes are alive, from ``begin`` on, and how many of each part."""
-        changes = []  # an entry is alive up to and with the operation in which it is let go
-        for entry in self.storages:
-            if entry.died is None or entry.died >= begin:
-                changes.append((max(entry.born, begin), 0, entry.size, entry.part))
-                if entry.died is not None:
-                    changes.append((entry.died, 1, -entry.size, entry.part))
-        alive, total, most, when, parts = dict.fromkeys(PARTS, 0), 0, -1, begin, {}
-        for clock, _order, size, part in sorted(changes, key=lambda change: change[:2]):
-            alive[part] += size
-            total += size
+        most, when, parts = -1, begin, {}
+        for clock, alive in self._history(begin):
+            total = sum(alive.values())
             if total > most:
                 most, when, parts = total, clock, dict(alive)
         phase = [name for start, name in self.phases if start < when or start <= begin][-1]
         return phase.removesuffix(" backward"), parts
+
+    def timeline(
+        self, begin: int, points: int = 150
+    ) -> tuple[dict[str, list[int]], dict[str, int]]:
+        """Bytes of each part from ``begin`` on, and the index with which each phase begins.
+
+        What ``helpers.plots.timeline`` draws. A phase has at most ``points`` moments: of those that
+        lie between two of them, the one with the most bytes is taken, and a phase of very few is
+        drawn out at its end. So no peak is lost, and every phase can be seen.
+        """
+        starts = [(clock, name.removesuffix(" backward")) for clock, name in self.phases]
+        starts = [(clock, name) for clock, name in starts if clock >= begin]
+        moments: dict[str, list[dict[str, int]]] = {name: [] for _clock, name in starts}
+        before = None
+        for clock, alive in self._history(begin):
+            phase = [name for start, name in starts if start < max(clock, begin + 1)][-1]
+            if clock == before == begin:
+                moments[phase].pop()  # what was there at the start came bit by bit
+            moments[phase].append(dict(alive))
+            before = clock
+        lines: dict[str, list[int]] = {part: [] for part in PARTS}
+        phases: dict[str, int] = {}
+        for phase, states in moments.items():
+            phases[phase] = len(lines[PARTS[0]])
+            step = max(1, math.ceil(len(states) / points))
+            states = states or [{part: line[-1] for part, line in lines.items()}]  # no change
+            for i in range(0, len(states), step):
+                most = max(states[i : i + step], key=lambda state: sum(state.values()))
+                for part, line in lines.items():
+                    line.append(most[part])
+            for line in lines.values():
+                line += line[-1:] * (phases[phase] + points // 10 - len(line))
+        return lines, phases
+
+    def _history(self, begin: int) -> Iterator[tuple[int, dict[str, int]]]:
+        """After every change from ``begin`` on: when, and the live bytes of each part (one dict,
+        which changes as it goes on)."""
+        changes = []  # an entry is alive up to and with the operation in which it is let go
+        for entry in self.storages:
+            if entry.died is None or entry.died >= begin:
+                changes.append((max(entry.born, begin), 0, entry.size, entry.part))
+                if entry.died is not None and entry.died < self.clock:  # else: after the last one
+                    changes.append((entry.died, 1, -entry.size, entry.part))
+        alive = dict.fromkeys(PARTS, 0)
+        for clock, _order, size, part in sorted(changes, key=lambda change: change[:2]):
+            alive[part] += size
+            yield clock, alive

@@ -36,7 +36,7 @@ from helpers.memory_ledger import Ledger
 from helpers.memory_parts import PAGED_FROM, MemoryEstimate, check_step
 from helpers.params import build_on_meta, resolve_config
 
-__all__ = ["measure_training_memory"]
+__all__ = ["measure_training_memory", "training_memory_timeline"]
 
 
 def measure_training_memory(
@@ -67,6 +67,49 @@ def measure_training_memory(
 
     Raises ``TypeError`` or ``ValueError`` naming the argument.
     """
+    settings = (batch_size, sequence_length, precision, optimizer, gradient_checkpointing)
+    return _account(model_or_config, lora_config, *settings, quantization, device)[0]
+
+
+def training_memory_timeline(
+    model_or_config: nn.Module | PretrainedConfig | str | os.PathLike,
+    lora_config: LoraConfig | None = None,
+    *,
+    batch_size: int,
+    sequence_length: int,
+    precision: str = "bf16",
+    optimizer: str = "adamw",
+    gradient_checkpointing: bool = False,
+    quantization: str | None = None,
+    device: str | torch.device | None = None,
+) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """How a training step's memory grows and shrinks: for ``helpers.plots.timeline``.
+
+    Returns the bytes of each part, moment by moment from the forward pass to the optimizer's step,
+    and the index of the moment with which each phase begins ("forward", "loss", "backward",
+    "optimizer step"). A moment is a change of what is alive; see ``Ledger.timeline`` for those that
+    are left out. The arguments, and the errors raised, are those of
+    ``measure_training_memory``. On a GPU the account of tensors is returned as it is, without what
+    the allocator adds.
+    """
+    settings = (batch_size, sequence_length, precision, optimizer, gradient_checkpointing)
+    account = _account(model_or_config, lora_config, *settings, quantization, device)
+    _estimate, ledger, begin = account
+    return ledger.timeline(begin)
+
+
+def _account(
+    model_or_config: nn.Module | PretrainedConfig | str | os.PathLike,
+    lora_config: LoraConfig | None,
+    batch_size: int,
+    sequence_length: int,
+    precision: str,
+    optimizer: str,
+    gradient_checkpointing: bool,
+    quantization: str | None,
+    device: str | torch.device | None,
+) -> tuple[MemoryEstimate, Ledger, int]:
+    """A step's peak, the ledger that followed it, and when in it the forward pass began."""
     if isinstance(model_or_config, nn.Module):
         model = model_or_config
         _check_model(model, lora_config, precision, quantization, device)
@@ -269,7 +312,7 @@ def _measure(
     sequence_length: int,
     precision: str,
     optimizer: str,
-) -> MemoryEstimate:
+) -> tuple[MemoryEstimate, Ledger, int]:
     device = next(model.parameters()).device
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for name, parameter in model.named_parameters():
@@ -313,7 +356,7 @@ def _measure(
         torch.cuda.synchronize(device)
         allocated = torch.cuda.max_memory_allocated(device) - foreign
         parts["overhead"] += allocated - sum(parts.values())
-    return MemoryEstimate(**parts, peak=peak)
+    return MemoryEstimate(**parts, peak=peak), ledger, begin
 
 
 def _is_added(name: str) -> bool:

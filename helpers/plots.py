@@ -218,16 +218,16 @@ def timeline(
     axes.stackplot(
         events,
         [np.asarray(sizes, dtype=float) / unit for sizes in parts.values()],
-        labels=list(parts),
+        labels=[part.replace("_", " ") for part in parts],
         colors=[color for color, _ in SEGMENT_COLORS],
         step="post",
         edgecolor="white",
         linewidth=0.5,
     )
-    for name, begin in phases.items():
+    for i, (name, begin) in enumerate(phases.items()):
         axes.axvline(begin, color="0.3", linestyle=":")
-        axes.annotate(
-            name, (begin, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -12),
+        axes.annotate(  # in two rows, so that a short phase's name has room
+            name, (begin, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -12 - 13 * (i % 2)),
             textcoords="offset points", color="0.2",
         )  # fmt: skip
     axes.set_xticks([])

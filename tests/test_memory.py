@@ -17,6 +17,7 @@ from helpers.memory import (
     measure_training_memory,
 )
 from helpers.memory_ledger import Ledger
+from helpers.memory_measure import training_memory_timeline
 from helpers.memory_parts import PARTS
 from helpers.params import count_lora_parameters
 
@@ -180,6 +181,22 @@ def test_fake_tensors_take_what_real_ones_take(settings):
     settings = STEP | settings
     real = measure_training_memory(make_config("llama"), device="cpu", **settings)
     assert measure_training_memory(make_config("llama"), device="fake", **settings) == real
+
+
+def test_timeline_has_the_peak_that_is_measured_and_the_phases_in_order():
+    step = dict(STEP, precision="fp32", device="fake")
+    parts, phases = training_memory_timeline(make_config("llama"), lora(), **step)
+    measured = measure_training_memory(make_config("llama"), lora(), **step)
+    totals = [sum(sizes) for sizes in zip(*parts.values(), strict=True)]
+    assert set(parts) == set(PARTS) and max(totals) == measured.total
+    assert list(phases) == ["forward", "loss", "backward", "optimizer step"]
+    assert phases["forward"] == 0
+    assert sorted(phases.values()) == list(phases.values())
+    when = totals.index(max(totals))
+    assert phases["loss"] < when < phases["backward"] and measured.peak == "loss"
+    kept = parts["activations"]
+    assert kept[phases["loss"]] > 0.9 * max(kept) > 9 * kept[-1]
+    assert parts["gradients"][phases["loss"]] == 0 < parts["gradients"][-1]
 
 
 def test_ledger_follows_storages():
