@@ -46,6 +46,7 @@ def check(exercise_id: str, answer: Any = None, *, seed: str = "course") -> Chec
 
 def _check(exercise_id: str, answer: Any, seed: str) -> CheckResult:
     from helpers.exercises import EXERCISES, judge  # here, so that any problem with it is told
+    from helpers.exercises.adapters import is_copy
     from helpers.exercises.base import adapter_files
 
     exercise = EXERCISES.get(exercise_id) if isinstance(exercise_id, str) else None
@@ -62,15 +63,17 @@ def _check(exercise_id: str, answer: Any, seed: str) -> CheckResult:
 
     cases = exercise.cases(seed)
     answers: list[Any] = []
+    open_ones = 0
     if exercise.hands_in == "adapter":
         answers = [adapter_files(answer)] * len(cases)
     for case in exercise.cases(seed) if not answers else ():  # anew: an answer may change inputs
         try:
             answers.append(plainly(DRIVERS[exercise.driver](answer, *case.args)))
-        except NotImplementedError:
-            return untouched
         except (Exception, SystemExit) as error:
             answers.append(_failure(error))
+            open_ones += isinstance(error, NotImplementedError)
+    if open_ones == len(cases):
+        return untouched
     verdict = judge(exercise, cases, [exercise.reference(*case.args) for case in cases], answers)
     mark = "✓" if verdict.outcome == "right" else "✗"
     lines = [f"{mark} {exercise.id}: {verdict.outcome}, {verdict.points} of {worth}"]
@@ -80,6 +83,8 @@ def _check(exercise_id: str, answer: Any, seed: str) -> CheckResult:
             lines.append(f"  {'✗' if difference else '✓'} {part} ({points})")
         if difference:
             lines.append(f"    {difference}")  # for what inputs, what came, and what to think of
+    if exercise.hands_in == "adapter" and is_copy(answers[0], exercise.example):
+        lines.append("  this is the course's own adapter: handed in, a person will look at it")
     return CheckResult(verdict.outcome, verdict.points, "\n".join(lines))
 
 

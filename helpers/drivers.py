@@ -22,11 +22,16 @@ def call(answer: Callable, *args: Any) -> Any:
 @torch.no_grad()
 def lora_layer(answer, weight, bias, r, lora_alpha, x, lora_A, lora_B) -> dict[str, Any]:
     """Build the learner's layer on a linear layer, look at it, give it A and B, run it, and train
-    it by one step: what a layer claims of itself is easily made up, what it has learned is not."""
+    it by one step: what a layer claims of itself is easily made up, what it has learned is not.
+
+    Where its A and B cannot be given to it, only the shapes or types that they have come back."""
     base = nn.Linear(weight.shape[1], weight.shape[0])
     base.load_state_dict({"weight": weight, "bias": bias})
     with torch.enable_grad():
         layer = answer(base, r, lora_alpha)
+    matrices = {"lora_A": shape_or_type(layer.lora_A), "lora_B": shape_or_type(layer.lora_B)}
+    if matrices != {"lora_A": list(lora_A.shape), "lora_B": list(lora_B.shape)}:
+        return {"matrices": matrices}
     start = layer(x)
     a_is_zero = not bool(layer.lora_A.any())
     trained = [p for p in layer.parameters() if p.requires_grad]
@@ -36,6 +41,7 @@ def lora_layer(answer, weight, bias, r, lora_alpha, x, lora_A, lora_B) -> dict[s
     if trained and output.isfinite().all():
         one_step(layer, trained, x)
     return {
+        "matrices": matrices,
         "start": start,
         "a_is_zero": a_is_zero,
         "output": output,
@@ -47,6 +53,11 @@ def lora_layer(answer, weight, bias, r, lora_alpha, x, lora_A, lora_B) -> dict[s
             base.bias - bias,
         ],
     }
+
+
+def shape_or_type(matrix: Any) -> list[int] | str:
+    """The shape of a tensor; of anything else, the name of its type."""
+    return list(matrix.shape) if isinstance(matrix, torch.Tensor) else type(matrix).__name__
 
 
 def one_step(layer: nn.Module, trained: list[nn.Parameter], x: torch.Tensor) -> None:

@@ -32,12 +32,14 @@ from pathlib import Path
 from typing import Any
 
 from helpers.exercises import EXERCISES, SETS, Case, Exercise, Failed, judge
+from helpers.exercises.adapters import is_copy
 from helpers.feedback import STATUSES, student_page, summary_page
 from helpers.sandbox import HELPERS, Limits, SandboxError, choose
 from helpers.submissions import (
     HandedIn,
     Submission,
     Unreadable,
+    find_adapter,
     find_answer,
     find_submissions,
     named_exercises,
@@ -51,6 +53,10 @@ FOR_A_PERSON = {
     "crashed": "its process ended without an answer",
     "memory": "used more memory than allowed",
     "missing": "no cell answers this exercise",
+    "misplaced": "no adapter lies in this exercise's folder, but one lies elsewhere",
+    "ambiguous": "two folders hold an adapter for this exercise",
+    "copied": "the adapter is the course's own",
+    "lacking": "it needs a module or file that is not here",
     "grader error": "the comparison failed",
 }
 """Outcomes that give no points of their own accord: somebody has to look."""
@@ -128,26 +134,34 @@ class Grader:
     def _grade_exercise(
         self, exercise: Exercise, cells: Sequence[Any], submission: Submission
     ) -> ExerciseResult:
-        cases, expected = self._plan(exercise)
-        lines = 0
         if exercise.hands_in == "adapter":
-            files = submission.adapters.get(exercise.id, {})
-            reply = {"outcome": "answers", "answers": [{"value": files}] * len(cases)}
-            if not files:
-                reply = {"outcome": "not attempted"}
-        elif (answer := find_answer(cells, exercise.id)) is None:
-            reply = {"outcome": "missing"}
-        else:
-            lines = max(cell.count("\n") + 1 for cell in answer.cells)
-            reply = self.sandbox.run(
-                {
-                    "cells": list(answer.cells),
-                    "others": list(answer.others),
-                    "name": exercise.id,
-                    "driver": exercise.driver,
-                    "cases": [case.args for case in cases],
-                }
-            )
+            return self._judge(exercise, _adapter_reply(exercise, submission))
+        answer = find_answer(cells, exercise.id)
+        if answer is None:
+            return self._judge(exercise, {"outcome": "missing"})
+        lines = max(cell.count("\n") + 1 for cell in answer.cells)
+        request = {
+            "cells": list(answer.cells),
+            "others": list(answer.others),
+            "name": exercise.id,
+            "driver": exercise.driver,
+            "cases": [case.args for case in self._plan(exercise)[0]],
+        }
+        reply = self.sandbox.run(request)
+        result = self._judge(exercise, reply, lines)
+        if reply.get("more") is not True or result.outcome not in NOT_YET_FULL:
+            return result
+        # What the answer needs may be computed elsewhere in the notebook. That may take too long,
+        # which is no reason to give less; but a name that only it can give is one for a person.
+        whole = self._judge(exercise, self.sandbox.run({**request, "whole": True}), lines)
+        if whole.points is None:
+            return whole if _lacks_a_name(reply) else result
+        return whole if whole.points > (result.points or 0) else result
+
+    def _judge(
+        self, exercise: Exercise, reply: Mapping[str, Any], lines: int = 0
+    ) -> ExerciseResult:
+        cases, expected = self._plan(exercise)
         try:
             return _result(exercise, cases, expected, reply, lines)
         except Exception as error:  # a fault of the comparison is no fault of the student
@@ -164,6 +178,32 @@ class Grader:
             return self._plans[exercise.id]
 
 
+NOT_YET_FULL = ("wrong", "partly right", "error", "missing", "lacking")
+"""Outcomes that running the whole notebook may improve."""
+
+
+def _adapter_reply(exercise: Exercise, submission: Submission) -> dict[str, Any]:
+    """An adapter in the form of a worker's reply."""
+    files = find_adapter(submission.adapters, exercise.id)
+    if files is None:
+        return {"outcome": "ambiguous"}
+    if not files:
+        return {"outcome": "misplaced" if submission.adapters else "not attempted"}
+    if not submission.reference and is_copy(files, exercise.example):
+        return {"outcome": "copied"}
+    return {"outcome": "answers", "answers": [{"value": files}] * len(exercise.parts)}
+
+
+def _parts_of(reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The reply and its answers: what may tell of a failure."""
+    answers = reply.get("answers")
+    return [reply, *(a for a in (answers if type(answers) is list else ()) if type(a) is dict)]
+
+
+def _lacks_a_name(reply: Mapping[str, Any]) -> bool:
+    return any(part.get("failed") == "NameError" for part in _parts_of(reply))
+
+
 def _result(
     exercise: Exercise,
     cases: Sequence[Case],
@@ -177,6 +217,9 @@ def _result(
     detail = str(reply.get("text", ""))[:500]
     if outcome == "not attempted":
         return ExerciseResult(exercise.id, outcome, 0, worth, ("not attempted",))
+    if lacks := [str(part["lacks"]) for part in _parts_of(reply) if part.get("lacks")]:
+        told = (FOR_A_PERSON["lacking"],)
+        return ExerciseResult(exercise.id, "lacking", None, worth, told, lacks[0][:300])
     if outcome == "error":
         failed = _failed(reply, lines)
         where = f" at line {failed.line} of the cell" if failed.line else ""
@@ -193,7 +236,7 @@ def _result(
         return ExerciseResult(exercise.id, "crashed", None, worth, (), "an answer of no known form")
     if any(a.get("outcome") == "memory" for a in answers):
         return ExerciseResult(exercise.id, "memory", None, worth, (FOR_A_PERSON["memory"],))
-    got = [a["value"] if "value" in a else _failed(a, lines) for a in answers]
+    got = [a["value"] if "value" in a else _failed(a) for a in answers]
     verdict = judge(exercise, cases, expected, got)
     many = len(exercise.parts) > 1
     return ExerciseResult(
@@ -209,9 +252,10 @@ def _result(
 KNOWN_ERRORS = {name for name in dir(builtins) if name.endswith(("Error", "Exit", "Interrupt"))}
 
 
-def _failed(reply: Mapping[str, Any], lines: int) -> Failed:
+def _failed(reply: Mapping[str, Any], lines: int = 0) -> Failed:
     """An exception that a worker tells of. Its kind is told on only if it is one of Python's own,
-    its line only if the cell has it: a student could make either the number of a hidden input."""
+    its line only if the cell that defines the answer failed there, one of its `lines`: in a call a
+    student could make either the number of a hidden input."""
     kind, line = reply.get("failed"), reply.get("line")
     return Failed(
         kind if type(kind) is str and kind in KNOWN_ERRORS else "an exception",
@@ -350,7 +394,7 @@ def solution(folder: Path, name: str) -> Submission:
     else:
         raise ValueError(f"solutions={str(folder)!r} holds no {name}.ipynb and no {name}.py")
     adapters = {e.id: e.solution() for e in SETS[name] if e.hands_in == "adapter"}
-    return Submission("solution", f"{name} (solution)", content, None, "", adapters)
+    return Submission("solution", f"{name} (solution)", content, None, "", adapters, reference=True)
 
 
 @dataclass(frozen=True)
@@ -389,13 +433,21 @@ def read_decisions(file: Path) -> list[Decision]:
 def with_decisions(results: Sequence[Result], decisions: Sequence[Decision]) -> list[Result]:
     """The results with a person's decisions in place of what the grader found.
 
+    Decisions about a student's unreadable file, which names no set, make it a notebook of their
+    set: what they leave out stays for a person.
+
     Raises ValueError for a decision about something that nobody handed in.
     """
     decided = {(d.student, d.exercise): d for d in decisions}
     used = set()
     changed = []
+    readable_ones = {(r.student, e.id) for r in results for e in r.exercises}
     for result in results:
-        exercises = []
+        exercises, reasons = [], ()
+        if not result.exercises:
+            reasons = result.reasons
+            wanted = decided.keys() - readable_ones - used
+            result = _as_decided(result, {id for name, id in wanted if name == result.student})
         for e in result.exercises:
             decision = decided.get((result.student, e.id))
             if decision:
@@ -406,12 +458,23 @@ def with_decisions(results: Sequence[Result], decisions: Sequence[Decision]) -> 
             exercises.append(e)
         open_ones = tuple(_reason(e) for e in exercises if e.points is None)
         if exercises:
+            reasons = reasons + open_ones if open_ones else ()
             status = REVIEW if open_ones else GRADED
-            result = replace(result, exercises=tuple(exercises), reasons=open_ones, status=status)
+            result = replace(result, exercises=tuple(exercises), reasons=reasons, status=status)
         changed.append(result)
     for student, exercise in decided.keys() - used:
         raise ValueError(f"--decisions: {student!r} handed in nothing with {exercise}")
     return changed
+
+
+def _as_decided(result: Result, ids: set[str]) -> Result:
+    """An unreadable file as a notebook of the set that has some of the exercises `ids`, or as it
+    is if none has."""
+    for name, exercises in SETS.items():
+        if any(e.id in ids for e in exercises):
+            blank = (ExerciseResult(e.id, "missing", None, e.points) for e in exercises)
+            return replace(result, set=name, exercises=tuple(blank))
+    return result
 
 
 def _reason(e: ExerciseResult) -> str:
@@ -432,7 +495,7 @@ def with_deadline(result: Result, deadline: datetime | None, share_per_day: floa
 def settle_duplicates(results: Sequence[Result], rule: str) -> list[Result]:
     """Where a student handed in a set more than once: ask a person, or take the best or latest.
 
-    `rule` is "ask", "best" or "latest"."""
+    `rule` is "ask", "best" or "latest". A person is asked too where the rule cannot tell yet."""
     settled = list(results)
     groups: dict[tuple[str, str], list[int]] = {}
     for i, result in enumerate(results):
@@ -441,20 +504,37 @@ def settle_duplicates(results: Sequence[Result], rule: str) -> list[Result]:
     for group in groups.values():
         if len(group) == 1:
             continue
-        if rule == "ask":
-            for i in group:
+        chosen = RULES[rule]([results[i] for i in group])
+        for place, i in enumerate(group):
+            if chosen is None:
                 reasons = (*results[i].reasons, f"one of {len(group)} that this student handed in")
                 settled[i] = replace(results[i], status=REVIEW, reasons=reasons)
-            continue
-        by = (
-            (lambda i: results[i].score or 0)
-            if rule == "best"
-            else (lambda i: results[i].handed_in or datetime.min.astimezone())
-        )
-        chosen = max(group, key=by)
-        for i in set(group) - {chosen}:
-            settled[i] = replace(results[i], status=SUPERSEDED)
+            elif place != chosen:
+                settled[i] = replace(results[i], status=SUPERSEDED)
     return settled
+
+
+def _best(group: Sequence[Result]) -> int | None:
+    """The place of the highest score; None if another may still come to exceed it."""
+    scores = [result.score or 0 for result in group]
+    chosen = scores.index(max(scores))
+    for i, result in enumerate(group):
+        open_points = sum(e.max_points for e in result.exercises if e.points is None)
+        if i != chosen and scores[i] + open_points > scores[chosen]:
+            return None
+    return chosen
+
+
+def _latest(group: Sequence[Result]) -> int | None:
+    """The place of the latest; None if two are equally late, or a time is not known."""
+    times = [result.handed_in for result in group]
+    if None in times or times.count(max(times)) > 1:
+        return None
+    return times.index(max(times))
+
+
+RULES = {"ask": lambda group: None, "best": _best, "latest": _latest}
+"""What to do with several files -> the place of the one that counts, None to ask a person."""
 
 
 # ------------------------------------------------------------------------------------- writing
@@ -587,14 +667,17 @@ def _parser() -> argparse.ArgumentParser:
         help="its group is the student in the name of a file or folder, such as '^(.+?)_[0-9]+_'",
     )
     parser.add_argument(
-        "--decisions", type=Path, help="CSV of student, exercise, points, why: what people decided"
+        "--decisions",
+        type=Path,
+        help="CSV of student, exercise, points, why: what people decided. For an unreadable file "
+        "give a row for every exercise of its set",
     )
     parser.add_argument(
         "--retry", action="store_true", help="run again what now waits for a person"
     )
     parser.add_argument("--deadline", type=_moment, help="such as 2026-05-01T23:59")
     parser.add_argument("--late-penalty", type=_share, default=0.0, help="per day begun, as 10%%")
-    parser.add_argument("--duplicates", choices=("ask", "best", "latest"), default="ask")
+    parser.add_argument("--duplicates", choices=tuple(RULES), default="ask")
     parser.add_argument("--nbgrader", action="store_true", help="also write nbgrader's columns")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: all cores")
     parser.add_argument(

@@ -15,6 +15,7 @@ import copy
 import dataclasses
 import os
 import re
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Mapping
@@ -119,7 +120,9 @@ def count_lora_parameters(
     check_lora_config(lora_config)
     if isinstance(model_or_config, nn.Module):
         return _count_module(model_or_config, lora_config)
-    return _cached_model(resolve_config(model_or_config), lora_config.task_type).count(lora_config)
+    config = resolve_config(model_or_config)
+    with _LOCK:
+        return _cached_model(config, lora_config.task_type).count(lora_config)
 
 
 # ------------------------------------------------------------------- from a name to a meta model
@@ -288,6 +291,7 @@ class _MetaModel:
 
 _STRUCTURE = sorted(STRUCTURE_FIELDS - {"lora_dropout"})
 _MODELS: list[_MetaModel] = []  # most recently used first
+_LOCK = threading.RLock()  # the list and what each model knows: a grader's threads count at once
 
 
 def _cached_model(config: PretrainedConfig, task_type: str | None) -> _MetaModel:
@@ -298,9 +302,10 @@ def _cached_model(config: PretrainedConfig, task_type: str | None) -> _MetaModel
             if position:
                 _MODELS.insert(0, _MODELS.pop(position))
             return model
-    _MODELS.insert(0, _MetaModel(config, model_class))
+    model = _MetaModel(config, model_class)
+    _MODELS.insert(0, model)
     del _MODELS[32:]  # more than the bundled table holds
-    return _MODELS[0]
+    return model
 
 
 def _content(config: PretrainedConfig) -> tuple[type, dict[str, object]]:

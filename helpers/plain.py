@@ -34,6 +34,9 @@ class Foreign:
 
     type_name: str
 
+    def __repr__(self) -> str:
+        return f"<{self.type_name}>"
+
 
 @dataclass(frozen=True)
 class LoraSettings:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import helpers
-from helpers.worker import HELLO, SANDBOX_ID, pack, unpack
+from helpers.worker import BOUNDED, HELLO, SANDBOX_ID, pack, unpack
 
 HELPERS = Path(helpers.__file__).resolve().parent
 HIDDEN = HELPERS / "exercises"  # the references
@@ -72,7 +72,8 @@ class Unsandboxed:
         return [sys.executable, "-m", "helpers.worker"]
 
     def end(self, process: subprocess.Popen, name: str) -> None:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: ended already
+            os.killpg(process.pid, signal.SIGKILL)
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to `request`; see `_converse`."""
@@ -328,13 +329,12 @@ def _converse(
 ) -> dict[str, Any]:
     """Send `request`, read the reply against the deadline. `init` is the first process to watch.
 
-    A reply has an "outcome" of `OUTCOMES`. Raises SandboxError if the worker never starts.
+    A reply has an "outcome" of `OUTCOMES`. Raises SandboxError if the worker never starts, or
+    cannot bound itself.
     """
     deadline = time.monotonic() + seconds_to_start
     try:
-        said = b""
-        while not said.endswith(b"\n"):
-            said += _read(source, 1, deadline)
+        said = _read_line(source, deadline)
         if said != HELLO:
             raise SandboxError(f"the worker did not enter its sandbox: {said.decode().strip()}")
     except (EOFError, TimeoutError) as error:
@@ -344,6 +344,9 @@ def _converse(
     watch = None if init is None else _MemoryWatch(init, limits.memory)
     try:
         _write(sink, pack({**request, "limits": asdict(limits)}), deadline)
+        said = _read_line(source, deadline, watch)
+        if said != BOUNDED:  # none of the submission's code has run yet: it cannot have said it
+            raise SandboxError(f"the worker could not set its limits: {said.decode().strip()}")
         reply = unpack(lambda size: _read(source, size, deadline, watch), MAX_TEXT)
     except TimeoutError:
         return {"outcome": "timed out"}
@@ -376,6 +379,14 @@ def _read(source: int, size: int, deadline: float, watch: _MemoryWatch | None = 
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def _read_line(source: int, deadline: float, watch: _MemoryWatch | None = None) -> bytes:
+    """What the worker says before it runs any code of a submission, up to the end of the line."""
+    said = b""
+    while not said.endswith(b"\n"):
+        said += _read(source, 1, deadline, watch)
+    return said
 
 
 def _write(sink: int, data: bytes, deadline: float) -> None:

@@ -1,7 +1,8 @@
 """Find submissions in a folder or a zip file, and the answers in their notebooks.
 
 Accepted are `<student>.ipynb` and `<student>/<anything>.ipynb`; an adapter that an exercise asks
-for lies beside, in `<student>/<exercise>/adapter_config.json` and `adapter_model.safetensors`.
+for lies beside, as `adapter_config.json` and `adapter_model.safetensors` of one folder that is, or
+lies in, `<student>/<exercise>`.
 Nothing is extracted, followed or executed here, and nothing is left out without a word: a folder
 or file that holds no notebook is a submission with a problem.
 """
@@ -42,15 +43,16 @@ class Submission:
     content: bytes
     handed_in: datetime | None
     problem: str = ""
-    adapters: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)  # by exercise
+    adapters: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)  # by folder
+    reference: bool = False  # the course's own solution: nobody handed it in
 
     @property
     def digest(self) -> str:
         """A hash of all that was handed in; equal files have equal digests."""
         digest = hashlib.sha256(self.content + self.problem.encode())
-        for exercise, files in sorted(self.adapters.items()):
+        for folder, files in sorted(self.adapters.items()):
             for name, content in sorted(files.items()):
-                digest.update(f"{exercise}/{name}".encode() + hashlib.sha256(content).digest())
+                digest.update(f"{folder}/{name}".encode() + hashlib.sha256(content).digest())
         return digest.hexdigest()
 
 
@@ -131,11 +133,12 @@ def _submissions(files: _Folder | _Zip, name_of: Callable[[str], str]) -> Iterat
         by_student.setdefault(readable(name_of(first)), []).append(path)
     for student, paths in by_student.items():
         notebooks = [path for path in paths if path.suffix == ".ipynb"]
-        adapters = [path for path in paths if path.name in ADAPTER_FILES and len(path.parts) > 2]
+        adapters = [path for path in paths if path.name in ADAPTER_FILES and len(path.parts) > 1]
         for path in notebooks:
+            beside = [a for a in adapters if len(path.parts) == 1 or a.parts[0] == path.parts[0]]
 
-            def load(student=student, path=path, adapters=adapters) -> Submission:
-                return _load(files, student, path, adapters)
+            def load(student=student, path=path, beside=beside) -> Submission:
+                return _load(files, student, path, beside)
 
             yield HandedIn(student, readable(str(path)), load)
         if not notebooks:
@@ -153,10 +156,10 @@ def _load(
     try:
         content = files.read(path, MAX_NOTEBOOK)
         for reading in beside:
-            exercise = adapters.setdefault(reading.parts[-2], {})
-            exercise[reading.name] = files.read(reading, MAX_ADAPTER)
+            folder = adapters.setdefault(str(reading.parent), {})
+            folder[reading.name] = files.read(reading, MAX_ADAPTER)
     except (Unreadable, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        where = "" if reading == path else f"{reading.parts[-2]}/{reading.name}: "
+        where = "" if reading == path else f"{'/'.join(reading.parts[1:])}: "
         problem = readable(f"unreadable: {where}{error}")
     return Submission(student, readable(str(path)), content, files.time(path), problem, adapters)
 
@@ -308,6 +311,24 @@ def find_answer(cells: Sequence[Cell], exercise: str) -> Answer | None:
         tuple(cell.source for cell, yes in zip(code, chosen, strict=True) if yes),
         tuple(cell.source for cell, yes in zip(code, chosen, strict=True) if not yes),
     )
+
+
+def find_adapter(
+    adapters: Mapping[str, Mapping[str, bytes]], exercise: str
+) -> Mapping[str, bytes] | None:
+    """The files of the adapter for `exercise`: of one folder that has its name or lies in one that
+    has. Capital letters do not matter. A whole adapter comes before half of one, then the folder
+    that lies higher. No files if there are none; None where two folders are equally good."""
+    found = [
+        (len(files) < len(ADAPTER_FILES), len(folder.split("/")), files)
+        for folder, files in adapters.items()
+        if exercise in folder.lower().split("/")
+    ]
+    if not found:
+        return {}
+    best = min(rank for *rank, _ in found)
+    chosen = [files for *rank, files in found if rank == best]
+    return chosen[0] if len(chosen) == 1 else None
 
 
 DEFINITION = re.compile(

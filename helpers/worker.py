@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import codeop
 import ctypes
 import os
 import re
@@ -32,12 +33,15 @@ from helpers.plain import MAX_BYTES, dumps, loads
 
 FRAME = struct.Struct(">QQ")  # bytes of the JSON text, bytes of the safetensors
 HELLO = b"in the sandbox\n"  # what a worker says first: all that follows is its submission's doing
+BOUNDED = b"within its limits\n"  # and what it says before the submission's code runs
 CELL = "<your cell>"  # the file name that a traceback shows for a submission's code
 PRELUDE = (
     "import math\nimport numpy as np\nimport torch\nfrom torch import nn\n"
     "from peft import LoraConfig\n"
 )
 """What every answer may use without importing it again."""
+REFERENCES = "helpers.exercises"
+STATM = "/proc/self/statm"  # where the kernel tells how much is mapped; macOS has none
 
 # linux/sched.h, linux/prctl.h
 CLONE_NEW = {
@@ -51,7 +55,7 @@ CLONE_NEW = {
 }
 PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, LAST_CAP = 38, 24, 36, 63
 PR_SET_DUMPABLE, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 4, 22, 2
-MS_NOSUID, MS_NODEV, MS_REMOUNT = 2, 4, 32
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 2, 4, 8, 32
 SANDBOX_ID = 1000  # user and group inside the sandbox
 MAX_INODES = 4_096  # files in the scratch folder
 
@@ -74,6 +78,7 @@ FORBIDDEN = {
     "setns": (308, 268),
     "mount": (165, 40),
 }
+PRCTL = (157, 167)
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column, AUDIT_ARCH
 
 
@@ -105,44 +110,112 @@ def unpack(read: Callable[[int], bytes], max_text: int = MAX_BYTES) -> Any:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Run one exercise of a submission: define what its cells define, call the answer.
 
-    Of all other cells only the definitions are run, for a cell that trains may take minutes. Where
-    a name is missing then, they are run as a whole.
+    Of all other cells only the definitions are run, for a cell that trains may take minutes; with
+    `request["whole"]` they are run as a whole. "more" in the reply says that there was more to run.
     """
-    reply = _answer(request, whole=False)
-    if any(part.get("failed") == "NameError" for part in (reply, *reply.get("answers", ()))):
-        reply = _answer(request, whole=True)
-    return reply
-
-
-def _answer(request: dict[str, Any], whole: bool) -> dict[str, Any]:
-    namespace = {"__name__": "__main__", "get_ipython": _Nothing, "display": _Nothing}
-    exec(PRELUDE, namespace)
+    notebook = _Notebook()
     for source in request["others"]:
-        _run_other(source, namespace, whole)
+        notebook.run_other(source, request.get("whole", False))
+    reply = _answers(request, notebook)
+    return reply | ({"more": True} if notebook.left_out else {})
+
+
+def _answers(request: dict[str, Any], notebook: _Notebook) -> dict[str, Any]:
     name, found, error = request["name"], None, None
     for source in request["cells"]:
-        namespace.pop(name, None)
-        try:
-            exec(compile(_python(source), CELL, "exec"), namespace)
-        except BaseException as raised:
-            error = _failed(raised)
-        defined = namespace.get(name)
+        notebook.names.pop(name, None)
+        error = notebook.run_answer(source, name) or error
+        defined = notebook.names.get(name)
         if callable(defined) and (found is None or not is_untouched(defined)):
             found, error = defined, None
     if found is None:
         return error or {"outcome": "missing"}
     if is_untouched(found):
         return {"outcome": "not attempted"}
-    namespace[name] = found
-    answers = []
+    notebook.names[name] = found
+    answers, open_ones = [], 0
     for arguments in request["cases"]:
         try:
             answers.append({"value": DRIVERS[request["driver"]](found, *arguments)})
-        except NotImplementedError:
-            return {"outcome": "not attempted"}
         except BaseException as raised:
-            answers.append(_failed(raised))
+            answers.append(notebook.failed(raised))
+            open_ones += isinstance(raised, NotImplementedError)
+    if open_ones == len(answers):
+        return {"outcome": "not attempted"}
     return {"outcome": "answers", "answers": answers}
+
+
+class _Notebook:
+    """A module `__main__` in which cells are run, as in Jupyter; each statement on its own."""
+
+    def __init__(self):
+        module = types.ModuleType("__main__")  # dataclasses and typing look names up in it
+        sys.modules["__main__"] = module
+        self.names = vars(module)
+        self.names |= {"get_ipython": _Nothing, "display": _Nothing}
+        self.left_out = False  # whether a statement was not run
+        self._lacking: dict[str, str] = {}  # name that has no value -> what was not here to give it
+        self._compile = codeop.Compile()  # a cell's `from __future__` counts from there on
+        exec(compile(PRELUDE, CELL, "exec", dont_inherit=True), self.names)
+
+    def run_answer(self, source: str, name: str) -> dict[str, Any] | None:
+        """Run a cell that should define `name`. A statement that fails is passed over (Colab's own
+        imports, say), unless it is the definition. Returns the last failure."""
+        error = None
+        try:
+            statements = _statements(source)
+        except BaseException as raised:
+            return _failed(raised)
+        for statement in statements:
+            try:
+                self._run(statement)
+            except BaseException as raised:
+                error = self.failed(raised)
+                if name in _names_of(statement):
+                    break
+        return error
+
+    def run_other(self, source: str, whole: bool) -> None:
+        """The definitions of a cell, or the whole of it but its checks."""
+        try:
+            statements = _statements(source)
+        except BaseException:  # no Python
+            return
+        for statement in statements:
+            if _checks(statement):
+                continue
+            if not whole and not _defines(statement):
+                self.left_out = True
+                continue
+            try:
+                self._run(statement)
+            except BaseException:
+                continue
+
+    def _run(self, statement: ast.stmt) -> None:
+        try:
+            exec(self._compile(ast.Module([statement], []), CELL, "exec"), self.names)
+        except BaseException as raised:
+            if lacks := self._lacks(raised):
+                self._lacking |= dict.fromkeys(_names_of(statement), lacks)
+            raise
+
+    def failed(self, error: BaseException) -> dict[str, Any]:
+        """`_failed`, and what is not here if that is why: a person will look at it."""
+        lacks = self._lacks(error)
+        return _failed(error) | ({"lacks": lacks} if lacks else {})
+
+    def _lacks(self, error: BaseException) -> str:
+        """The module or file that only the student has and that led to the error, if one did."""
+        if isinstance(error, ModuleNotFoundError) and str(error.name).startswith(REFERENCES):
+            return ""  # which nobody has
+        if isinstance(error, ModuleNotFoundError | FileNotFoundError):
+            return f"{type(error).__name__}: {error}"[:300]
+        return self._lacking.get(error.name, "") if isinstance(error, NameError) else ""
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    return ast.parse(_python(source), CELL).body
 
 
 def _python(source: str) -> str:
@@ -154,26 +227,33 @@ def _python(source: str) -> str:
     return TransformerManager().transform_cell(source)
 
 
-def _run_other(source: str, namespace: dict[str, Any], whole: bool) -> None:
-    """The definitions of a cell, or the whole of it; each statement on its own, if it works."""
-    try:
-        statements = ast.parse(_python(source), CELL).body
-    except BaseException:  # no Python
-        return
-    for statement in statements:
-        if whole or _defines(statement):
-            try:
-                exec(compile(ast.Module([statement], []), CELL, "exec"), namespace)
-            except BaseException:
-                continue
-
-
 def _defines(statement: ast.stmt) -> bool:
     """Imports, functions, classes, and names for what takes no call to compute."""
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         costly_or_elsewhere = ast.Call | ast.Attribute | ast.Subscript
         return not any(isinstance(node, costly_or_elsewhere) for node in ast.walk(statement))
     return isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+
+
+def _checks(statement: ast.stmt) -> bool:
+    """A call of `check`, whose arguments may train for minutes and which does nothing here."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return (
+        isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "check"
+    )
+
+
+def _names_of(statement: ast.stmt) -> set[str]:
+    """The names that a statement gives a value, its own variables included."""
+    names = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).partition(".")[0])
+    return names
 
 
 def _failed(error: BaseException) -> dict[str, Any]:
@@ -205,19 +285,22 @@ def set_limits(limits: dict[str, int]) -> None:
     """Bound this process and its children. Keys: seconds (of CPU time), memory and file_size (in
     bytes), processes.
 
-    `seconds` and `memory` are on top of what importing the libraries has taken already.
+    `seconds` and `memory` are on top of what importing the libraries has taken already. Where
+    there is no /proc to tell how much that is, memory is not bounded.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
-    with open("/proc/self/statm") as statm:
-        mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    for what, limit in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + limits["seconds"]),
-        (resource.RLIMIT_FSIZE, limits["file_size"]),
-        (resource.RLIMIT_NOFILE, 256),
-        (resource.RLIMIT_NPROC, limits["processes"]),
-        (resource.RLIMIT_AS, mapped + limits["memory"]),
-    ):
+    bounds = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime) + limits["seconds"],
+        resource.RLIMIT_FSIZE: limits["file_size"],
+        resource.RLIMIT_NOFILE: 256,
+        resource.RLIMIT_NPROC: limits["processes"],
+    }
+    if os.path.exists(STATM):
+        with open(STATM) as statm:
+            mapped = int(statm.read().split()[0]) * resource.getpagesize()
+        bounds[resource.RLIMIT_AS] = mapped + limits["memory"]
+    for what, limit in bounds.items():
         resource.setrlimit(what, (limit, limit))
 
 
@@ -235,7 +318,12 @@ def serve_one(source: int, sink: int) -> None:
     """Read one request, answer it, end this process."""
     try:
         request = unpack(lambda size: read_exactly(source, size))
-        set_limits(request["limits"])
+        try:
+            set_limits(request["limits"])
+        except Exception as error:
+            os.write(sink, f"{error!r}\n".encode())
+            return
+        os.write(sink, BOUNDED)
         reply = answer(request)
         try:
             frame = pack(reply)
@@ -282,7 +370,9 @@ def enter_sandbox(pidfd: int) -> None:
     with open("/proc/sys/user/max_user_namespaces", "w") as limit:
         limit.write("0")  # no new user namespace, so no way to new privileges
     options = f"nr_inodes={MAX_INODES}".encode()
-    must(libc.mount(b"none", b"/scratch", None, MS_REMOUNT | MS_NOSUID | MS_NODEV, options))
+    # no programs in it: one that may be run but not read would hide its memory from the grader
+    flags = MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC
+    must(libc.mount(b"none", b"/scratch", None, flags, options))
     if os.fork():
         os._exit(0)  # only the child is in the PID namespace
     for capability in range(LAST_CAP + 1):
@@ -300,7 +390,8 @@ def enter_sandbox(pidfd: int) -> None:
 
 
 def _filter_of_system_calls() -> ctypes.Array:
-    """A `struct sock_fprog` (linux/filter.h) that refuses `FORBIDDEN` and other machines' calls.
+    """A `struct sock_fprog` (linux/filter.h) that refuses `FORBIDDEN`, other machines' calls, and
+    to change whether the grader may see a process's memory.
 
     Raises OSError on a machine whose system calls are not known.
     """
@@ -309,13 +400,16 @@ def _filter_of_system_calls() -> ctypes.Array:
     column, architecture = ARCHITECTURES[os.uname().machine]
     load, equal, at_least, end = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ, |JGE, BPF_RET
     numbers = [row[column] for row in FORBIDDEN.values()]
-    left = len(numbers) + 1  # instructions between the one for the x32 numbers and the refusal
+    left = len(numbers) + 4  # instructions between the one for the x32 numbers and the refusal
     program = [
         (load, 0, 0, 4),  # seccomp_data.arch
         (equal, 0, left + 2, architecture),
         (load, 0, 0, 0),  # seccomp_data.nr
         (at_least, left, 0, 0x40000000),
         *((equal, left - 1 - i, 0, number) for i, number in enumerate(numbers)),
+        (equal, 0, 2, PRCTL[column]),
+        (load, 0, 0, 16),  # the low half of seccomp_data.args[0]: the kernel looks at no more
+        (equal, 1, 0, PR_SET_DUMPABLE),
         (end, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
         (end, 0, 0, 0x00050001),  # SECCOMP_RET_ERRNO, EPERM
     ]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load, save
-from submissions.wrong_answers import ADAPTERS, WRONG
+from submissions.wrong_answers import ADAPTERS, WRONG, with_config
 
 import release
 from helpers.checks import check
 from helpers.data import course_adapter
-from helpers.exercises import EXERCISES, SETS, Failed, judge
+from helpers.exercises import EXERCISES, SETS, Failed, adapters, judge
 from helpers.exercises.base import adapter_files
 from helpers.plain import plainly
 
@@ -208,6 +208,23 @@ def test_inputs_are_drawn_afresh_from_the_seed(exercise):
     assert one == same != other
 
 
+@pytest.mark.parametrize("id", ["find_bug", "find_fault"])
+def test_counting_the_calls_tells_nothing(id):
+    """The order of the cases is another for every seed."""
+    exercise = EXERCISES[id]
+    orders = set()
+    for seed in "123":
+        expected = [exercise.reference(*case.args) for case in exercise.cases(seed)]
+        orders.add(tuple(right == "none" for right in expected))
+    assert len(orders) == 3
+
+
+def test_what_differs_is_told_in_the_order_of_the_parts():
+    result = check("find_bug", lambda setup: "x")
+    places = [str(result).index(f"✗ {part} (") for part in EXERCISES["find_bug"].parts]
+    assert places == sorted(places)
+
+
 @every_exercise
 def test_the_inputs_that_a_learner_sees_named_are_distinct(exercise):
     """Nothing to hard-code: no two cases of a part have the same inputs."""
@@ -247,6 +264,85 @@ def test_check_never_raises_whatever_comes_back(exercise):
         result = check(exercise.id, lambda *arguments, value=value: value)
         assert result.outcome in ("wrong", "partly right", "error"), (name, result)
         assert result.points < exercise.points
+
+
+@pytest.mark.parametrize("targets", [["zzz"], ["self_attn"], ["q_proj", "norm"], ["layers"]])
+@pytest.mark.parametrize("id", ["config_for_budget", "spend_budget", "config_for_card"])
+def test_a_target_that_peft_refuses_is_a_wrong_answer(id, targets):
+    pattern = {"q_proj": 0, "v_proj": 0} if id == "spend_budget" else {}
+
+    def answer(shape, *budget):
+        ranks = dict.fromkeys(pattern, budget[-1])
+        return LoraConfig(r=1, target_modules=targets, rank_pattern=ranks)
+
+    result = check(id, answer)
+    assert (result.outcome, result.points) == ("wrong", 0), result
+    assert "must be that of a linear layer" in str(result)
+
+
+@pytest.mark.parametrize("id", ["config_for_budget", "spend_budget", "config_for_card"])
+def test_a_long_list_of_targets_is_refused_before_peft_sees_it(id, monkeypatch):
+    answer = plainly(LoraConfig(target_modules=[f"name{n}" for n in range(30_000)]))
+    cases = EXERCISES[id].cases("1")
+    for what in ("_count", "_step_bytes"):
+        monkeypatch.setattr(f"helpers.exercises.lesson02.{what}", None)
+    for case in cases:
+        assert "at most 32 names" in EXERCISES[id].compare(case, 1, answer).hint
+
+
+STYLE = adapter_files(course_adapter("style"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"target_modules": [f"a.q{n}" for n in range(30_000)]}, "larger than 64 KB"),
+        ({"target_modules": ["q_proj"] * 33}, "at most 32 names"),
+        ({"target_modules": ["q_proj", "norm"]}, "names no module"),
+        ({"target_modules": ["lm_head"]}, "take them from q_proj"),
+        ({"target_modules": []}, "names no module"),
+    ],
+)
+def test_targets_are_looked_at_before_peft_touches_the_model(fields, told):
+    with pytest.raises(adapters.Unusable, match=told):
+        adapters.read_adapter(with_config(**fields)(STYLE))
+    longer = with_config(target_modules=["self_attn.q_proj", "0.mlp.up_proj"])(STYLE)
+    assert adapters.read_adapter(longer)
+
+
+def test_an_adapter_that_stops_half_way_leaves_nothing_on_the_model(monkeypatch):
+    monkeypatch.setattr(adapters, "LINEAR", (*adapters.LINEAR, "norm"))
+    half = with_config(target_modules=["q_proj", "norm"])(STYLE)
+    with pytest.raises(adapters.Unusable, match="names no module"), adapters._adapted(half):
+        pass
+    for _ in range(2):  # the second time there is a layer that nobody took off
+        with adapters._borrowed() as (base, _):
+            assert not [name for name, _ in base.named_parameters() if "lora_" in name]
+            get_peft_model(base, LoraConfig(target_modules=["q_proj"]))
+
+
+def with_type(dtype: torch.dtype) -> bytes:
+    return save({name: t.to(dtype) for name, t in load(STYLE[adapters.WEIGHTS]).items()})
+
+
+def test_the_course_s_own_adapter_is_known_in_every_type_and_a_training_is_not():
+    assert adapters.is_copy(STYLE, "style") and not adapters.is_copy(STYLE, "structure")
+    for dtype in (torch.float32, torch.float16):
+        assert adapters.is_copy({**STYLE, adapters.WEIGHTS: with_type(dtype)}, "style")
+    another = {n: t + 0.05 * t.float().std() for n, t in load(STYLE[adapters.WEIGHTS]).items()}
+    assert not adapters.is_copy({**STYLE, adapters.WEIGHTS: save(another)}, "style")
+    assert not adapters.is_copy({}, "style")
+    assert "a person will look at it" in str(check("train_style", course_adapter("style")))
+
+
+def test_an_answer_that_leaves_some_cases_open_keeps_what_it_earned():
+    def merge(weight, lora_A, lora_B, lora_alpha, use_rslora):
+        if use_rslora:
+            raise NotImplementedError
+        return weight + lora_alpha / len(lora_A) * lora_B @ lora_A
+
+    result = check("merge", merge)
+    assert (result.outcome, result.points) == ("partly right", 1), result
 
 
 def test_the_course_s_own_adapter_is_what_the_grader_takes_for_the_solution():

@@ -9,7 +9,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,13 +21,17 @@ import pytest
 from peft import LoraConfig
 from submissions import corpus
 from submissions.wrong_answers import WRONG
+from transformers import LlamaConfig
 
 import release
-from helpers import grading, sandbox
+from helpers import grading, params, sandbox
 from helpers.checks import check
+from helpers.data import course_adapter
 from helpers.exercises import EXERCISES, SETS
+from helpers.exercises.base import adapter_files
+from helpers.params import count_lora_parameters
 from helpers.plain import Foreign, loads, plainly
-from helpers.submissions import Submission, find_submissions, read_cells
+from helpers.submissions import Submission, find_adapter, find_submissions, read_cells
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = release.sources(ROOT)
@@ -251,6 +257,59 @@ def test_a_person_decides_what_the_grader_could_not(small_class, tmp_path, capsy
         assert words in capsys.readouterr().err
 
 
+def test_an_unreadable_file_can_be_decided(small_class, tmp_path, capsys):
+    folder, out, arguments = small_class
+    shutil.rmtree(folder / "dora")
+    for name in ("bert", "carl"):
+        (folder / f"{name}.ipynb").unlink()
+    (folder / "elif.ipynb").write_bytes(b"cut o")
+    file = tmp_path / "decisions.csv"
+    arguments += ["--decisions", str(file)]
+    rows = [f"elif,{exercise.id},1,on paper" for exercise in SETS[SOURCES[0].stem]]
+    for number, status, points in ((1, "review", "1"), (7, "graded", "7")):
+        file.write_text("\n".join(["student,exercise,points,why", *rows[:number]]))
+        assert grading.main(arguments) == 0
+        anna, told = rows_of(out)
+        assert (anna["status"], anna["points"]) == ("graded", "16")
+        assert (told["set"], told["status"]) == (SOURCES[0].stem, status)
+        assert (told["points"], told["max_score"]) == (points, "16")
+        assert ("unreadable: no JSON" in told["reasons"]) == (status == "review")
+    file.write_text("student,exercise,points,why\nelif,merge,1,\nelif,lora_scaling,1,")
+    assert grading.main(arguments) == 1
+    assert "'elif' handed in nothing with lora_scaling" in capsys.readouterr().err
+
+
+def a_result(points, time=None, *, open_points=0, late=0.0):
+    exercises = [grading.ExerciseResult("merge", "right", points, 10)]
+    if open_points:
+        exercises.append(grading.ExerciseResult("lora_layer", "crashed", None, open_points))
+    status = "review" if open_points else "graded"
+    day = None if time is None else datetime(2026, 5, time).astimezone()
+    return grading.Result("anna", "s", "f", status, (), tuple(exercises), day, late)
+
+
+@pytest.mark.parametrize(
+    ("rule", "results", "statuses"),
+    [
+        ("best", [a_result(4), a_result(5)], "superseded graded"),
+        ("best", [a_result(4, open_points=1), a_result(5)], "superseded graded"),
+        ("best", [a_result(4, open_points=2), a_result(5)], "review review"),
+        ("best", [a_result(6, open_points=2), a_result(5)], "review superseded"),
+        ("best", [a_result(6, late=2.0), a_result(5)], "superseded graded"),
+        ("latest", [a_result(4, 2), a_result(5, 1)], "graded superseded"),
+        ("latest", [a_result(4, 2), a_result(5, 2)], "review review"),
+        ("latest", [a_result(4, 2), a_result(5)], "review review"),
+        ("ask", [a_result(4, 2), a_result(5, 1)], "review review"),
+    ],
+)
+def test_of_two_files_one_counts_or_a_person_is_asked(rule, results, statuses):
+    settled = grading.settle_duplicates(results, rule)
+    assert [result.status for result in settled] == statuses.split()
+    for result in settled:
+        if statuses == "review review":
+            assert "one of 2 that this student handed in" in result.reasons
+
+
 def test_nobody_is_graded_unless_the_solution_gets_full_marks(small_class, tmp_path, capsys):
     _, out, arguments = small_class
     (tmp_path / "solutions").mkdir()
@@ -301,6 +360,53 @@ def test_what_waits_for_a_person_can_be_run_again(small_class, capsys):
     said = capsys.readouterr().out
     assert "carl.ipynb: 15/16 (lora_parameters: its process ended" in said
     assert "3 of 4 are known from the journal" in said
+
+
+def test_a_worker_that_cannot_bound_itself_is_no_fault_of_the_student():
+    request = {"others": [], "cells": ["f = abs"], "name": "f", "driver": "call", "cases": [(2,)]}
+    box = sandbox.Unsandboxed(sandbox.Limits(file_size=1 << 70))
+    with pytest.raises(sandbox.SandboxError, match="could not set its limits: OverflowError"):
+        box.run(request)
+
+
+def test_a_machine_without_proc_has_limits_all_the_same():
+    """As on macOS: memory is not bounded there, everything else is."""
+    code = (
+        "import resource\nfrom helpers import worker\nworker.STATM = '/nowhere'\n"
+        "worker.set_limits(dict(seconds=9, memory=1 << 30, file_size=1 << 20, processes=99))\n"
+        "print(resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY,"
+        " resource.getrlimit(resource.RLIMIT_NPROC)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "True 99\n", done.stderr
+
+
+def test_to_end_what_has_ended_is_no_error():
+    process = subprocess.Popen(["true"], start_new_session=True)
+    process.wait()
+    sandbox.Unsandboxed().end(process, "")
+
+
+class Slow(list):
+    """A list in which another thread gets its turn at the wrong moment."""
+
+    def insert(self, place, item):
+        super().insert(place, item)
+        time.sleep(0.005)
+
+
+def test_threads_that_compare_at_once_do_not_mix_up_their_models(monkeypatch):
+    monkeypatch.setattr(params, "_MODELS", Slow())
+    sizes = [8 * n for n in range(1, 9)]
+
+    def count(size):
+        shape = {"hidden_size": size, "intermediate_size": 8, "vocab_size": 8, "head_dim": 8}
+        heads = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
+        lora = LoraConfig(r=1, target_modules=["q_proj"], task_type="CAUSAL_LM")
+        return count_lora_parameters(LlamaConfig(**shape, **heads), lora).trainable
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(count, sizes)) == [size + 8 for size in sizes]
 
 
 def test_a_leaky_sandbox_is_found_out():
@@ -500,7 +606,11 @@ def test_names_from_an_lms_give_the_student(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
+    for folder in ("Anna Ö_117_file", "Anna O\u0308_118_file"):  # each has its own adapter
+        (tmp_path / folder / "adapter_config.json").write_bytes(folder.encode())
     found = find_submissions(tmp_path, r"^(.+?)_\d+_")
+    own = [one.load().adapters for one in found[:2]]
+    assert [len(adapters) for adapters in own] == [1, 1] and own[0] != own[1]
     assert [one.student for one in found] == ["Anna Ö", "Anna Ö", "ben"]
     assert [one.student for one in find_submissions(tmp_path)][-1] == "ben_1_\\udcff\\u202e"
     for wrong in ("(", "^.+_"):
@@ -556,7 +666,7 @@ CONFIG = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_pr
         ({}, with_header(b"{", 1 << 62), "damaged"),
         ({}, tensor_of("F32", [1 << 50], bytes(4)), "damaged"),
         ({}, pickle.dumps(print), "damaged"),
-        (b"[" * 100_000, tensor_of("F32", [1], bytes(4)), "damaged"),
+        (b"[" * 60_000, tensor_of("F32", [1], bytes(4)), "damaged"),
         (b'{"r": NaN', tensor_of("F32", [1], bytes(4)), "damaged"),
         (b"[]", tensor_of("F32", [1], bytes(4)), "not LoRA"),
         ({"r": 10**9}, tensor_of("F32", [1], bytes(4)), "rank must be"),
@@ -581,6 +691,49 @@ def test_an_adapter_is_read_without_trust(config, weights, told):
         exercise, read_cells(content), replace(submission, adapters={})
     )
     assert nothing.outcome == "not attempted"
+
+
+ADAPTER = adapter_files(course_adapter("style"))
+
+
+@pytest.mark.parametrize(
+    ("places", "outcome"),
+    [
+        ("train_style/{c} train_style/{w}", "copied"),
+        ("train_style/adapter/{c} train_style/adapter/{w}", "copied"),
+        ("Train_Style/{c} Train_Style/{w}", "copied"),
+        ("work/train_style/{c} work/train_style/{w} train_style/step/{w}", "copied"),
+        ("train_style/a/{c} train_style/a/{w} train_style/b/{c} train_style/b/{w}", "ambiguous"),
+        ("train_style/{c} train_style/a/{w}", "wrong"),
+        ("{c} {w}", "misplaced"),
+        ("adapter/{c} adapter/{w}", "misplaced"),
+        ("", "not attempted"),
+    ],
+)
+def test_an_adapter_is_found_where_students_put_it(places, outcome, tmp_path):
+    folder = tmp_path / "anna"
+    folder.mkdir()
+    cells = [corpus.code("# EXERCISE: train_style")]
+    (folder / "03_training_exercises.ipynb").write_bytes(corpus.notebook(cells))
+    names = {"c": "adapter_config.json", "w": "adapter_model.safetensors"}
+    for place in places.format(**names).split():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(ADAPTER[Path(place).name])
+    (found,) = find_submissions(tmp_path)
+    graded = grading.Grader(None, SEED).grade(found.load())  # runs nothing
+    result = next(e for e in graded.exercises if e.id == "train_style")
+    assert result.outcome == outcome
+    assert result.points == (None if outcome in grading.FOR_A_PERSON else 0)
+    if outcome == "wrong":  # the two halves of it are not put together
+        assert "adapter_model.safetensors is missing" in result.feedback[0]
+
+
+def test_the_course_s_own_adapter_counts_as_the_solution_only():
+    mine = Submission("solution", "s.ipynb", b"", None, "", {"train_style": ADAPTER})
+    exercise = EXERCISES["train_style"]
+    assert grading._adapter_reply(exercise, mine)["outcome"] == "copied"
+    assert grading._adapter_reply(exercise, replace(mine, reference=True))["outcome"] == "answers"
+    assert find_adapter(mine.adapters, "another") == {}
 
 
 def test_a_link_is_not_followed(tmp_path):

@@ -26,6 +26,12 @@ from helpers.models import load_small_model
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MAX_RANK = 64
+MAX_CONFIG = 64 << 10
+"""Bytes of the largest adapter_config.json that is parsed. PEFT writes about 1,200."""
+MAX_TARGETS = 32
+"""Names in the longest target_modules: PEFT compares each with all others, on every module."""
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear layers of the small model that may be adapted."""
 UNUSED = (
     "use_dora rank_pattern alpha_pattern modules_to_save trainable_token_indices "
     "layers_to_transform target_parameters lora_bias megatron_config layer_replication"
@@ -44,6 +50,8 @@ def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, dict[str, torc
     missing = [name for name in (CONFIG, WEIGHTS) if name not in files]
     if missing:
         raise Unusable(f"{' and '.join(missing)} is missing from the adapter's folder")
+    if len(files[CONFIG]) > MAX_CONFIG:
+        raise Unusable(f"{CONFIG} is larger than {MAX_CONFIG >> 10} KB")
     try:
         fields = json.loads(files[CONFIG])
         tensors = load(files[WEIGHTS])
@@ -64,6 +72,14 @@ def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, dict[str, torc
         type(name) is str and re.fullmatch(r"[\w.]{1,80}", name) for name in targets
     ):
         raise Unusable("target_modules must be a list of names")
+    if len(targets) > MAX_TARGETS:
+        raise Unusable(f"target_modules must be a list of at most {MAX_TARGETS} names")
+    if not targets or not all(name.rpartition(".")[2] in LINEAR for name in targets):
+        # whatever else a name may match, PEFT would stop half-way, with layers already replaced
+        raise Unusable(
+            "a name in target_modules names no module that may be adapted: take them from "
+            f"{', '.join(LINEAR)}"
+        )
     if not all(t.is_floating_point() and torch.isfinite(t).all() for t in tensors.values()):
         raise Unusable("a weight is NaN, infinite or no floating-point number")
     rslora = fields.get("use_rslora") is True
@@ -79,15 +95,29 @@ def _small_model() -> Any:
 
 
 @contextmanager
-def _adapted(files: Mapping[str, bytes]) -> Iterator[Any]:
-    """The small model with the adapter on it; the model is itself again afterwards."""
+def _borrowed() -> Iterator[tuple[Any, Any]]:
+    """The small model, bare, and its tokenizer. Whoever borrows it unloads what they put on it;
+    after any failure it is loaded afresh, so that no layer of one adapter meets the next."""
+    base, tokenizer = _small_model()
+    if any("lora_" in name for name, _ in base.named_parameters()):
+        _small_model.cache_clear()
+        base, tokenizer = _small_model()
+    try:
+        yield base, tokenizer
+    except BaseException:
+        _small_model.cache_clear()
+        raise
+
+
+@contextmanager
+def _adapted(files: Mapping[str, bytes]) -> Iterator[tuple[Any, Any]]:
+    """The small model with the adapter on it, and its tokenizer."""
     config, tensors = read_adapter(files)
-    base, _ = _small_model()
-    try:
-        model = get_peft_model(base, config)
-    except ValueError as error:
-        raise Unusable("target_modules names no module of the course's small model") from error
-    try:
+    with _borrowed() as (base, tokenizer):
+        try:
+            model = get_peft_model(base, config)
+        except Exception as error:  # whatever PEFT finds in a name that looked right
+            raise Unusable("target_modules names no module of the course's small model") from error
         expected = sum("lora_" in name for name, _ in model.named_parameters())
         try:
             result = set_peft_model_state_dict(model, tensors)
@@ -95,9 +125,25 @@ def _adapted(files: Mapping[str, bytes]) -> Iterator[Any]:
             raise Unusable("the weights do not fit the course's small model") from error
         if result.unexpected_keys or len(tensors) != expected:
             raise Unusable("the weights are not those that the configuration describes")
-        yield model
-    finally:
+        yield model, tokenizer
         model.unload()
+
+
+def is_copy(files: Mapping[str, bytes], task: str) -> bool:
+    """Whether the weights are those of the course's own adapter, in whatever floating-point type.
+
+    A training of one's own never comes this close.
+    """
+    try:
+        _, tensors = read_adapter(files)
+    except Unusable:
+        return False
+    ours = load((course_adapter(task) / WEIGHTS).read_bytes())
+    if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in ours.items()}:
+        return False
+    apart = sum((t.double() - ours[name].double()).square().sum() for name, t in tensors.items())
+    size = sum(t.double().square().sum() for t in ours.values())
+    return bool(apart < 1e-4 * size)  # 1 % away
 
 
 def style_score(files: Mapping[str, bytes], rows: tuple[int, ...]) -> StyleScore:
@@ -108,8 +154,8 @@ def style_score(files: Mapping[str, bytes], rows: tuple[int, ...]) -> StyleScore
 @lru_cache(maxsize=64)
 def _style_score(files: tuple, rows: tuple[int, ...]) -> StyleScore:
     heldout = load_task("style")["heldout"].select(rows)
-    with _LOCK, _adapted(dict(files)) as model:
-        answers = generate_answers(model, _small_model()[1], questions(heldout))
+    with _LOCK, _adapted(dict(files)) as (model, tokenizer):
+        answers = generate_answers(model, tokenizer, questions(heldout))
     return style_of(answers, heldout["answers"])
 
 
@@ -123,23 +169,20 @@ def mix_scores(
 ) -> tuple[StyleScore, StructureScore]:
     """Held-out scores of the course's two adapters, mixed by PEFT with these two weights."""
     heldout = {task: load_task(task)["heldout"].select(rows) for task in ("style", "structure")}
-    with _LOCK:
-        base, tokenizer = _small_model()
+    with _LOCK, _borrowed() as (base, tokenizer):
         model = PeftModel.from_pretrained(base, course_adapter("style"), adapter_name="style")
-        try:
-            model.load_adapter(course_adapter("structure"), "structure")
-            model.add_weighted_adapter(
-                ["style", "structure"],
-                [style, structure],
-                "mixed",
-                combination_type=way,
-                **WAYS[way],
-            )
-            model.set_adapter("mixed")
-            asked = [q for split in heldout.values() for q in questions(split)]
-            answers = generate_answers(model, tokenizer, asked, max_new_tokens=48)
-        finally:
-            model.unload()
+        model.load_adapter(course_adapter("structure"), "structure")
+        model.add_weighted_adapter(
+            ["style", "structure"],
+            [style, structure],
+            "mixed",
+            combination_type=way,
+            **WAYS[way],
+        )
+        model.set_adapter("mixed")
+        asked = [q for split in heldout.values() for q in questions(split)]
+        answers = generate_answers(model, tokenizer, asked, max_new_tokens=48)
+        model.unload()
     return (
         style_of(answers[: len(rows)], heldout["style"]["answers"]),
         score_structure(answers[len(rows) :], heldout["structure"]["fields"]),

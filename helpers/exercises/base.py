@@ -74,11 +74,16 @@ class Exercise:
         return sum(self.parts.values())
 
     def cases(self, seed: str) -> tuple[Case, ...]:
-        """The cases of a seed: always the same ones for the same text."""
-        cases = tuple(self.draw(random.Random(f"{seed}/{self.id}")))
+        """The cases of a seed: always the same ones for the same text, in an order of its own.
+
+        How often an answer was called before must not tell it what comes next.
+        """
+        rng = random.Random(f"{seed}/{self.id}")
+        cases = list(self.draw(rng))
+        rng.shuffle(cases)
         if {case.part or next(iter(self.parts)) for case in cases} != set(self.parts):
             raise ValueError(f"{self.id}: every part needs a case")
-        return cases
+        return tuple(cases)
 
     def solution(self) -> dict[str, bytes]:
         """The files of the adapter that solves the exercise."""
@@ -104,7 +109,7 @@ class Failed:
 
     kind: str
     text: str = ""
-    line: int | None = None  # in the learner's cell
+    line: int | None = None  # of the learner's cell, where defining the answer failed
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def judge(
 
     Raises ValueError if the three differ in length.
     """
-    differences: dict[str, Difference] = {}
+    found: dict[str, Difference] = {}  # the first of each part
     only_errors = True
     for case, wanted, got in zip(cases, expected, answers, strict=True):
         part = exercise.part_of(case)
@@ -133,7 +138,8 @@ def judge(
             difference = exercise.compare(case, wanted, got)
             only_errors = False
         if difference is not None:
-            differences.setdefault(part, difference)
+            found.setdefault(part, difference)
+    differences = {part: found[part] for part in exercise.parts if part in found}
     points = sum(worth for part, worth in exercise.parts.items() if part not in differences)
     if not differences:
         return Verdict(points, "right")
@@ -143,11 +149,10 @@ def judge(
 
 
 def _raised(case: Case, failed: Failed) -> Difference:
-    where = f" at line {failed.line} of your cell" if failed.line else ""
     given = f"for {case.named} " if case.named else ""
     return Difference(
         f"{given}your code raised {failed.text or failed.kind}",
-        f"your code stopped with {failed.kind}{where}; call it with inputs of your own to see why",
+        f"your code stopped with {failed.kind}; call it with inputs of your own to see why",
     )
 
 

@@ -82,7 +82,7 @@ def _draw_layer(rng: random.Random) -> list[Case]:
     for part in (START, NUMBERS, TRAINS):
         for _ in range(2):
             n_in, n_out, r = rng.randint(9, 24), rng.randint(25, 40), rng.randint(2, 7)
-            alpha = rng.choice([1, 3, 8, 16, 24])
+            alpha = rng.choice([1, 8, 9, 16, 24])
             weight, bias = normal(g, n_out, n_in), normal(g, n_out)
             args = (weight, bias, r, alpha, normal(g, 5, n_in), normal(g, r, n_in))
             named = f"rank {r}, alpha {alpha} on {n_in}→{n_out}"
@@ -105,6 +105,7 @@ def _layer_by_peft(weight, bias, r, lora_alpha, x, lora_A, lora_B) -> dict[str, 
         one_step(model, [A, B], x)
         moved = [A - lora_A, B - lora_B, torch.zeros_like(weight), torch.zeros_like(bias)]
         return {
+            "matrices": {"lora_A": list(A.shape), "lora_B": list(B.shape)},
             "start": start,
             "a_is_zero": False,
             "output": output,
@@ -114,7 +115,17 @@ def _layer_by_peft(weight, bias, r, lora_alpha, x, lora_A, lora_B) -> dict[str, 
 
 
 def _compare_layer(case: Case, expected: dict, got: Any) -> Difference | None:
-    if type(got) is not dict or not expected.keys() <= got.keys():
+    if type(got) is not dict or type(got.get("matrices")) is not dict:
+        return wrong_type(got, "LoRALinear", case)
+    for name, shape in expected["matrices"].items():
+        built = got["matrices"].get(name)
+        if repr(built) != repr(shape):
+            a = f"has shape {tuple(built)}, not" if type(built) is list else f"is a {built}, not of"
+            return Difference(
+                f"for {case.named} {name} {a} {tuple(shape)}"[:160],
+                "lora_A is an nn.Parameter of shape (r, in), lora_B one of shape (out, r)",
+            )
+    if not expected.keys() <= got.keys():
         return wrong_type(got, "LoRALinear", case)
     if case.part == START:
         if got["a_is_zero"] is not False:
@@ -128,7 +139,7 @@ def _compare_layer(case: Case, expected: dict, got: Any) -> Difference | None:
         hint = "the output is base(x) plus alpha / r times x through A, then through B"
         return tensor_difference(case, expected["output"], got["output"], hint, name="the output")
     hint = "only A (r × in) and B (out × r) train; the base layer is frozen, bias included"
-    if got["trainable"] != expected["trainable"]:
+    if repr(got["trainable"]) != repr(expected["trainable"]):
         return Difference(
             f"for {case.named} trainable are tensors of shapes {got['trainable']}", hint
         )
@@ -164,7 +175,7 @@ def _draw_merge(rng: random.Random) -> list[Case]:
     for part in (PLAIN, RSLORA):
         for _ in range(2):
             n_in, n_out, r = rng.randint(8, 20), rng.randint(21, 36), rng.randint(3, 8)
-            alpha = rng.choice([2, 8, 10, 16])
+            alpha = rng.choice([1, 10, 12, 16])  # the factor is never 1
             tensors = normal(g, n_out, n_in), normal(g, r, n_in), normal(g, n_out, r)
             named = f"rank {r}, alpha {alpha} on {n_in}→{n_out}, use_rslora={part == RSLORA}"
             cases.append(Case((*tensors, alpha, part == RSLORA), named, part))
@@ -208,7 +219,7 @@ def _gradients_by_autograd(x, G, lora_A, lora_B, lora_alpha) -> tuple[torch.Tens
 
 
 def _compare_gradients(case: Case, expected: tuple, got: Any) -> Difference | None:
-    if type(got) is not tuple or len(got) != 2:
+    if type(got) not in (tuple, list) or len(got) != 2:
         return wrong_type(got, "pair (gradient of A, gradient of B)", case)
     index = (GRAD_A, GRAD_B).index(case.part)
     hint = ("Bᵀ G xᵀ", "G (A x)ᵀ")[index]
@@ -252,6 +263,8 @@ def _directions_by_svd(delta: torch.Tensor, share: float) -> int:
 # -------------------------------------------------------------------------- strongest_directions
 
 SHAPES, BEST = "factors of rank r", "closest to the change"
+NEARLY_BEST = 1.001
+"""How much farther from the change than the best product an answer's may be: 0.1 %."""
 
 
 def _draw_strongest(rng: random.Random) -> list[Case]:
@@ -259,7 +272,7 @@ def _draw_strongest(rng: random.Random) -> list[Case]:
     cases = []
     for part in (SHAPES, BEST):
         for _ in range(2):
-            n, r = rng.randint(10, 18), rng.randint(2, 5)
+            n, r = rng.randint(14, 20), rng.randint(2, 5)
             delta = _spectrum(g, n, rng.uniform(0.6, 0.85)) * rng.uniform(0.5, 3)
             cases.append(Case((delta, r), f"rank {r} of a {n}×{n + 5} change", part))
     return cases
@@ -272,7 +285,7 @@ def _best_of_rank(delta: torch.Tensor, r: int) -> torch.Tensor:
 
 def _compare_strongest(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     delta, r = case.args
-    if type(got) is not tuple or len(got) != 2:
+    if type(got) not in (tuple, list) or len(got) != 2:
         return wrong_type(got, "pair (A, B)", case)
     for name, matrix, shape in (
         ("A", got[0], (r, delta.shape[1])),
@@ -287,9 +300,14 @@ def _compare_strongest(case: Case, expected: torch.Tensor, got: Any) -> Differen
             )
     if case.part == SHAPES:
         return None
-    hint = "B A must keep the r strongest directions, each with its strength (Eckart-Young)"
-    product = got[1].double() @ got[0].double()
-    return tensor_difference(case, expected, product, hint, rtol=1e-3, atol=1e-4, name="B A")
+    best = (delta.double() - expected.double()).norm().item()
+    away = (delta.double() - got[1].double() @ got[0].double()).norm().item()
+    if away <= NEARLY_BEST * best:  # never true of NaN
+        return None
+    return Difference(
+        f"for {case.named} B A is {away:.4g} away from the change, where {best:.4g} is possible",
+        "B A must keep the r strongest directions, each with its strength (Eckart-Young)",
+    )
 
 
 # ---------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from helpers.plain import LoraSettings
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 MLP = ["gate_proj", "up_proj", "down_proj"]
+MAX_TARGETS = 32  # names: PEFT compares each with all others, on every module
 BYTES_PER_NUMBER = 16
 """A trained number in float32 with AdamW: 4 bytes itself, 4 its gradient, 8 its two moments."""
 
@@ -75,33 +76,35 @@ def _alpha_by_peft(old_r: int, lora_alpha: float, new_r: int, use_rslora: bool) 
 # ----------------------------------------------------------------------------- adapted_modules
 
 ENDINGS, PATTERN = "a list of endings", "a string"
+OTHER_ENDINGS = ["self_attn.v_proj", "proj", "layers", "embed_tokens", "attn.q_proj"]
+
+
+def _patterns(rng: random.Random, layer: int) -> list[str]:
+    """A pattern for whole names, one that only `search` finds in them, and one that `match` does
+    too: each tells one way of matching from the two others."""
+    whole = [rf".*\.{layer}\..*_proj", r".*\.(q|v)_proj", r".*attn\.\w+", r".*head"]
+    inside = ["q_proj", "up_proj", "attn", r"mlp\.\w+"]
+    at_the_start = [r".*\.q", rf"model\.layers\.{layer}", r".*_pro", r"model\.\w+"]
+    return [rng.choice(whole), rng.choice(inside), rng.choice(at_the_start)]
 
 
 def _draw_modules(rng: random.Random) -> list[Case]:
     cases = []
     for part in (ENDINGS, PATTERN):
-        for _ in range(3):
+        for kind in range(3):
             first = rng.randint(0, 8)
             names = [
                 f"model.layers.{n}.{block}"
                 for n in (first, first + 1, first + 11)
                 for block in ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "xq_proj")
-            ] + ["lm_head", "model.embed_tokens"]
+            ] + ["q_proj", "lm_head", "model.embed_tokens"]
             rng.shuffle(names)
             if part == ENDINGS:
                 deep = f"layers.{first + 1}.mlp.up_proj"
-                targets: Any = rng.sample(["q_proj", "self_attn.v_proj", deep, "proj", "layers"], 3)
-                targets += ["q_proj"] * ("q_proj" not in targets)
+                targets: Any = [*rng.sample([*OTHER_ENDINGS, deep], 2), "q_proj"]
+                targets += rng.sample(["lm_head"], rng.randint(0, 1))
             else:
-                targets = rng.choice(
-                    [
-                        rf".*\.{first}\..*_proj",
-                        r".*\.(q|v)_proj",
-                        "q_proj",
-                        r".*attn\.\w+",
-                        r".*head",
-                    ]
-                )
+                targets = _patterns(rng, first)[kind]
             cases.append(Case((names, targets), f"target_modules={targets!r}", part))
     return cases
 
@@ -118,8 +121,9 @@ def _shape(rng: random.Random) -> dict[str, int]:
     """Dimensions of a small decoder of the Llama kind, with grouped key and value heads."""
     head_dim, kv = rng.choice([16, 32, 64]), rng.randint(1, 4)
     heads = kv * rng.randint(2, 4)
+    other = rng.choice([n for n in (16, 24, 32, 48, 64) if n != head_dim])
     return {
-        "hidden_size": head_dim * heads,
+        "hidden_size": other * heads,  # a multiple of heads, but the heads are not as wide together
         "intermediate_size": 8 * rng.randint(20, 200),
         "num_hidden_layers": rng.randint(2, 5),
         "num_attention_heads": heads,
@@ -186,11 +190,21 @@ def _settings(got: Any, case: Case) -> dict[str, Any] | Difference:
     """The settings of an answered LoraConfig that are safe to use: no pattern is run from them."""
     if not isinstance(got, LoraSettings):
         return wrong_type(got, "peft.LoraConfig", case)
+    if got.fields.get("use_dora") not in (None, False):
+        return Difference(
+            f"for {case.named} you set use_dora",
+            "plain LoRA is asked for: with DoRA more is trained than A and B",
+        )
     r, targets = got.fields.get("r"), got.fields.get("target_modules")
     patterns = got.fields.get("rank_pattern") or {}
     if type(r) is not int or not 1 <= r <= 100_000:
         return Difference(f"for {case.named} r is {r!r}", "r must be a whole number from 1")
     names = targets if type(targets) is list else [targets]
+    if len(names) > MAX_TARGETS:
+        return Difference(
+            f"for {case.named} target_modules has {len(names):,} names",
+            f"give at most {MAX_TARGETS} names in target_modules: one for each kind will do",
+        )
     if not names or not all(type(n) is str and re.fullmatch(r"[\w.-]{1,60}", n) for n in names):
         return Difference(
             f"for {case.named} target_modules is {targets!r:.80}",
@@ -210,6 +224,19 @@ def _settings(got: Any, case: Case) -> dict[str, Any] | Difference:
             "rank_pattern maps names of modules, such as q_proj, to whole numbers",
         )
     return {"r": r, "target_modules": targets, "rank_pattern": patterns}
+
+
+def _needed(
+    case: Case, settings: dict[str, Any], needs: Callable[[dict[str, Any]], int]
+) -> int | Difference:
+    """What `needs` gives for the settings, or that PEFT cannot adapt the modules they name."""
+    try:
+        return needs(settings)
+    except ValueError:  # no module has such a name, or one that has it is no linear layer
+        return Difference(
+            f"for {case.named} PEFT refuses target_modules={settings['target_modules']!r:.80}",
+            "every name in target_modules must be that of a linear layer, such as q_proj",
+        )
 
 
 FITS, USES = "fits the budget", "leaves no rank unused"
@@ -268,7 +295,9 @@ def _compare_highest(
             return Difference(
                 f"for {case.named} you choose r={settings['r']}", "a higher rank fits"
             )
-    needed = needs(settings)
+    needed = _needed(case, settings, needs)
+    if isinstance(needed, Difference):
+        return needed
     if needed > case.args[-1]:
         return Difference(f"for {case.named} your configuration needs {needed:,} bytes", hint)
     return None
@@ -348,7 +377,9 @@ def _compare_spend(case: Case, best: int, got: Any) -> Difference | None:
             "rank_pattern sets the rank of q_proj and v_proj",
         )
     rest = {rank for name, rank in ranks.items() if name not in ("q_proj", "v_proj")}
-    needed = _count(shape, **settings)
+    needed = _needed(case, settings, lambda settings: _count(shape, **settings))
+    if isinstance(needed, Difference):
+        return needed
     if len(rest) > 1 or needed > budget:
         return Difference(
             f"for {case.named} you train {needed:,} numbers with ranks {ranks}",
@@ -416,7 +447,10 @@ EXERCISES = (
         {"attention": 2, "attention and MLP": 1},
         _draw_decoder,
         _count_decoder,
-        same_int("k_proj and v_proj are narrower: num_key_value_heads × head_dim"),
+        same_int(
+            "q_proj gives num_attention_heads × head_dim, which need not be hidden_size; k_proj "
+            "and v_proj are narrower: num_key_value_heads × head_dim"
+        ),
     ),
     Exercise(
         "config_for_budget",

@@ -22,6 +22,7 @@ from helpers.exercises.base import (
     same_value,
     wrong_type,
 )
+from helpers.plain import type_name
 
 # ---------------------------------------------------------------------------------- optimizer_steps
 
@@ -96,6 +97,20 @@ def _mask_by_torch(input_ids: list[int], attention_mask: list[int], prompt_lengt
     return labels.tolist()
 
 
+def _compare_mask(case: Case, expected: list[int], got: Any) -> Difference | None:
+    labels = got if type(got) is list else []
+    if others := {type_name(label) for label in labels if type(label) is not int}:
+        return Difference(
+            f"for {case.named} your list holds {', '.join(sorted(others))}"[:160],
+            "wanted are plain ints, as .tolist() gives them",
+        )
+    hint = (
+        "mask by position and attention mask: the token that ends the answer must be learned, "
+        "even where padding has the same id"
+    )
+    return same_value("list of ints", hint)(case, expected, got)
+
+
 # ---------------------------------------------------------------------------------- completion_loss
 
 
@@ -133,6 +148,8 @@ RATE, PAD, HALF, TEMPLATE, EVAL = (
     "eval mode",
 )
 START, END = "<|im_start|>", "<|im_end|>"
+USUAL = 1e-4, 5e-3
+"""The lowest and the highest learning rate that the statement calls usual for LoRA."""
 
 
 def _healthy(rng: random.Random, bug: str) -> dict[str, Any]:
@@ -145,7 +162,7 @@ def _healthy(rng: random.Random, bug: str) -> dict[str, Any]:
     reply = rng.choice(["Four.", "In Norway.", "Green."])
     return {
         "method": "LoRA",
-        "learning_rate": rng.choice([1e-4, 2e-3] if bug == RATE else [5e-4, 1e-3]),
+        "learning_rate": rng.choice([5e-4, 1e-3, 2e-3]),
         "trained_dtype": "bfloat16" if bug == HALF else "float32",
         "eos_token_id": eos,
         "pad_token_id": pad,
@@ -158,10 +175,8 @@ def _healthy(rng: random.Random, bug: str) -> dict[str, Any]:
     }
 
 
-def _plant(setup: dict[str, Any], bug: str, rng: random.Random) -> None:
-    if bug == RATE:
-        setup["learning_rate"] = rng.choice([1e-6, 2e-6, 5e-6, 0.5, 1.0, 3.0])
-    elif bug == PAD:
+def _plant(setup: dict[str, Any], bug: str) -> None:
+    if bug == PAD:
         setup["labels"][sum(setup["attention_mask"]) - 1] = -100
     elif bug == HALF:
         setup["trained_dtype"] = "float16"
@@ -176,22 +191,44 @@ def _plant(setup: dict[str, Any], bug: str, rng: random.Random) -> None:
 
 def _draw_bugs(rng: random.Random) -> list[Case]:
     cases = []
-    for number, bug in enumerate((RATE, PAD, HALF, TEMPLATE, EVAL), 1):
+    for bug in (PAD, HALF, TEMPLATE, EVAL):
         for planted in (bug, bug, "none"):
             setup = _healthy(rng, bug)
-            _plant(setup, planted, rng)
-            rng.shuffle(items := list(setup.items()))
-            cases.append(Case((dict(items),), f"set-up {number} of 5, {planted!r} planted", bug))
+            _plant(setup, planted)
+            cases.append(_case(setup, planted, bug, rng))
+    far = rng.choice([1e-6, 2e-6, 0.5, 1.0, 3.0])
+    for planted, rates in ((RATE, (5e-6, 0.1, far)), ("none", USUAL)):
+        for rate in rates:
+            setup = _healthy(rng, RATE) | {"learning_rate": rate}
+            cases.append(_case(setup, planted, RATE, rng))
     return cases
 
 
+def _last_label(setup: dict[str, Any]) -> int:
+    """The label of the last token that is not padding."""
+    return setup["labels"][sum(setup["attention_mask"]) - 1]
+
+
+def _case(setup: dict[str, Any], planted: str, bug: str, rng: random.Random) -> Case:
+    """The set-up with its keys in any order, named by what decides whether it has the bug."""
+    rng.shuffle(items := list(setup.items()))
+    decides = {
+        RATE: f"learning_rate={setup['learning_rate']:g}",
+        PAD: f"pad_token_id={setup['pad_token_id']}, eos_token_id={setup['eos_token_id']}, and the "
+        f"last label before the padding is {_last_label(setup)}",
+        HALF: f"trained_dtype={setup['trained_dtype']}",
+        TEMPLATE: f"first_text begins with {setup['first_text'][:12]!r}",
+        EVAL: f"model_training={setup['model_training']}",
+    }[bug]
+    what = "a healthy set-up" if planted == "none" else f"a set-up with {planted!r}"
+    return Case((dict(items),), f"{what} ({decides})", bug)
+
+
 def _bug_by_rules(setup: dict[str, Any]) -> str:
-    real = [
-        label for label, seen in zip(setup["labels"], setup["attention_mask"], strict=True) if seen
-    ]
-    if not 5e-5 <= setup["learning_rate"] <= 1e-2:
+    lowest, highest = USUAL
+    if not lowest <= setup["learning_rate"] <= highest:
         return RATE
-    if real[-1] != setup["eos_token_id"]:
+    if _last_label(setup) != setup["eos_token_id"]:
         return PAD
     if setup["trained_dtype"] == "float16":
         return HALF
@@ -205,11 +242,8 @@ def _compare_bug(case: Case, expected: str, got: Any) -> Difference | None:
         return wrong_type(got, "string, the name of the bug", case)
     if got == expected:
         return None
-    if expected == "none":
-        return Difference(
-            f"for a healthy set-up you say {got!r:.40}", "a healthy set-up has no bug"
-        )
-    return Difference(f"for {case.named} you say {got!r:.40}", "this bug is not found")
+    hint = "a healthy set-up has no bug" if expected == "none" else "this bug is not found"
+    return Difference(f"for {case.named} you say {got!r:.40}", hint)
 
 
 # -------------------------------------------------------------------------------------- train_style
@@ -266,11 +300,7 @@ EXERCISES = (
         {PROMPT: 1, PADDING: 1},
         _draw_mask,
         _mask_by_torch,
-        same_value(
-            "list of ints",
-            "mask by position and attention mask: the token that ends the answer must be learned, "
-            "even where padding has the same id",
-        ),
+        _compare_mask,
     ),
     Exercise(
         "completion_loss",

@@ -61,17 +61,24 @@ CHOOSING, DELETING = "loading and choosing", "deleting"
 def _draw_calls(rng: random.Random) -> list[Case]:
     cases = []
     for part in (CHOOSING, DELETING):
-        for kind in range(3):
+        for kind in range(3 if part == CHOOSING else 6):
             one, two, three = rng.sample(NAMES, 3)
+            more = [("load", three)]
             calls = [("load", one), ("load", two)]
             if part == CHOOSING:
-                chosen = [[], [("set", two)], [("set", two), ("load", three), ("set", one)]]
-                calls += chosen[kind]
-            else:
+                calls += [[], [("set", two)], [("set", two), *more, ("set", one)]][kind]
+            elif kind < 3:
                 calls += [[("delete", one)], [("delete", two)], [("set", two), ("delete", one)]][
                     kind
                 ]
-                calls += [("load", three)] * rng.randint(0, 1)
+                calls += more * rng.randint(0, 1)
+            else:  # an idle one goes: the active one stays, be it the first left, or the last
+                calls += more
+                calls += [
+                    [("delete", two)],
+                    [("set", three), ("delete", one)],
+                    [("set", two), ("delete", three)],
+                ][kind - 3]
             cases.append(Case((calls,), " · ".join(" ".join(call) for call in calls), part))
     return cases
 
@@ -175,7 +182,7 @@ def _exact_by_peft(adapters: list[Adapter], weights: list[float]) -> torch.Tenso
 def _compare_exact(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     adapters, _ = case.args
     r = sum(len(lora_A) for lora_A, _, _ in adapters)
-    if type(got) is not tuple or len(got) != 2:
+    if type(got) not in (tuple, list) or len(got) != 2:
         return wrong_type(got, "pair (A, B)", case)
     for name, matrix, shape in (
         ("A", got[0], (r, expected.shape[1])),
@@ -237,7 +244,7 @@ def _update_by_peft(lora_A, lora_B, lora_alpha, new_r) -> torch.Tensor:
 
 def _compare_pad(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     new_r = case.args[3]
-    if type(got) is not tuple or len(got) != 3:
+    if type(got) not in (tuple, list) or len(got) != 3:
         return wrong_type(got, "triple (A, B, alpha)", case)
     lora_A, lora_B, alpha = got
     for name, matrix, shape in (
@@ -294,14 +301,15 @@ def _healthy(rng: random.Random, fault: str) -> tuple[dict, dict, dict]:
     return config, weights, {"name": name, "modules": modules}
 
 
-def _plant(fault: str, config: dict, weights: dict, rng: random.Random) -> dict:
-    """The weights with the fault in them (or in the configuration)."""
+def _plant(fault: str, config: dict, weights: dict, rng: random.Random, way: int) -> dict:
+    """The weights with the fault in them (or in the configuration). A rank can be too low or too
+    high, and few weights or many can be missing: `way` is 0 or 1."""
     if fault == BASE:
         config["base_model_name_or_path"] = "somebody/" + rng.choice(["a-base", "another-model"])
     elif fault == RANK:
-        config["r"] += rng.choice([-1, 1, 4])
+        config["r"] += rng.choice([(-1,), (1, 4)][way])
     elif fault == MISSING:
-        some = rng.sample(sorted(weights), rng.choice([1, len(weights) // 2]))
+        some = rng.sample(sorted(weights), [1, len(weights) // 2][way])
         return {name: w for name, w in weights.items() if name not in some}
     elif fault == BARE:
         return {name.removeprefix(PREFIX): w for name, w in weights.items()}
@@ -313,11 +321,27 @@ def _plant(fault: str, config: dict, weights: dict, rng: random.Random) -> dict:
 def _draw_faults(rng: random.Random) -> list[Case]:
     cases = []
     for fault in (BASE, RANK, MISSING, BARE, UNTRAINED):
-        for planted in (fault, fault, "none"):
+        for way, planted in enumerate((fault, fault, "none")):
             config, weights, base = _healthy(rng, fault)
-            weights = _plant(planted, config, weights, rng)
-            cases.append(Case((config, weights, base), f"{planted!r}", fault))
+            weights = _plant(planted, config, weights, rng, way)
+            what = "a healthy adapter" if planted == "none" else f"an adapter with {planted!r}"
+            seen = _what_decides(fault, config, weights, base)
+            cases.append(Case((config, weights, base), f"{what} ({seen})", fault))
     return cases
+
+
+def _what_decides(fault: str, config: dict, weights: dict, base: dict) -> str:
+    """What tells an adapter with the fault from one without, as it is in this one."""
+    A, B = ([w for name, w in weights.items() if f"lora_{matrix}" in name] for matrix in "AB")
+    wanted = 2 * len(base["modules"])
+    idle = sum(not w.any() for w in B)
+    return {
+        BASE: f"made for {config['base_model_name_or_path']}, the base is {base['name']}",
+        RANK: f"r={config['r']}, and A has {len(A[0]) if A else 'no'} rows",
+        MISSING: f"{wanted - len(weights)} of {wanted} tensors missing",
+        BARE: f"a name is {next(iter(weights))}",
+        UNTRAINED: f"{idle} of {len(B)} B are zero",
+    }[fault]
 
 
 def _fault_by_rules(config: dict, weights: dict, base: dict) -> str:
@@ -337,11 +361,8 @@ def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
         return wrong_type(got, "string, the name of the fault", case)
     if got == expected:
         return None
-    if expected == "none":
-        return Difference(
-            f"for a healthy adapter you say {got!r:.40}", "a healthy adapter has no fault"
-        )
-    return Difference(f"where {case.named} is planted you say {got!r:.40}", "it is not found")
+    hint = "a healthy adapter has no fault" if expected == "none" else "it is not found"
+    return Difference(f"for {case.named} you say {got!r:.40}", hint)
 
 
 # ---------------------------------------------------------------------------------------- mix_both
@@ -357,7 +378,7 @@ def _draw_rows(rng: random.Random) -> list[Case]:
 
 
 def _compare_mix(case: Case, expected: None, got: Any) -> Difference | None:
-    if type(got) is not tuple or len(got) != 3:
+    if type(got) not in (tuple, list) or len(got) != 3:
         return wrong_type(got, "triple (way, the pirate's weight, the clerk's weight)", case)
     way, *weights = got
     if type(way) is not str or way not in WAYS:

@@ -145,6 +145,11 @@ def with_values(cells: Cells) -> Cells:
     ]
 
 
+def with_cells(*texts: str) -> Callable[[Cells], Cells]:
+    """Cells after all the others."""
+    return lambda cells: [*cells, *map(code, texts)]
+
+
 def timed(cells: Cells) -> Cells:
     for cell in cells:
         if marked(cell):
@@ -166,7 +171,7 @@ def count(body: str, before: str = "", **expected) -> Sample:
 
 def lost(body: str, outcome: str, before: str = "", **more) -> Sample:
     """An answer to the first exercise that loses its point; the others still count."""
-    review = outcome in ("timed out", "crashed", "memory", "missing")
+    review = outcome in ("timed out", "crashed", "memory", "missing", "lacking")
     status = "review" if review else "graded"
     outcomes = {"lora_parameters": outcome}
     return count(body, before, points=FULL - 1, outcomes=outcomes, status=status, **more)
@@ -303,6 +308,83 @@ CORPUS: dict[str, Sample] = {
     "values in other cells": count(
         "return r * (n_in + n_out) * EIGHT // TWO // FOUR", change=with_values
     ),
+    "values that statements make": count(
+        "return TABLE[0] * N * (D[0] + r * (n_in + n_out) - 1)",
+        change=with_cells(
+            "TABLE = {}\nN = 0\nD = []",
+            "for k in range(3): TABLE[k] = k + 1",
+            "N += 1\nD.append(1)",
+        ),
+    ),
+    "values beside a cell that takes forever": lost(
+        "return UNKNOWN",
+        "timed out",
+        change=with_cells("while True: pass", "UNKNOWN = float('1')"),
+    ),
+    "wrong beside a cell that takes forever": lost(
+        "return 7", "wrong", change=with_cells("while True: pass")
+    ),
+    "a name that no cell gives": count(
+        "return TOTAL[0]\n    ",
+        change=with_cells("import time\ntime.sleep(0)"),
+        points=FULL - 1,
+        outcomes={"lora_parameters": "error"},
+        feedback="your code stopped with NameError; call",
+    ),
+    "cells of Jupyter": Sample(
+        FULL,
+        {
+            "lora_parameters": "from dataclasses import InitVar, dataclass\n"
+            "from typing import ClassVar\n@dataclass\nclass Layer:\n    n_in: int\n"
+            "    n_out: int\n    r: InitVar[int]\n    matrices: ClassVar[int] = 2\n"
+            "    def __post_init__(self, r):\n        self.r = r\n"
+            + COUNT
+            + "import sys\n    assert Layer.__annotations__['n_in'] is int\n"
+            "    assert sys.modules['__main__'].Layer is Layer\n"
+            "    return Layer(n_in, n_out, r).r * (n_in + n_out)\n",
+        },
+    ),
+    "annotations put off": count(
+        RIGHT,
+        before="from __future__ import annotations\ndef area(x: Unknown): return x\n",
+        change=with_cells("import math"),
+    ),
+    "lines that only Colab can run": count(
+        RIGHT,
+        before="from google.colab import drive\ndrive.mount('/content/drive')\n"
+        "notes = open('mine.json').read()\n",
+    ),
+    "a module of one's own": lost(
+        "return total(n_in, n_out, r)",
+        "lacking",
+        before="from utils_of_mine import total\n",
+        reason="lora_parameters: it needs a module or file",
+    ),
+    "a file of one's own": lost(
+        "return NUMBERS[r]",
+        "lacking",
+        change=with_cells(
+            "import json\nwith open('mine.json') as file:\n"
+            "    TEXT = json.load(file)\nNUMBERS = TEXT + 'x'"
+        ),
+    ),
+    "a file that another cell writes": count(
+        "return int(open('two.txt').read()) * r * (n_in + n_out) // 2",
+        change=with_cells("with open('two.txt', 'w') as file:\n    file.write('2')"),
+    ),
+    "a file of one's own, opened late": lost("return len(open('mine.txt').read())", "lacking"),
+    "a bug beside a module of one's own": lost(
+        "return unknown", "error", before="import utils_of_mine\n", feedback="NameError"
+    ),
+    "one case left open": Sample(
+        FULL - 1,
+        {
+            "merge": "def merge(W, A, B, alpha, rs):\n    if rs: raise NotImplementedError\n"
+            "    return W + alpha / len(A) * B @ A"
+        },
+        {"merge": "partly right"},
+        feedback="NotImplementedError",
+    ),
     "fullwidth letters": Sample(
         FULL, {"lora_parameters": "def ｌora_parameters(r, n_in, n_out):\n    " + RIGHT}
     ),
@@ -438,6 +520,16 @@ CORPUS: dict[str, Sample] = {
         + "    return 7",
         "wrong",
     ),
+    "memory that the grader may not see": lost(
+        "import ctypes, os, shutil\n    libc = ctypes.CDLL(None)\n"
+        "    for option in (4, ctypes.c_ulong(4 | 1 << 32)):\n"
+        "        if libc.prctl(option, 0, 0, 0, 0) == 0: "
+        + RIGHT
+        + "    shutil.copy('/bin/true', 'unreadable')\n    os.chmod('unreadable', 0o111)\n"
+        "    try: os.posix_spawn('/scratch/unreadable', ['x'], {})\n"
+        "    except PermissionError: return 7\n    " + RIGHT,
+        "wrong",
+    ),
     "files without end": lost(
         "for i in range(20_000): open(f'/scratch/{i}', 'w').close()\n    " + RIGHT,
         "error",
@@ -495,8 +587,9 @@ CORPUS: dict[str, Sample] = {
     "patches the worker's pack": lost(
         "return 7",
         "crashed",
-        before="import helpers.worker, sys\nfor m in (helpers.worker, sys.modules['__main__']):\n"
-        "    m.pack = lambda reply: b'points: 16, all right, trust me ' * 9\n",
+        before="import sys\nframe = sys._getframe()\nwhile frame:\n"
+        "    if 'pack' in frame.f_globals:\n        frame.f_globals['pack'] = "
+        "lambda reply: b'points: 16, all right, trust me ' * 9\n    frame = frame.f_back\n",
     ),
     "claims its points": lost(
         "return 7",
@@ -621,6 +714,12 @@ CORPUS: dict[str, Sample] = {
     "tells a hidden input by a line": lost(
         "exec(compile('\\n' * n_in + '1 / 0', '<your cell>', 'exec'))",
         "error",
+        feedback="your code stopped with ZeroDivisionError; call",
+    ),
+    "tells a hidden input by a line of a long cell": lost(
+        "exec(compile('\\n' * n_in + '1 / 0', '<your cell>', 'exec'))",
+        "error",
+        before="\n" * 2_000,
         feedback="your code stopped with ZeroDivisionError; call",
     ),
     "tells the hidden inputs": lost(

@@ -49,6 +49,8 @@ LESSON_1 = [
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"B": "torch.randn"}), 3, "B starts at zero"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "lora_alpha"}), 2, "alpha / r times x"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"freeze": ""}), 3, "bias included"),
+    ("lora_layer", LAYER.format(**GOOD_LAYER).replace("nn.Parameter(torch.randn(r, base.in_features))", "nn.Linear(base.in_features, r, bias=False)"), 0, "lora_A is a Linear, not of"),
+    ("lora_layer", LAYER.format(**GOOD_LAYER | {"A": "(lambda r, i: torch.randn(i, r))"}).replace("lora_A.T", "lora_A"), 0, "lora_A has shape ("),
     ("merge", MERGE + "W + alpha / len(A) * B @ A", 1, "or alpha / √r"),
     ("merge", MERGE + "W + B @ A", 0, "away from the reference"),
     ("merge", MERGE + "alpha / len(A) ** (0.5 if rslora else 1) * B @ A", 0, "merged is W plus"),
@@ -61,6 +63,7 @@ LESSON_1 = [
     ("strongest_directions", STRONGEST + "U[:, :r] * S[:r], Vh[:r]", 0, "A is r × in"),
     ("strongest_directions", STRONGEST + "Vh[:r], U[:, :r]", 1, "each with its strength"),
     ("strongest_directions", STRONGEST + "Vh[-r:], U[:, -r:] * S[-r:]", 1, "r strongest directions"),
+    ("strongest_directions", STRONGEST + "Vh[:r], U[:, :r] * S[:r] * 1.1", 1, "away from the change, where"),
 ]  # fmt: skip
 """(exercise, answer, points, part of what the learner is told)"""
 
@@ -68,12 +71,18 @@ SHAPES = (
     "def count_decoder(shape, r, target_modules):\n"
     "    h, i = shape['hidden_size'], shape['intermediate_size']\n"
     "    q, kv = (shape['num_' + n + '_heads'] * shape['head_dim'] for n in ('attention', 'key_value'))\n"
-    "    of = dict(q_proj=h + q, k_proj=h + {kv}, v_proj=h + {kv}, o_proj=h + q,\n"
+    "    of = dict(q_proj=h + {q}, k_proj=h + {kv}, v_proj=h + {kv}, o_proj=h + {q},\n"
     "              gate_proj=h + i, up_proj=h + i, down_proj={down})\n"
     "    return {layers} * r * sum(of[n] for n in target_modules)\n"
 )
-GOOD = {"kv": "kv", "down": "h + i", "layers": "shape['num_hidden_layers']"}
+GOOD = {"q": "q", "kv": "kv", "down": "h + i", "layers": "shape['num_hidden_layers']"}
 COUNT = SHAPES.format(**GOOD)
+MODULES = (
+    "import re\ndef adapted_modules(names, t):\n"
+    "    if isinstance(t, str):\n        return [n for n in names if {pattern}]\n"
+    "    return [n for n in names if {endings}]"
+)
+ENDINGS = "n in t or n.endswith(tuple('.' + x for x in t))"
 SEVEN = "['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']"
 LORA = "from peft import LoraConfig\n"
 BUDGET = (
@@ -115,9 +124,13 @@ LESSON_2 = [
     ("alpha_for_rank", "def alpha_for_rank(o, a, n, rs):\n    return a * o / n", 0, "equal"),
     ("adapted_modules", "def adapted_modules(names, t):\n    return [n for n in names if isinstance(t, list) and n.endswith(tuple(t))]", 0, "after a dot"),
     ("adapted_modules", "import re\ndef adapted_modules(names, t):\n    return [n for n in names if isinstance(t, str) and re.fullmatch(t, n)]", 1, "whole name"),
+    ("adapted_modules", MODULES.format(endings="n.endswith(tuple('.' + x for x in t))", pattern="re.fullmatch(t, n)"), 1, "is the whole name or its end"),
+    ("adapted_modules", MODULES.format(endings=ENDINGS, pattern="re.match(t, n)"), 1, "for the whole name"),
+    ("adapted_modules", MODULES.format(endings=ENDINGS, pattern="re.search(t, n)"), 1, "for the whole name"),
     ("trained_biases", "def trained_biases(layers, bias):\n    return 0 if bias == 'none' else sum(x['out_features'] for x in layers)", 0, "only a layer with a bias"),
     ("trained_biases", "def trained_biases(layers, bias):\n    return 0 if bias == 'none' else sum(x['out_features'] for x in layers if x['has_bias'])", 0, "biases of adapted layers"),
     ("count_decoder", SHAPES.format(**GOOD | {"kv": "q"}), 0, "narrower"),
+    ("count_decoder", SHAPES.format(**GOOD | {"q": "h"}), 0, "need not be hidden_size"),
     ("count_decoder", SHAPES.format(**GOOD | {"down": "i"}), 2, "narrower"),
     ("count_decoder", SHAPES.format(**GOOD | {"layers": "1"}), 0, "you return"),
     ("config_for_budget", BUDGET.format(bytes=4, config="LoraConfig(r=r, target_modules='all-linear')"), 0, "16 bytes"),
@@ -125,6 +138,7 @@ LESSON_2 = [
     ("config_for_budget", BUDGET.format(bytes=16, config="LoraConfig(r=r, target_modules=['q_proj'])"), 1, "adapt every linear layer"),
     ("config_for_budget", BUDGET.format(bytes=16, config="LoraConfig(r=r, target_modules='.*(q|v)_proj')"), 0, "list of names"),
     ("config_for_budget", BUDGET.format(bytes=16, config="{'r': r}"), 0, "LoraConfig"),
+    ("config_for_budget", BUDGET.format(bytes=16, config="LoraConfig(r=r, target_modules='all-linear', use_dora=True)"), 0, "plain LoRA is asked for"),
     ("spend_budget", SPEND + "LoraConfig(r=r, target_modules='all-linear')", 0, "rank_pattern sets"),
     ("spend_budget", SPEND + "LoraConfig(r=r + 1, target_modules='all-linear', rank_pattern=pattern)", 0, "within the budget"),
     ("spend_budget", SPEND + "LoraConfig(r=r, target_modules=['q_proj', 'v_proj'], rank_pattern=pattern)", 0, "more would fit"),
@@ -145,7 +159,7 @@ BUG = (
     "    return 'none' if s['model_training'] else 'eval mode'"
 )
 GOOD_BUG = {
-    "rate": "not 2e-5 < s['learning_rate'] < 0.1",
+    "rate": "not 2e-5 < s['learning_rate'] < 0.05",
     "pad": "s['labels'][last] == -100",
     "half": "== 'float16'",
 }
@@ -161,16 +175,33 @@ LESSON_3 = [
     ("mask_labels", MASK.format("t if i >= n else -100"), 1, "attention mask"),
     ("mask_labels", MASK.format("t if m else -100"), 0, "mask by position"),
     ("mask_labels", MASK.format("int(i >= n and m)"), 0, "you return [0"),
+    ("mask_labels", "import numpy as np\n" + MASK.format("np.int64(t if i >= n and m else -100)"), 0, "your list holds int64; wanted are plain ints"),
+    ("mask_labels", T + MASK.format("torch.tensor(t if i >= n and m else -100)"), 0, "your list holds Tensor; wanted are plain ints"),
     ("completion_loss", LOSS.format("logits, labels"), 0, "position i predicts label i + 1"),
     ("completion_loss", LOSS.format("logits[:-1], labels[1:], reduction='sum'"), 0, "take the mean"),
     ("completion_loss", LOSS.format("logits[1:], labels[:-1]"), 0, "position i predicts label i + 1"),
     ("find_bug", BUG.format(**GOOD_BUG | {"rate": "s['learning_rate'] > 0.1"}), 4, "this bug is not found"),
+    ("find_bug", BUG.format(**GOOD_BUG | {"rate": "not 2e-6 < s['learning_rate'] < 0.05"}), 4, "(learning_rate=5e-06) you say 'none'"),
+    ("find_bug", BUG.format(**GOOD_BUG | {"rate": "not 2e-5 < s['learning_rate'] < 0.2"}), 4, "(learning_rate=0.1) you say 'none'"),
+    ("find_bug", BUG.format(**GOOD_BUG | {"rate": "not 2e-4 < s['learning_rate'] < 0.1"}), 4, "a healthy set-up (learning_rate=0.0001) you say 'learning rate'"),
+    ("find_bug", BUG.format(**GOOD_BUG | {"rate": "not 2e-5 < s['learning_rate'] < 4e-3"}), 4, "a healthy set-up (learning_rate=0.005) you say 'learning rate'"),
     ("find_bug", BUG.format(**GOOD_BUG | {"pad": "s['pad_token_id'] == s['eos_token_id']"}), 4, "a healthy set-up has no bug"),
-    ("find_bug", BUG.format(**GOOD_BUG | {"half": "!= 'float32'"}), 4, "you say 'fp16 weights'"),
-    ("find_bug", "def find_bug(s):\n    return 'none'", 0, "'learning rate' planted you say 'none'"),
+    ("find_bug", BUG.format(**GOOD_BUG | {"half": "!= 'float32'"}), 4, "(trained_dtype=bfloat16) you say 'fp16 weights'"),
+    ("find_bug", "def find_bug(s):\n    return 'none'", 0, "a set-up with 'pad = eos' (pad_token_id=2, eos_token_id=2, and the last label before the padding is -100) you say 'none'"),
 ]  # fmt: skip
 
 ACTIVE = "def active_after(calls):\n    {}"
+AFTER_DELETING = (
+    "def active_after(calls):\n"
+    "    loaded, active = [], calls[0][1]\n"
+    "    for what, name in calls:\n"
+    "        if what == 'load': loaded.append(name)\n"
+    "        elif what == 'set': active = name\n"
+    "        else:\n"
+    "            loaded.remove(name)\n"
+    "            active = {}\n"
+    "    return active"
+)
 PAD = T + "def pad_rank(A, B, alpha, new):\n    more = new - len(A)\n    return {}"
 ROWS, COLUMNS = (
     "torch.cat([A, torch.{}(more, A.shape[1])])",
@@ -215,6 +246,7 @@ GOOD_FAULT = {
 LESSON_4 = [
     ("active_after", ACTIVE.format("return [name for what, name in calls if what == 'load'][-1]"), 0, "until set_adapter chooses another"),
     ("active_after", ACTIVE.format("return [calls[0][1], *(name for what, name in calls if what == 'set')][-1]"), 1, "one that is left takes over"),
+    *(("active_after", AFTER_DELETING.format(which), 1, "one that is left takes over") for which in ("loaded[-1]", "loaded[0]", "loaded[0] if len(loaded) == 1 else loaded[-1]")),
     ("pad_rank", PAD.format(f"({ROWS}, {COLUMNS}, alpha)").replace("{}", "zeros"), 1, "r has changed"),
     ("pad_rank", PAD.format(f"({ROWS}, {COLUMNS}, alpha * new / len(A))").replace("{}", "ones"), 1, "the new part adds nothing"),
     ("pad_rank", PAD.format("(A, B, alpha)"), 0, "A gets new rows, B new columns"),
@@ -228,8 +260,9 @@ LESSON_4 = [
     ("mix_linear", LINEAR.format(A=ROOT, B=ROOT), 2, "sign goes to A only"),
     ("mix_linear", LINEAR.format(A="w * s", B="w * s"), 0, "the root of weight times factor"),
     ("find_fault", FAULT % {**GOOD_FAULT, "base": "False"}, 4, "it is not found"),
-    ("find_fault", FAULT % {**GOOD_FAULT, "bare": "False"}, 4, "'bare names' is planted you say 'none'"),
-    ("find_fault", FAULT % {**GOOD_FAULT, "missing": "False"}, 4, "'missing weights' is planted"),
+    ("find_fault", FAULT % {**GOOD_FAULT, "bare": "False"}, 4, "an adapter with 'bare names' (a name is model.layers."),
+    ("find_fault", FAULT % {**GOOD_FAULT, "missing": "False"}, 4, "of 12 tensors missing) you say 'none'"),
+    ("find_fault", (FAULT % GOOD_FAULT).replace("!= config['r']", "> config['r']"), 4, "rows) you say 'none'; it is not found"),
     ("find_fault", FAULT % {**GOOD_FAULT, "untrained": "not all(w.any() for w in B.values())"}, 4, "a healthy adapter has no fault"),
     ("mix_both", "def mix_both():\n    return 'cat', 0.5, 0.5", 2, "questions are a pirate's"),
     ("mix_both", "def mix_both():\n    return 'ties', 2.0, 1.0", 2, "bookings' fields are right"),
@@ -274,18 +307,24 @@ LESSON_5 = [
     ("rows_needed", "def rows_needed(tokens, rows, added):\n    return rows + added", 0, "a row for each token"),
     ("lost_share", T + "def lost_share(W, U):\n    return ((W.float() + U).to(W.dtype).float() - W.float() - U).norm().item()", 0, "over the size of the update"),
     ("lost_share", T + "def lost_share(W, U):\n    return (U.to(W.dtype).float() - U).norm().item() / U.norm().item()", 0, "what arrived"),
+    ("lost_share", T + "def lost_share(W, U):\n    V = U.to(W.dtype)\n    return (((W + V).float() - W.float() - U).norm() / U.norm()).item()", 0, "only the sum is rounded"),
     ("round_once", ROUND.format("W.float() + update"), 0, "keep the dtype of the input"),
     ("round_once", ROUND.format("W + update.to(W.dtype)"), 1, "whatever is rounded before is rounded twice"),
     ("round_once", ROUND.format("W"), 1, "round the sum"),
     ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="merged"), 1, "nothing is merged at all"),
     ("merge_all_or_none", ALL.format(merged="W + B @ A", result="merged if all(w.isfinite().all() for w in merged.values()) else None"), 1, "scaling times B A"),
     ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="{n: w for n, w in merged.items() if w.isfinite().all()}"), 1, "do not return None"),
-    ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="None if any(w.isnan().any() for w in merged.values()) else merged"), 1, "with inf in"),
+    ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="None if any(w.isnan().any() for w in merged.values()) else merged"), 1, "do not return None"),
+    ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="merged if all(w.isfinite().all() for w in list(merged.values())[1:]) else None"), 1, "do not return None"),
+    ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="merged if all(A.isfinite().all() and B.isfinite().all() for _, A, B, _ in layers.values()) else None"), 1, "in one merged weight"),
+    ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="merged if all((s * B @ A).isfinite().all() for _, A, B, s in layers.values()) else None"), 1, " in W of"),
+    ("merge_all_or_none", ALL.format(merged="W + s * B @ A", result="merged if all(x.isfinite().all() for layer in layers.values() for x in layer[:3]) else None"), 1, "with an overflow in the product of"),
     ("codes_that_change", CODES.format(**GOOD_CODES | {"merged": "levels[codes] + update"}), 0, "take the weights off the grid"),
     ("codes_that_change", CODES.format(**GOOD_CODES | {"new": "torch.bucketize(merged, scale * levels)"}), 0, "nearest level"),
     ("codes_that_change", CODES.format(**GOOD_CODES | {"result": "(new != codes).sum()"}), 0, "type Tensor; wanted is: whole number"),
     ("merge_in_turn", TURNS.format("V = W.clone()\n    for U in updates:\n        V += U.to(W.dtype)\n        merged.append(V.clone())\n        V -= U.to(W.dtype)", "[*merged, V]"), 0, "cannot be subtracted"),
     ("merge_in_turn", TURNS.format("for U in updates: merged.append((W.float() + U).to(W.dtype))", "[*merged, (merged[-1].float() - updates[-1]).to(W.dtype)]"), 2, "of the base's weights are others"),
+    ("merge_in_turn", TURNS.format("V = W.float()\n    for U in updates:\n        V += U\n        merged.append(V.to(W.dtype))\n        V -= U", "[*merged, V.to(W.dtype)]"), 0, "of the base's weights are others"),
     ("merge_in_turn", TURNS.format("for U in updates: merged.append((W.float() + U).to(W.dtype))", "merged"), 0, "and then the base"),
     ("merge_file", FILE.format(**GOOD_FILE | {"start": "{}"}), 0, "every tensor of the base"),
     ("merge_file", FILE.format(**GOOD_FILE | {"name": "stem"}), 0, "nothing of the adapter is left"),

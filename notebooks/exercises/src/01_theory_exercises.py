@@ -78,7 +78,7 @@ check("break_even_rank", break_even_rank)
 #
 # $$h = W_0 x + \frac{\alpha}{r} B A x$$
 #
-# The trained matrices are called `lora_A` ($r \times d_\text{in}$) and `lora_B` ($d_\text{out} \times r$). A fresh layer gives exactly the base layer's output, it can learn, and nothing but `lora_A` and `lora_B` is trained. (1 point for the start, 2 for the numbers, 1 for what is trained.)
+# The trained matrices are two `nn.Parameter`, called `lora_A` ($r \times d_\text{in}$) and `lora_B` ($d_\text{out} \times r$). A fresh layer gives exactly the base layer's output, it can learn, and nothing but `lora_A` and `lora_B` is trained. (1 point for the start, 2 for the numbers, 1 for what is trained.)
 
 
 # %%
@@ -225,7 +225,7 @@ check("lora_gradients", lora_gradients)
 #
 # ## 7 · The best A and B for a known change
 #
-# *3 points, 12 minutes.* Someone hands you the change `delta` of a full fine-tuning (out × in). Make an adapter of it: return the $A$ and $B$ of rank `r` whose product $BA$ comes closest to `delta` (no scaling). (1 point for the shapes, 2 for the best product.)
+# *3 points, 12 minutes.* Someone hands you the change `delta` of a full fine-tuning (out × in). Make an adapter of it: return the $A$ and $B$ of rank `r` whose product $BA$ comes closest to `delta` (no scaling), in the norm $\lVert \Delta W - BA \rVert$; within 0.1 % of the best is close enough. (1 point for the shapes, 2 for the best product.)
 
 
 # %%

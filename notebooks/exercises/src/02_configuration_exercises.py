@@ -145,7 +145,7 @@ check("adapted_modules", adapted_modules)
 #
 # ## 5 · Count a whole model
 #
-# *3 points, 12 minutes.* Predict what LoRA trains in a decoder of the Llama kind. `shape` holds `hidden_size`, `intermediate_size`, `num_hidden_layers`, `num_attention_heads`, `num_key_value_heads` and `head_dim`. Work from the shapes; no model is needed. (2 points for attention modules, 1 with the MLP.)
+# *3 points, 12 minutes.* Predict what LoRA trains in a decoder of the Llama kind. `shape` holds `hidden_size`, `intermediate_size`, `num_hidden_layers`, `num_attention_heads`, `num_key_value_heads` and `head_dim`. As in Qwen3-0.6B, `hidden_size` need not be `num_attention_heads * head_dim`. Work from the shapes; no model is needed. (2 points for attention modules, 1 with the MLP.)
 
 
 # %%
@@ -180,13 +180,13 @@ check("count_decoder", count_decoder)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `q_proj` has `num_attention_heads * head_dim` outputs; `k_proj` and `v_proj` have `num_key_value_heads * head_dim`. `gate_proj` and `up_proj` go from `hidden_size` to `intermediate_size`, `down_proj` back.
+# `q_proj` has `num_attention_heads * head_dim` outputs, and `o_proj` as many inputs; `k_proj` and `v_proj` have `num_key_value_heads * head_dim`. `gate_proj` and `up_proj` go from `hidden_size` to `intermediate_size`, `down_proj` back.
 #
 # </details>
 #
 # ## 6 · A configuration for a memory budget
 #
-# *3 points, 12 minutes.* You adapt every linear layer but the output, and may spend `budget` bytes on what training adds to the frozen model: in float32 with AdamW, 16 bytes for each trained number (itself 4, its gradient 4, two moments 8). Return the `LoraConfig` of the highest rank that fits. (1 point if it fits, 2 if no higher rank would.)
+# *3 points, 12 minutes.* You adapt every linear layer but the output, and may spend `budget` bytes on what training adds to the frozen model: in float32 with AdamW, 16 bytes for each trained number (itself 4, its gradient 4, two moments 8). Return the `LoraConfig` of the highest rank that fits: plain LoRA, with the modules as bare names or as `"all-linear"`. (1 point if it fits, 2 if no higher rank would.)
 
 
 # %%
@@ -217,7 +217,7 @@ check("config_for_budget", config_for_budget)
 #
 # ## 7 · Spend a budget unevenly
 #
-# *3 points, 15 minutes.* Someone has read that `q_proj` and `v_proj` deserve more. They get rank `high`; all other linear layers (but the output) share one rank, as high as it can be so that no more than `budget` numbers are trained in total. Return the `LoraConfig`.
+# *3 points, 15 minutes.* Someone has read that `q_proj` and `v_proj` deserve more. They get rank `high`; all other linear layers (but the output) share one rank, as high as it can be so that no more than `budget` numbers are trained in total. Return the `LoraConfig`: plain LoRA again, with a `rank_pattern` by bare names.
 
 
 # %%
@@ -264,7 +264,7 @@ def step_bytes(shape: dict[str, int], lora_config: LoraConfig) -> int:
 
 
 # %% [markdown]
-# The card has `device_memory` bytes. Return the `LoraConfig` of the highest rank whose step fits, again on every linear layer but the output, with `task_type="CAUSAL_LM"`. (1 point if it fits, 2 if no higher rank would.)
+# The card has `device_memory` bytes. Return the `LoraConfig` of the highest rank whose step fits, again plain LoRA on every linear layer but the output, with `task_type="CAUSAL_LM"`. (1 point if it fits, 2 if no higher rank would.)
 
 
 # %%

@@ -76,7 +76,7 @@ check("learning_rate_at", learning_rate_at)
 #
 # ## 3 · Mask a chat sample
 #
-# *2 points, 8 minutes.* A row of token ids is a prompt, an answer with the token that ends it, and padding. Return its labels as a list: the token's own id where it is to be learned, −100 where it is not. Learn the answer *and* the token that ends it; learn neither prompt nor padding. As with SmolLM2, padding has the same id as the token that ends the answer (and the prompt contains that token, too). `attention_mask` is 0 on padding. (1 point for rows without padding, 1 for rows with it.)
+# *2 points, 8 minutes.* A row of token ids is a prompt, an answer with the token that ends it, and padding. Return its labels as a list of ints: the token's own id where it is to be learned, −100 where it is not. Learn the answer *and* the token that ends it; learn neither prompt nor padding. As with SmolLM2, padding has the same id as the token that ends the answer (and the prompt contains that token, too). `attention_mask` is 0 on padding. (1 point for rows without padding, 1 for rows with it.)
 
 
 # %%
@@ -145,7 +145,7 @@ check("completion_loss", completion_loss)
 # | key | what it holds |
 # |---|---|
 # | `"method"` | `"LoRA"` |
-# | `"learning_rate"` | the peak |
+# | `"learning_rate"` | the peak; from 1e-4 to 5e-3 is usual for LoRA |
 # | `"trained_dtype"` | type of the *trained* weights: `"float32"`, `"bfloat16"` or `"float16"` (no loss scaling) |
 # | `"eos_token_id"`, `"pad_token_id"` | the token that ends an answer, the token for padding |
 # | `"input_ids"`, `"attention_mask"`, `"labels"` | one row as the model gets it: prompt, answer, end, padding |
@@ -154,7 +154,7 @@ check("completion_loss", completion_loss)
 #
 # Return the name of its bug, or `"none"`. At most one is planted. (1 point for each bug: found where it is, and not suspected where all is well.)
 #
-# - `"learning rate"`: ten times too small or too large at the very least, for LoRA
+# - `"learning rate"`: more than ten times below or above what is usual for LoRA
 # - `"pad = eos"`: because padding and end are the same token, the end of the answer is not learned
 # - `"fp16 weights"`: the trained weights themselves are in float16
 # - `"chat template"`: the rows were joined as plain text, not by the chat template

@@ -44,7 +44,7 @@ check("rows_needed", rows_needed)
 #
 # ## 2 · All or nothing
 #
-# *2 points, 8 minutes.* `safe_merge` stops at the first layer with a number that is not finite, and leaves the layers before it merged. Do better: `layers` maps a name to `(weight, A, B, scaling)`. Return a dictionary of all merged weights; or `None`, if a single one of their numbers would be NaN or infinite. (1 point for each.)
+# *2 points, 8 minutes.* `safe_merge` stops at the first layer with a number that is not finite, and leaves the layers before it merged. Do better: `layers` maps a name to `(weight, A, B, scaling)`. Return a dictionary of all merged weights; or `None`, if a single one of their numbers would be NaN or infinite. All is in float32, which ends at 3.4e38. (1 point for each.)
 
 
 # %%
