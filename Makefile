@@ -1,7 +1,7 @@
 # Works with GNU make (3.81 and later) and BSD make. `make` alone lists the targets.
 PYTHON ?= python3
 RUN = .venv/bin/python
-NBVAL = -m pytest --nbval --junitxml=nbval.xml
+TESTS = -m pytest --nbval --numprocesses=auto --dist=loadfile --no-loadscope-reorder --junitxml=nbval.xml
 
 .PHONY: help lab test env model notebooks release grade readme lint bench address hooks test-latest clean
 
@@ -24,7 +24,7 @@ lab: model
 	$(RUN) -m jupyterlab notebooks/index.ipynb
 
 test: model
-	$(RUN) $(NBVAL)
+	$(RUN) $(TESTS)
 
 # The environment: nothing to do when its stamp fits requirements.txt and pyproject.toml.
 env:
@@ -65,7 +65,7 @@ hooks: env
 test-latest:
 	$(PYTHON) .ci/setup_env.py --latest
 	.venv-latest/bin/python -m helpers.models
-	.venv-latest/bin/python $(NBVAL)
+	.venv-latest/bin/python $(TESTS)
 
 clean:
 	rm -rf .venv .venv-latest .venv.lock .venv-latest.lock *.egg-info build nbval.xml
