@@ -1,7 +1,7 @@
 """Run every benchmark of this folder and store the figures: ``make bench``.
 
 A benchmark is a module beside this one with ``run() -> list[dict]``; each dict has a name, a
-value, its unit and a note.
+value, its unit and a note. None at all means that it cannot be measured on this machine.
 """
 
 import datetime
@@ -19,6 +19,7 @@ import torch
 from files import write_atomically
 
 FOLDER = Path(__file__).resolve().parent
+NOT_HERE = "Not measured: it needs an NVIDIA GPU.\n"
 
 
 def cpu_model() -> str:
@@ -67,7 +68,8 @@ def main() -> None:
     paths = sorted(path for path in FOLDER.glob("*.py") if not path.name.startswith("__"))
     parts = []
     for path in paths:
-        parts.append(f"## {path.stem}\n\n{table(load(path).run())}")
+        rows = load(path).run()
+        parts.append(f"## {path.stem}\n\n{table(rows) if rows else NOT_HERE}")
         print(parts[-1], flush=True)
     header = (
         "# Benchmarks\n\nWritten by `make bench`. Times are orders of magnitude: the machine may "

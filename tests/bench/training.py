@@ -75,22 +75,30 @@ def train(
     if skip:
         skip_unlabelled(trainer)
     trainer.train()
-    masks = trainer.train_dataset["completion_mask"]
-    labelled = sum(map(sum, masks)) / sum(map(len, masks))
-    return clock.tokens / clock.seconds, trainer.evaluate()["eval_loss"], labelled
+    speed, labelled = clock.tokens / clock.seconds, labelled_share(trainer)
+    return speed, trainer.evaluate()["eval_loss"], labelled
 
 
-def flops_per_second(dtype: torch.dtype, rows: int = 448, repeats: int = 30) -> float:
+def labelled_share(trainer: SFTTrainer) -> float:
+    """Of the training rows' tokens, the share that has a label."""
+    labels = [label for row in trainer.train_dataset["labels"] for label in row]
+    return sum(label != -100 for label in labels) / len(labels)
+
+
+def flops_per_second(
+    dtype: torch.dtype, rows: int = 448, n_in: int = 576, n_out: int = 1536, repeats: int = 30
+) -> float:
     """The best rate of a matrix product of the model's own shapes, over `repeats` tries."""
-    x = torch.randn(rows, 576, dtype=dtype, device=MACHINE.device)
-    weight = torch.randn(1536, 576, dtype=dtype, device=MACHINE.device)
+    x = torch.randn(rows, n_in, dtype=dtype, device=MACHINE.device)
+    weight = torch.randn(n_out, n_in, dtype=dtype, device=MACHINE.device)
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
         for _ in range(10):
-            torch.nn.functional.linear(x, weight)
+            product = torch.nn.functional.linear(x, weight)
+        product[0, 0].item()  # a GPU is done only then
         best = min(best, (time.perf_counter() - start) / 10)
-    return 2 * x.shape[0] * x.shape[1] * weight.shape[0] / best
+    return 2 * rows * n_in * n_out / best
 
 
 def run() -> list[dict]:

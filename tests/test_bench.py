@@ -1,0 +1,43 @@
+"""The benchmark that waits for a GPU does what it says, on a small model and the CPU."""
+
+import math
+
+import pytest
+import torch
+from transformers import Qwen2Config
+
+from tests.bench import page
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here it measures")
+def test_without_a_gpu_there_is_nothing_to_report():
+    assert page.run() == []
+
+
+def test_the_rows_are_those_of_a_run(monkeypatch):
+    monkeypatch.setattr("tests.bench.training.STEPS", 4)
+    monkeypatch.setitem(page.COMMON, "max_steps", 4)
+    config = Qwen2Config(
+        vocab_size=2000,
+        hidden_size=96,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    rows = {row["name"]: row for row in page.run(config, length=128)}
+    assert len(rows) == 7
+    assert all(math.isfinite(row["value"]) and row["value"] > 0 for row in rows.values())
+    ratio = rows["lesson 9's switches"]["value"] / rows["page's defaults"]["value"]
+    assert rows["switches against defaults"]["value"] == pytest.approx(ratio)
+    assert rows["share of that limit reached"]["value"] < 1
+    for name in ("memory of 4 × 64, checkpointing on", "memory of 4 × 64, checkpointing off"):
+        _, _, off = rows[name]["note"].partition(", ")
+        assert abs(float(off.partition("%")[0])) < 5
+
+
+def test_chats_are_uneven_and_fit():
+    rows = page.chats(50, 256)["messages"]
+    sizes = [sum(len(message["content"]) for message in row) for row in rows]
+    assert min(sizes) < 64 and 200 < max(sizes) <= 256 - 32
+    assert [message["role"] for message in rows[0]] == ["user", "assistant"] * 2
