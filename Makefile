@@ -54,7 +54,7 @@ lint: env
 	$(RUN) .ci/release.py --check
 
 bench: model
-	PYTHONPATH=.ci $(RUN) -m tests.bench
+	PYTHONPATH=.ci:tests $(RUN) -m bench
 
 address: env
 	$(RUN) .ci/address.py $(OWNER) $(REPO)

@@ -14,6 +14,7 @@ from pathlib import Path
 import datasets
 import torch
 import transformers
+from bench.training import COMMON, MACHINE, PAGE, Clock, flops_per_second, labelled_share
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import (
@@ -28,7 +29,6 @@ from trl import SFTConfig, SFTTrainer
 from helpers.architectures import get_architecture
 from helpers.memory import estimate_training_memory, measure_training_memory
 from helpers.models import make_page_stand_in
-from tests.bench.training import COMMON, MACHINE, PAGE, Clock, flops_per_second, labelled_share
 
 MODEL = "DeepSeek-R1-Distill-Qwen-1.5B"
 LENGTH = 1024  # of a packed row, and the most that an unpacked one may have
