@@ -23,7 +23,9 @@ MAX_BYTES = 32 << 20
 MAX_DEPTH = 20
 
 LORA_FIELDS = (
-    "r lora_alpha target_modules lora_dropout bias task_type use_rslora use_dora rank_pattern"
+    "r lora_alpha target_modules lora_dropout bias task_type use_rslora use_dora rank_pattern "
+    "modules_to_save layers_to_transform exclude_modules target_parameters layer_replication "
+    "trainable_token_indices lora_bias"
 ).split()
 """The fields of a LoraConfig that an exercise looks at."""
 

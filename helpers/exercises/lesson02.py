@@ -186,15 +186,23 @@ def _biases_by_peft(layers: list[dict[str, Any]], bias: str) -> int:
 # ----------------------------------------------------------------------------- configurations
 
 
+TRAINS_OTHERS = (
+    "use_dora modules_to_save layers_to_transform exclude_modules target_parameters "
+    "layer_replication trainable_token_indices lora_bias"
+).split()
+"""Fields of a LoraConfig that train more than, or not all of, the A and B of the target modules."""
+
+
 def _settings(got: Any, case: Case) -> dict[str, Any] | Difference:
     """The settings of an answered LoraConfig that are safe to use: no pattern is run from them."""
     if not isinstance(got, LoraSettings):
         return wrong_type(got, "peft.LoraConfig", case)
-    if got.fields.get("use_dora") not in (None, False):
-        return Difference(
-            f"for {case.named} you set use_dora",
-            "plain LoRA is asked for: with DoRA more is trained than A and B",
-        )
+    for name in TRAINS_OTHERS:
+        if got.fields.get(name) not in (None, False, []) or type(got.fields.get(name)) is int:
+            return Difference(
+                f"for {case.named} you set {name}",
+                f"plain LoRA is asked for: {name} changes what is trained beside its A and B",
+            )
     r, targets = got.fields.get("r"), got.fields.get("target_modules")
     patterns = got.fields.get("rank_pattern") or {}
     if type(r) is not int or not 1 <= r <= 100_000:
