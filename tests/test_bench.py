@@ -5,25 +5,22 @@ import math
 
 import pytest
 from bench import page
-from transformers import Qwen2Config
+
+from helpers.architectures import get_architecture
 
 
-def test_without_a_gpu_there_is_nothing_to_report(monkeypatch):
-    monkeypatch.setattr(page, "MACHINE", dataclasses.replace(page.MACHINE, device="cpu"))
+@pytest.mark.parametrize(("device", "memory_gib"), [("cpu", 500), ("cuda", 14.6)])
+def test_without_a_large_gpu_there_is_nothing_to_report(monkeypatch, device, memory_gib):
+    machine = dataclasses.replace(page.MACHINE, device=device, memory_gib=memory_gib)
+    monkeypatch.setattr(page, "MACHINE", machine)
     assert page.run() == []
 
 
 def test_the_rows_are_those_of_a_run(monkeypatch):
     monkeypatch.setattr("bench.training.STEPS", 4)
     monkeypatch.setitem(page.COMMON, "max_steps", 4)
-    config = Qwen2Config(
-        vocab_size=2000,
-        hidden_size=96,
-        intermediate_size=192,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    )
+    config = get_architecture(page.MODEL)
+    config.update(dict(vocab_size=2000, hidden_size=96, intermediate_size=192, num_hidden_layers=2))
     rows = {row["name"]: row for row in page.run(config, length=128)}
     assert len(rows) == 7
     assert all(math.isfinite(row["value"]) and row["value"] > 0 for row in rows.values())

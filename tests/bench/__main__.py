@@ -19,7 +19,7 @@ import torch
 from files import write_atomically
 
 FOLDER = Path(__file__).resolve().parent
-NOT_HERE = "Not measured: it needs an NVIDIA GPU.\n"
+NOT_HERE = "Not measured: it needs an NVIDIA GPU of 48 GB.\n"
 
 
 def cpu_model() -> str:
