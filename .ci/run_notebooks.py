@@ -6,6 +6,7 @@ Where a cell fails, the stored notebook stays as it was.
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from address import ROOT, find_notebooks
 from files import write_atomically
+from helpers.expectations import STRICT
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
@@ -36,7 +38,7 @@ def execute(path: Path, timeout_s: int = 900) -> str:
         coalesce_streams=True,
     )
     notebook.metadata.pop("widgets", None)
-    client.execute()
+    client.execute(env=os.environ | {STRICT: "1"})
     return normalised(notebook)
 
 

@@ -10,6 +10,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from helpers.expectations import is_strict
+
 MIME_TYPE = "application/vnd.lora-course.claim+json"
 
 CLAIMS: dict[str, str] = {
@@ -94,9 +96,14 @@ VERDICTS = MappingProxyType(
         "out of date": "#3f83c9",
         "wrong": "#d1453b",
         "done": "#2e9e4f",
+        "rehearsed": "#3f83c9",
     }
 )
-"""Each verdict and the colour of its box's border. "done" is for the exercises T1 and T2 alone."""
+"""Each verdict and the colour of its box's border. "done" and "rehearsed" (on a stand-in, with
+nothing to be learned) are for the exercises T1 and T2 alone."""
+
+EXERCISE_VERDICTS = ("done", "rehearsed")
+NOT_REPRODUCED = "not reproduced on this machine"
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ class Claim:
 
     def _repr_html_(self) -> str:
         return (
-            f'<div style="border-left: 5px solid {VERDICTS[self.verdict]}; '
+            f'<div style="border-left: 5px solid {VERDICTS.get(self.verdict, "#8a8a8a")}; '
             'padding: 0.2em 0 0.2em 1em; margin: 0.5em 0; line-height: 1.5">'
             f"<b>{self.id}</b>, the page says: {escape(CLAIMS[self.id])}<br>"
             f"<b>Verdict: {escape(self.verdict)}</b><br>"
@@ -137,23 +144,25 @@ def claim(claim_id: str, verdict: str, measured: str, *, evidence: bool) -> Clai
 
     Args:
         claim_id: A key of :data:`CLAIMS`, such as ``"C04"``.
-        verdict: "holds", "holds with a condition", "out of date" or "wrong"; "done" for T1 and T2.
+        verdict: "holds", "holds with a condition", "out of date" or "wrong"; for T1 and T2 "done"
+            or "rehearsed".
         measured: The measured figure, with its unit, on one line.
         evidence: The comparison that must be true for the verdict to stand (bool or NumPy bool).
 
     Returns:
-        A box that Jupyter shows when it is the last value of a cell.
+        A box that Jupyter shows when it is the last value of a cell. If ``evidence`` is false on a
+        learner's machine, its verdict says so.
 
     Raises:
         ValueError: Unknown ``claim_id``, unfitting ``verdict``, or ``measured`` not one line.
         TypeError: ``measured`` is no string, or ``evidence`` is not a boolean: a tuple or a
             non-empty string would always count as true.
-        AssertionError: ``evidence`` is false.
+        AssertionError: ``evidence`` is false where the tests run (:func:`expectations.is_strict`).
     """
     if claim_id not in CLAIMS:
         raise ValueError(f"claim_id={claim_id!r} is unknown; valid are {', '.join(CLAIMS)}")
     is_exercise = claim_id.startswith("T")
-    valid = [name for name in VERDICTS if (name == "done") == is_exercise]
+    valid = [name for name in VERDICTS if (name in EXERCISE_VERDICTS) == is_exercise]
     if verdict not in valid:
         raise ValueError(f"verdict={verdict!r} does not fit {claim_id}; valid are {valid}")
     if not isinstance(measured, str):
@@ -165,6 +174,8 @@ def claim(claim_id: str, verdict: str, measured: str, *, evidence: bool) -> Clai
             f"evidence={evidence!r} must be True or False, the outcome of a comparison; "
             f"got {type(evidence).__name__}"
         )
+    if not evidence and not is_strict():
+        return Claim(claim_id, f"{NOT_REPRODUCED} (elsewhere: {verdict})", measured)
     if not evidence:
         raise AssertionError(
             f"{claim_id}: the measurement no longer supports the verdict {verdict!r}: "

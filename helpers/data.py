@@ -7,7 +7,6 @@ stands in `course_data/README.md`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from datasets import (
@@ -79,60 +78,6 @@ def load_smoltalk(profile: Profile) -> DatasetDict:
         ) from error
     chats = DatasetDict(train=splits["train"], heldout=splits["test"])
     return chats.select_columns(["messages"])
-
-
-def make_smoltalk_stand_in(folder: str | Path, profile: Profile) -> Profile:
-    """Save a few everyday chats in smoltalk's schema; return `profile` pointing at them.
-
-    As in smoltalk's "everyday-conversations": parquet files, splits `train` and `test`, columns
-    `full_topic` and `messages`. It lets the page's code path run without the Hub.
-    """
-    folder = Path(folder)
-    chats = [
-        (
-            "Travel/Packing",
-            "Hi! What should I pack for a rainy weekend?",
-            "A raincoat, a spare pair of shoes and something to read indoors.",
-        ),
-        (
-            "Cooking/Breakfast",
-            "How long do I boil an egg?",
-            "Six minutes for a soft yolk, ten for a hard one.",
-        ),
-        (
-            "Garden/Watering",
-            "When is the best time to water tomatoes?",
-            "Early in the morning, so that the leaves are dry by noon.",
-        ),
-        (
-            "Home/Cleaning",
-            "My kettle is full of limescale. Any ideas?",
-            "Boil equal parts of vinegar and water in it, wait an hour, then rinse it twice.",
-        ),
-    ]
-    rows = [
-        {
-            "full_topic": topic,
-            "messages": [
-                {"role": "user", "content": question},
-                {"role": "assistant", "content": answer},
-            ],
-        }
-        for topic, question, answer in chats
-    ]
-    config = folder / profile.dataset_config
-    config.mkdir(parents=True, exist_ok=True)
-    for split, chosen in (("train", rows * 4), ("test", rows)):
-        Dataset.from_list(chosen).to_parquet(config / f"{split}-00000-of-00001.parquet")
-    (folder / "README.md").write_text(
-        "---\nconfigs:\n"
-        f"- config_name: {profile.dataset_config}\n"
-        "  data_files:\n"
-        f"  - split: train\n    path: {profile.dataset_config}/train-*\n"
-        f"  - split: test\n    path: {profile.dataset_config}/test-*\n---\n",
-        encoding="utf-8",
-    )
-    return replace(profile, dataset_id=str(folder))
 
 
 def questions(dataset: Dataset) -> list[str]:

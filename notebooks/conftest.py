@@ -1,4 +1,10 @@
-"""What nbval leaves out when it compares a cell with its stored output."""
+"""How nbval compares a cell with its stored output, and how strict a lesson is under it."""
+
+import os
+
+from helpers.expectations import STRICT
+
+os.environ[STRICT] = "1"  # for the kernels: an expectation that is not met is an error here
 
 
 def pytest_collectstart(collector):

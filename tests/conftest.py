@@ -1,8 +1,12 @@
-"""How many tests run side by side."""
+"""How many tests run side by side, and how strict the lessons' expectations are in them."""
 
 import os
 
 import psutil
+
+from helpers.expectations import STRICT
+
+os.environ[STRICT] = "1"  # what a lesson expects must come true here, or the test fails
 
 GIB_PER_LESSON = 7  # what the largest notebook takes
 

@@ -23,8 +23,9 @@ from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from helpers.adapters import last_complete_checkpoint
-from helpers.data import load_smoltalk, make_smoltalk_stand_in
-from helpers.models import Profile, load_model, make_page_stand_in
+from helpers.data import load_smoltalk
+from helpers.models import Profile, load_model
+from helpers.stand_in import make_page_stand_in, make_smoltalk_stand_in
 
 STEPS, SAVE_STEPS = 12, 3
 

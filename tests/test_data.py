@@ -15,7 +15,6 @@ from helpers.data import (
     course_adapter,
     load_smoltalk,
     load_task,
-    make_smoltalk_stand_in,
 )
 from helpers.evaluation import fields_right, generate_answers, in_style, parse_json, states_fact
 from helpers.models import (
@@ -24,6 +23,7 @@ from helpers.models import (
     ModelNotAvailableError,
     load_small_model,
 )
+from helpers.stand_in import make_smoltalk_stand_in
 
 
 def rows(task, split):
@@ -151,7 +151,7 @@ def test_smoltalk_stand_in_takes_the_real_loading_path(tmp_path):
     chats = load_smoltalk(page)
     assert list(chats) == ["train", "heldout"]
     assert chats["train"].column_names == ["messages"]
-    assert [m["role"] for m in chats["train"][0]["messages"]] == ["user", "assistant"]
+    assert [m["role"] for m in chats["train"][0]["messages"]] == ["user", "assistant"] * 2
 
 
 def test_smoltalk_out_of_reach_says_what_to_do(tmp_path, monkeypatch):

@@ -26,7 +26,6 @@ import torch
 from safetensors.torch import load_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoModelForCausalLM
-from trl.chat_template_utils import deepseek_r1_distill_chat_template
 
 from helpers import models, small_model
 from helpers.models import PROFILES, Hardware, hardware, load_model, load_small_model
@@ -36,6 +35,7 @@ from helpers.small_model import (
     SmallModelSource,
     prepare_small_model,
 )
+from helpers.stand_in import make_page_stand_in
 
 GIB = 2**30
 WEIGHTS = "model.safetensors"
@@ -508,78 +508,7 @@ def test_hardware_without_cuda(mps, cores, capability, line, monkeypatch):
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
-    return models.make_page_stand_in(tmp_path_factory.mktemp("page"))
-
-
-def test_the_page_path_on_the_stand_in_gives_logits_for_a_chat_prompt(stand_in):
-    model, tokenizer = load_model(stand_in)
-    assert model.dtype == hardware().dtype
-    prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "Où est 北京?\n"}],
-        add_generation_prompt=True,
-        return_tensors="pt",
-        return_dict=True,
-    ).to(model.device)
-    ids = prompt["input_ids"]
-    assert tokenizer.decode(ids[0]) == (
-        "<｜begin▁of▁sentence｜><｜User｜>Où est 北京?\n<｜Assistant｜><think>\n"
-    )
-    markers = [
-        tokenizer.convert_tokens_to_ids(m) for m in ("<｜User｜>", "<｜Assistant｜>", "<think>")
-    ]
-    assert [ids[0].tolist().count(marker) for marker in markers] == [1, 1, 1]
-    logits = model(**prompt).logits
-    assert logits.shape[:2] == ids.shape and logits.shape[2] >= len(tokenizer)
-    assert logits.isfinite().all()
-
-
-@pytest.mark.parametrize("add_generation_prompt", [False, True])
-@pytest.mark.parametrize(
-    "chat",
-    [
-        [("user", " Hi ")],
-        [("system", "Be brief."), ("user", "Hi"), ("assistant", "Ho"), ("user", "Why?\n")],
-        [("user", "2+2?"), ("assistant", "<think>\nEasy.\n</think>\n\n4"), ("user", "Sure?")],
-        [("user", "2+2?"), ("assistant", "4")],
-    ],
-)
-def test_the_stand_ins_chat_is_rendered_as_the_page_models(stand_in, chat, add_generation_prompt):
-    """TRL carries the page model's published template."""
-    _, tokenizer = load_model(stand_in)
-    messages = [{"role": role, "content": content} for role, content in chat]
-    ours, published = (
-        tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            chat_template=template,
-        )
-        for template in (None, deepseek_r1_distill_chat_template)
-    )
-    assert ours == published
-
-
-def test_the_stand_in_marks_what_the_assistant_says(stand_in):
-    """So that TRL's `assistant_only_loss=True` runs on it, as it does on the page model."""
-    _, tokenizer = load_model(stand_in)
-    chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
-    tokens = tokenizer.apply_chat_template(
-        chat, return_dict=True, return_assistant_tokens_mask=True, add_generation_prompt=False
-    )
-    said = [
-        i for i, mask in zip(tokens["input_ids"], tokens["assistant_masks"], strict=True) if mask
-    ]
-    assert tokenizer.decode(said) == "Ho<｜end▁of▁sentence｜>"
-
-
-def test_a_stand_in_is_decided_by_its_seed_alone(stand_in, tmp_path):
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    again = models.make_page_stand_in(tmp_path / "again", seed=0)
-    other = models.make_page_stand_in(tmp_path / "other", seed=1)
-    assert torch.equal(torch.get_rng_state(), before)
-    digests = [sha256(Path(p.model_id, WEIGHTS)) for p in (stand_in, again, other)]
-    assert digests[0] == digests[1] != digests[2]
+    return make_page_stand_in(tmp_path_factory.mktemp("page"))
 
 
 def gpu(name: str, gib: float) -> Hardware:
@@ -614,6 +543,17 @@ def test_an_unreachable_hub_is_a_clear_error(monkeypatch):
     page = replace(PROFILES["page"], model_id="lora-course/no-such-model", minimum_gpu_gib=0)
     with pytest.raises(ModelNotAvailableError, match="lora-course/no-such-model.*Hub.*small"):
         load_model(page)
+
+
+@pytest.mark.parametrize("cache", [None, "drive"])
+def test_what_was_trained_is_kept_in_the_cache_or_beside_the_notebook(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LORA_COURSE_CACHE", raising=False)
+    if cache:
+        monkeypatch.setenv("LORA_COURSE_CACHE", str(tmp_path / cache))
+    root = tmp_path / cache if cache else tmp_path
+    found = models.kept_folder(PROFILES["page"])
+    assert found == root / "trained" / "DeepSeek-R1-Distill-Qwen-1.5B"
 
 
 def test_an_unknown_profile_is_named():

@@ -8,8 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from helpers.data import load_smoltalk, make_smoltalk_stand_in
-from helpers.models import load_model, make_page_stand_in
+from helpers.data import load_smoltalk
+from helpers.models import load_model
+from helpers.stand_in import make_page_stand_in, make_smoltalk_stand_in
 from helpers.training import skip_unlabelled
 
 LORA = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")

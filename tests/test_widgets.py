@@ -14,8 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from helpers import widgets
 from helpers.evaluation import generate_answers, score_style
 from helpers.memory import OPTIMIZERS, PRECISIONS, estimate_training_memory
-from helpers.models import load_model, make_page_stand_in
+from helpers.models import load_model
 from helpers.params import count_lora_parameters
+from helpers.stand_in import make_page_stand_in
 from helpers.widgets import GPUS, PAGE, RANKS, lora_explorer, lora_source, training_explorer
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"

@@ -28,7 +28,7 @@ from trl import SFTConfig, SFTTrainer
 
 from helpers.architectures import get_architecture
 from helpers.memory import estimate_training_memory, measure_training_memory
-from helpers.models import make_page_stand_in
+from helpers.stand_in import make_page_stand_in
 
 MODEL = "DeepSeek-R1-Distill-Qwen-1.5B"
 LENGTH = 1024  # of a packed row, and the most that an unpacked one may have
