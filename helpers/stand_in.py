@@ -124,8 +124,8 @@ def make_smoltalk_stand_in(folder: str | Path, profile: Profile) -> Profile:
     ]
     config = folder / profile.dataset_config
     config.mkdir(parents=True, exist_ok=True)
-    for split, chosen in (("train", rows * 4), ("test", rows)):
-        Dataset.from_list(chosen).to_parquet(config / f"{split}-00000-of-00001.parquet")
+    for split in ("train", "test"):
+        Dataset.from_list(rows * 4).to_parquet(config / f"{split}-00000-of-00001.parquet")
     (folder / "README.md").write_text(
         "---\nconfigs:\n"
         f"- config_name: {profile.dataset_config}\n"
