@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import sys
 from pathlib import Path
+
+from files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -536,16 +537,6 @@ def to_jsonl(rows: list[dict]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     candidates = candidate_facts()
@@ -553,6 +544,7 @@ def main() -> None:
     print(f"style: the small model knows {len(known)} of {len(candidates)} candidate facts")
     for task, rows in (("style", style_rows(known)), ("structure", structure_rows())):
         for split, chosen in rows.items():
+            (FOLDER / task).mkdir(parents=True, exist_ok=True)
             write_atomically(FOLDER / task / f"{split}.jsonl", to_jsonl(chosen))
             print(f"{task}/{split}: {len(chosen)} rows")
 

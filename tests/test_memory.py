@@ -8,18 +8,17 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 
-from helpers import params
 from helpers.memory import (
+    PARTS,
     MemoryEstimate,
     bits_per_parameter,
     estimate_training_memory,
     fits,
     measure_training_memory,
+    training_memory_timeline,
 )
-from helpers.memory_ledger import Ledger
-from helpers.memory_measure import training_memory_timeline
-from helpers.memory_parts import PARTS
-from helpers.params import count_lora_parameters
+from helpers.memory.ledger import Ledger
+from helpers.params import count_lora_parameters, models
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of PEFT and bitsandbytes, about settings
 
@@ -399,8 +398,8 @@ def test_another_estimate_asks_peft_no_more(monkeypatch):
     def ask(*_args, **_kwargs):
         raise AssertionError("PEFT was asked again")
 
-    monkeypatch.setattr(params, "_ask_peft", ask)
-    monkeypatch.setattr(params, "build_on_meta", ask)
+    monkeypatch.setattr("helpers.params.count.ask_peft", ask)
+    monkeypatch.setattr("helpers.params.count.build_on_meta", ask)
     sizes = [estimate_training_memory(config, lora(r), **STEP).total for r in (4, 8, 16)]
     assert sizes == sorted(set(sizes))
 
@@ -463,7 +462,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("wrong", "error", "words"), WRONG)
 def test_bad_input_is_named(wrong, error, words, monkeypatch):
-    monkeypatch.setattr(params, "_hub_config", params.AutoConfig.from_pretrained)
+    monkeypatch.setattr(models, "hub_config", transformers.AutoConfig.from_pretrained)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     arguments = {"model_or_config": make_config("llama"), **STEP, **wrong}
     for function in (estimate_training_memory, measure_training_memory):

@@ -20,10 +20,15 @@ from peft.tuners.lora.config import (
 )
 from torch import nn
 
-from helpers import lora_fields, params
 from helpers.architectures import get_architecture
-from helpers.lora_fields import check_lora_config
-from helpers.params import ParameterCount, count_lora_parameters, lora_parameters_of_linear
+from helpers.params import (
+    ParameterCount,
+    check_lora_config,
+    count_lora_parameters,
+    lora_parameters_of_linear,
+    models,
+)
+from helpers.params import fields as lora_fields
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PEFT warns about many a setting below
 
@@ -426,8 +431,8 @@ def test_another_rank_is_arithmetic(monkeypatch):
     def must_not_be_called(*_, **__):
         raise AssertionError("PEFT was asked again")
 
-    monkeypatch.setattr(params, "_ask_peft", must_not_be_called)
-    monkeypatch.setattr(params, "build_on_meta", must_not_be_called)
+    monkeypatch.setattr("helpers.params.count.ask_peft", must_not_be_called)
+    monkeypatch.setattr("helpers.params.count.build_on_meta", must_not_be_called)
     for rank, counts in expected.items():
         lora_config = LoraConfig(r=rank, lora_alpha=3, use_rslora=True, **fields)
         count = count_lora_parameters(copy.deepcopy(config), lora_config)
@@ -486,7 +491,7 @@ def test_names_folders_and_hub_ids_lead_to_the_same_count(tmp_path, monkeypatch)
         asked.append(hub_id)
         return copy.deepcopy(config)
 
-    monkeypatch.setattr(params, "_hub_config", from_hub)
+    monkeypatch.setattr(models, "hub_config", from_hub)
     names = ("smollm2-135m-instruct", "HuggingFaceTB/SmolLM2-135M", tmp_path, str(tmp_path), "me/x")
     for name in names:
         assert count_lora_parameters(name, lora_config) == expected, name
@@ -505,7 +510,7 @@ def test_a_name_that_leads_nowhere(tmp_path, monkeypatch):
     def unreachable(hub_id):
         raise OSError("We couldn't connect\nand more")
 
-    monkeypatch.setattr(params, "_hub_config", unreachable)
+    monkeypatch.setattr(models, "hub_config", unreachable)
     lora_config = LoraConfig(target_modules=["q_proj"])
     with pytest.raises(ValueError) as error:
         count_lora_parameters("lama-3.1-8b", lora_config)
@@ -598,7 +603,7 @@ def test_every_field_of_loraconfig_is_classified_once():
     ]
     classified = sorted(name for group in groups for name in group)
     assert classified == sorted(field.name for field in dataclasses.fields(LoraConfig))
-    assert set(params._AUTO_CLASSES) == set(lora_fields.TASK_TYPES)
+    assert set(models.AUTO_CLASSES) == set(lora_fields.TASK_TYPES)
 
 
 def test_a_target_that_does_not_exist():

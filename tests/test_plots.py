@@ -9,6 +9,8 @@ import pytest
 from matplotlib.image import imread
 
 from helpers import plots
+from helpers.plots import style
+from helpers.plots import svg as svg_text
 
 
 @pytest.fixture
@@ -20,7 +22,8 @@ def shown(monkeypatch):
         assert raw
         outputs.append((data, metadata))
 
-    monkeypatch.setattr(plots, "display", record)
+    for module in (style, svg_text):
+        monkeypatch.setattr(module, "display", record)
     return outputs
 
 
@@ -104,6 +107,8 @@ def test_memory_bars_are_as_long_as_the_memory_and_name_what_fits(shown):
     assert full == lora > full_gradients > states > 0 and legend == [10, 10, 10]
     assert float(boxes[1].get("x")) + full_gradients == pytest.approx(510 - 1, abs=0.2)  # cut off
     assert "▸" in words and "T4 15" in words and "A100 40" not in words
+    backwards = dict(reversed(DEVICES.items()))  # the smallest that fits, not the first
+    assert plots.memory_text(ROWS, backwards) == plots.memory_text(ROWS, DEVICES)
     plots.memory_bars(ROWS, DEVICES, title="t")
     [(data, _)] = shown
     assert "background:white" in svg(data["image/svg+xml"])[0].get("style")

@@ -682,7 +682,9 @@ CORPUS: dict[str, Sample] = {
         "wrong",
     ),
     "writes outside": lost(
-        "open('@HELPERS@/params.py', 'a').write('x')\n    " + RIGHT, "error", feedback="Error"
+        "open('@HELPERS@/claims.py', 'a').write('x')\n    " + RIGHT,
+        "error",
+        feedback="Error",
     ),
     "uses the network": lost(
         "import socket\n    socket.create_connection(('127.0.0.1', @PORT@), 2)\n    " + RIGHT,

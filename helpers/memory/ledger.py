@@ -15,12 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from helpers.memory_parts import PARTS
-
-__all__ = ["Ledger", "Storage"]
+from helpers._libraries import TorchDispatchMode, tree_leaves
+from helpers.memory.settings import PARTS
 
 
 @dataclass(eq=False)

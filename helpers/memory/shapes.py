@@ -11,29 +11,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from peft import LoraConfig
-from peft.utils.other import get_pattern_key
 from torch import nn
 from transformers import PretrainedConfig
-from transformers.pytorch_utils import Conv1D
 
-from helpers.lora_fields import VARIANT_FIELDS
-from helpers.memory_layers import Layer, layer_of
-from helpers.params import (
-    _STRUCTURE,
-    _cached_model,
-    _freeze,
-    _MetaModel,
-    count_lora_parameters,
-)
-
-__all__ = ["AdapterShapes", "BaseShapes", "adapter_shapes", "base_shapes"]
+from helpers._libraries import Conv1D, attribute_of
+from helpers.memory.architecture import Layer, layer_of
+from helpers.params import count_lora_parameters
+from helpers.params.count import MetaModel, cached_model
+from helpers.params.fields import VARIANT_FIELDS, structure_of, value_of
+from helpers.params.tables import pattern_of
 
 
 @dataclass(frozen=True, eq=False)
 class BaseShapes:
     """Sizes of a base model, in numbers."""
 
-    meta: _MetaModel
+    meta: MetaModel
     layer: Layer
     layers: int
     vocabulary: int
@@ -72,14 +65,14 @@ class AdapterShapes:
 
 def base_shapes(config: PretrainedConfig, task_type: str | None = None) -> BaseShapes:
     """Sizes of the model of a config. Raises ``NotImplementedError`` for one without rules."""
-    return _base_shapes(_cached_model(config, task_type))
+    return _base_shapes(cached_model(config, task_type))
 
 
 @lru_cache(maxsize=64)
-def _base_shapes(meta: _MetaModel) -> BaseShapes:
+def _base_shapes(meta: MetaModel) -> BaseShapes:
     model, head = meta.base, meta.base.get_output_embeddings()
     config = model.config
-    layer = layer_of(config, config._attn_implementation)
+    layer = layer_of(config, attribute_of(config, "_attn_implementation", "transformers"))
     if head is None:
         raise NotImplementedError(
             f"{type(model).__name__} has no output layer over a vocabulary: there are rules for "
@@ -128,9 +121,9 @@ def adapter_shapes(
     Raises ``NotImplementedError`` for a variant of LoRA without rules.
     """
     for name in ("use_dora", *sorted(VARIANT_FIELDS - {"init_lora_weights", "inference_mode"})):
-        if getattr(lora_config, name):
+        if value := value_of(lora_config, name):
             raise NotImplementedError(
-                f"{name}={getattr(lora_config, name)!r}: there are no rules for what it keeps; "
+                f"{name}={value!r}: there are no rules for what it keeps; "
                 "measure_training_memory measures it"
             )
     count = count_lora_parameters(config, lora_config)
@@ -157,14 +150,13 @@ def adapter_shapes(
 
 
 def _targets(base: BaseShapes, lora_config: LoraConfig) -> _Targets:
-    values, patterns = vars(lora_config), tuple(lora_config.rank_pattern or {})
-    structure = (*(_freeze(values[name]) for name in _STRUCTURE), bool(lora_config.lora_dropout))
+    structure, patterns = structure_of(lora_config), tuple(lora_config.rank_pattern or {})
     key = (base.meta, structure, patterns)
     if key not in _TARGETS:
         if len(_TARGETS) >= 256:
             _TARGETS.clear()
         plain = dataclasses.replace(lora_config, init_lora_weights=True)
-        names = base.meta._table(structure, plain, by_rank=True).per_rank
+        names = base.meta.table(structure, plain, by_rank=True).per_rank
         _TARGETS[key] = _find_targets(base, lora_config, names, patterns)
     return _TARGETS[key]
 
@@ -175,8 +167,7 @@ def _find_targets(
     layers = [[] for _ in range(base.layers)]
     sides, outside = Counter(), []
     for name in names:
-        found = get_pattern_key(patterns, name)
-        pattern = found if found in patterns else None
+        pattern = pattern_of(name, patterns)
         for side in base.meta.base.get_submodule(name).weight.shape:
             sides[side, pattern] += 1
         parts = re.fullmatch(r".*?\.(\d+)\.(.+)", name)

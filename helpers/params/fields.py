@@ -6,17 +6,21 @@ after construction. ``check_lora_config`` says so at once, by name.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from numbers import Real
 
+import peft
 from peft import LoraConfig, TaskType
 
-__all__ = ["check_lora_config", "check_positive_int", "require"]
+from helpers._arguments import check_positive_int, require
+from helpers._libraries import READ_FROM
 
-# Every field of PEFT's LoraConfig belongs to exactly one of these groups. A test holds them against
-# the installed PEFT, so that a field which a new version adds cannot slip through.
+# Every field of PEFT's LoraConfig belongs to exactly one of these groups; a test holds them against
+# the installed PEFT. A field that a newer PEFT adds is refused where it is set to something, and
+# one that it drops counts as not set.
 NO_EFFECT_FIELDS = frozenset(  # how it trains, or bookkeeping: the count stays the same
     "lora_alpha alpha_pattern use_rslora runtime_config peft_type auto_mapping peft_version "
     "base_model_name_or_path revision qalora_group_size megatron_core eva_config corda_config "
@@ -38,11 +42,44 @@ REFUSED_FIELDS = {  # field -> why the shapes do not give the count
     "arrow_config": "it needs the adapters that Arrow routes between",
     "monteclora_config": "PEFT makes its samplers only beside real weights",
 }
+KNOWN_FIELDS = frozenset(REFUSED_FIELDS).union(
+    NO_EFFECT_FIELDS, RANK_FIELDS, STRUCTURE_FIELDS, VARIANT_FIELDS
+)
 PLAIN_INITS = (True, False, "gaussian")  # values of init_lora_weights that are no variant
 VARIANT_INITS = ("pissa", "olora", "orthogonal", "mica")  # and "pissa_niter_<number>"
 REFUSED_INITS = ("eva", "corda", "loftq", "lora_ga")  # they need data, or quantize the weights
 BIASES = ("none", "all", "lora_only")
 TASK_TYPES = tuple(task_type.value for task_type in TaskType)
+
+
+def value_of(lora_config: LoraConfig, name: str) -> object:
+    """The value of a field; None where the installed PEFT has no such field."""
+    return vars(lora_config).get(name)
+
+
+def has_variant(lora_config: LoraConfig) -> bool:
+    """Whether a field is set with which the rank may act in another way."""
+    if value_of(lora_config, "init_lora_weights") not in (*PLAIN_INITS, None):
+        return True
+    return any(value_of(lora_config, name) for name in VARIANT_FIELDS - {"init_lora_weights"})
+
+
+def structure_of(lora_config: LoraConfig) -> tuple[Hashable, ...]:
+    """What decides which tensors there are: PEFT is asked once for each such tuple."""
+    values = [frozen(value_of(lora_config, name)) for name in _STRUCTURE]
+    return (*values, bool(lora_config.lora_dropout))  # PEFT refuses it for target_parameters
+
+
+def frozen(value: object) -> Hashable:
+    """A value of a field that can be the key of a dict."""
+    if isinstance(value, Mapping):
+        return tuple((key, frozen(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return tuple(map(frozen, value))
+    return frozenset(value) if isinstance(value, set) else value
+
+
+_STRUCTURE = sorted(STRUCTURE_FIELDS - {"lora_dropout"})
 
 
 def check_lora_config(lora_config: LoraConfig) -> None:
@@ -53,10 +90,15 @@ def check_lora_config(lora_config: LoraConfig) -> None:
     """
     is_lora = isinstance(lora_config, LoraConfig)
     require(is_lora, "lora_config", lora_config, "a peft.LoraConfig", TypeError)
-    values = vars(lora_config)
-    ranks = values["rank_pattern"] or {}
+    _check_numbers(lora_config)
+    _check_names(lora_config)
+    _check_countable(lora_config)
+
+
+def _check_numbers(lora_config: LoraConfig) -> None:
+    check_positive_int("r", lora_config.r)
+    ranks = lora_config.rank_pattern or {}
     require(isinstance(ranks, Mapping), "rank_pattern", ranks, "a dict", TypeError)
-    check_positive_int("r", values["r"])
     for pattern, rank in ranks.items():
         check_positive_int(f"rank_pattern[{pattern!r}]", rank)
         try:
@@ -65,45 +107,47 @@ def check_lora_config(lora_config: LoraConfig) -> None:
             raise ValueError(
                 f"rank_pattern: {pattern!r} is no regular expression ({error})"
             ) from None
-    for name in ("lora_alpha", "lora_dropout"):
-        number = isinstance(values[name], Real) and not isinstance(values[name], bool)
-        require(number, name, values[name], "a number", TypeError)
-    alpha, dropout = values["lora_alpha"], values["lora_dropout"]
+    alpha, dropout = lora_config.lora_alpha, lora_config.lora_dropout
+    for name, value in {"lora_alpha": alpha, "lora_dropout": dropout}.items():
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        require(number, name, value, "a number", TypeError)
     require(0 < alpha < math.inf, "lora_alpha", alpha, "finite and above 0")
     require(0 <= dropout <= 1, "lora_dropout", dropout, "a probability, from 0 to 1")
+
+
+def _check_names(lora_config: LoraConfig) -> None:
     for name, valid in {"bias": BIASES, "task_type": (None, *TASK_TYPES)}.items():
-        require(values[name] in valid, name, values[name], f"one of {valid}")
+        value = value_of(lora_config, name)
+        require(value in valid, name, value, f"one of {valid}")
     for name in ("target_modules", "exclude_modules"):
-        names = values[name]
+        names = value_of(lora_config, name)
         several = isinstance(names, (list, tuple, set)) and all(isinstance(n, str) for n in names)
         valid = "a string, a list of strings or None"
         require(names is None or isinstance(names, str) or several, name, names, valid, TypeError)
-    for name, reason in {**REFUSED_FIELDS, "_custom_modules": "they may hold anything"}.items():
-        if values[name]:
-            raise NotImplementedError(f"{name}={values[name]!r} is not supported: {reason}")
-    init = values["init_lora_weights"]
+
+
+def _check_countable(lora_config: LoraConfig) -> None:
+    refused = {**REFUSED_FIELDS, "_custom_modules": "they may hold anything"}
+    for name, reason in refused.items():
+        if value := value_of(lora_config, name):
+            raise NotImplementedError(f"{name}={value!r} is not supported: {reason}")
+    for field in dataclasses.fields(lora_config):
+        if field.name in KNOWN_FIELDS:
+            continue
+        made = field.default_factory is not dataclasses.MISSING
+        default = field.default_factory() if made else field.default
+        if (value := value_of(lora_config, field.name)) != default:
+            raise NotImplementedError(
+                f"{field.name}={value!r}: what this field of PEFT {peft.__version__} does to a "
+                f"count is not known here, where PEFT {READ_FROM['peft']} was read: leave it at "
+                f"{default!r}, or count with PEFT itself"
+            )
+    init = value_of(lora_config, "init_lora_weights")
     if init in REFUSED_INITS:
         reason = "it reads data or quantizes the weights; the others are supported"
         raise NotImplementedError(f"init_lora_weights={init!r} is not supported: {reason}")
+    if "init_lora_weights" not in vars(lora_config):
+        return
     known = init in PLAIN_INITS + VARIANT_INITS or re.fullmatch(r"pissa_niter_\d+", str(init))
-    require(
-        known,
-        "init_lora_weights",
-        init,
-        f"one of {(*PLAIN_INITS, *VARIANT_INITS, 'pissa_niter_<number>')}",
-    )
-
-
-def require(
-    valid: object, name: str, value: object, what: str, error: type[Exception] = ValueError
-) -> None:
-    """Raise ``error`` with one sentence, ``<name> must be <what>, got <value>``, unless valid."""
-    if not valid:
-        raise error(f"{name} must be {what}, got {value!r} ({type(value).__name__})")
-
-
-def check_positive_int(name: str, value: object) -> None:
-    """Raise ``TypeError`` or ``ValueError`` unless ``value`` is a whole number of at least 1."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    require(whole, name, value, "a whole number of at least 1", TypeError)
-    require(value >= 1, name, value, "a whole number of at least 1")
+    valid = (*PLAIN_INITS, *VARIANT_INITS, "pissa_niter_<number>")
+    require(known, "init_lora_weights", init, f"one of {valid}")

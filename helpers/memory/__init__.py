@@ -1,0 +1,33 @@
+"""Will it fit? The memory of a training step, predicted and measured, part by part.
+
+* ``estimate_training_memory``: from shapes, by formulas that cite their source
+* ``measure_training_memory``, ``training_memory_timeline``: from real steps on a CPU or GPU, or
+  from steps with *fake* tensors, which need no memory
+* ``fits``: the largest batches that fit a device, and what to change if none does
+
+All give a ``MemoryEstimate`` with the same parts, to print side by side; a test holds the formulas
+against the steps. Where to look; each file calls only those below it:
+
+* ``fit``: ``fits``
+* ``estimate``: ``estimate_training_memory``, the largest of a step's moments: at the loss, in the
+  backward pass, at its end
+* ``kept``: what autograd keeps of a layer, bytes of weights, as quantized, and of optimizer states
+* ``shapes``: sizes of a model and its adapter, from ``helpers.params``
+* ``architecture``: how the layers of each kind of model differ
+* ``measure``: steps that are done; ``prepare``: the model made ready for them, and put back;
+  ``ledger``: every tensor that is alive, at any moment
+* ``settings``: ``TrainingStep``, what one can set, and ``MemoryEstimate``, what comes out
+"""
+
+from helpers.memory.estimate import estimate_training_memory
+from helpers.memory.fit import Change, Fit, fits
+from helpers.memory.kept import bits_per_parameter
+from helpers.memory.measure import measure_training_memory, training_memory_timeline
+from helpers.memory.settings import (
+    OPTIMIZERS,
+    PARTS,
+    PRECISIONS,
+    QUANTIZATIONS,
+    MemoryEstimate,
+    TrainingStep,
+)

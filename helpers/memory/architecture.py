@@ -1,0 +1,127 @@
+"""The dimensions of a transformer layer, and how the layers of each kind of model differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import PretrainedConfig
+
+
+@dataclass(frozen=True)
+class Group:
+    """Linear layers that read the same input."""
+
+    modules: tuple[str, ...]  # names inside the layer
+    width: int  # numbers of the input for each token
+    source: str  # "norm", "attention" or "mlp": what the input comes from
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The dimensions of one layer: numbers for each token."""
+
+    hidden: int
+    queries: int  # attention heads times their width
+    keys: int  # key heads times their width; as many values
+    heads: int
+    key_heads: int
+    mlp: int
+    groups: tuple[Group, ...]
+    norm: str = "rms"  # "rms", "rms1" (Gemma: multiplies by 1 + weight) or "layer"
+    norms: int = 2
+    qk_norm: bool = False
+    fused_qkv: bool = False
+    rotary: bool = True
+    activation: str = "gated"  # "gated", "gelu_new" or "relu"
+    attention: str = "sdpa"  # "sdpa" (or another fused kernel) or "eager"
+    softcap: bool = False  # of the attention scores
+    attention_dropout: bool = False
+    residual_dropout: bool = False
+    embedding_dropout: bool = False
+
+
+_LLAMA = {
+    "groups": (
+        ("norm", "self_attn.q_proj self_attn.k_proj self_attn.v_proj"),
+        ("attention", "self_attn.o_proj"),
+        ("norm", "mlp.gate_proj mlp.up_proj"),
+        ("mlp", "mlp.down_proj"),
+    )
+}
+_KINDS = {  # model_type -> how its layers differ
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": {**_LLAMA, "qk_norm": True},
+    "gemma2": {**_LLAMA, "norm": "rms1", "norms": 4},
+    "gemma3_text": {**_LLAMA, "norm": "rms1", "norms": 4, "qk_norm": True},
+    "phi3": {
+        "groups": (
+            ("norm", "self_attn.qkv_proj"),
+            ("attention", "self_attn.o_proj"),
+            ("norm", "mlp.gate_up_proj"),
+            ("mlp", "mlp.down_proj"),
+        ),
+        "fused_qkv": True,
+    },
+    "gpt2": {
+        "groups": (
+            ("norm", "attn.c_attn"),
+            ("attention", "attn.c_proj"),
+            ("norm", "mlp.c_fc"),
+            ("mlp", "mlp.c_proj"),
+        ),
+        "norm": "layer",
+        "fused_qkv": True,
+        "rotary": False,
+        "activation": "gelu_new",
+    },
+    "opt": {
+        "groups": (
+            ("norm", "self_attn.q_proj self_attn.k_proj self_attn.v_proj"),
+            ("attention", "self_attn.out_proj"),
+            ("norm", "fc1"),
+            ("mlp", "fc2"),
+        ),
+        "norm": "layer",
+        "rotary": False,
+        "activation": "relu",
+    },
+}
+
+
+def layer_of(config: PretrainedConfig, attention: str) -> Layer:
+    """The layer that a config describes. Raises ``NotImplementedError`` for one without rules."""
+    if config.model_type not in _KINDS:
+        raise NotImplementedError(
+            f"model_type={config.model_type!r}: there are no rules for what its layers keep, only "
+            f"for {', '.join(_KINDS)}. measure_training_memory measures it without rules"
+        )
+    kind = dict(_KINDS[config.model_type])
+    hidden, heads = config.hidden_size, config.num_attention_heads
+    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    head_width = getattr(config, "head_dim", None) or hidden // heads
+    mlp = {"gpt2": lambda: config.n_inner or 4 * hidden, "opt": lambda: config.ffn_dim}.get(
+        config.model_type, lambda: config.intermediate_size
+    )()
+    widths = {"norm": hidden, "attention": heads * head_width, "mlp": mlp}
+    groups = (Group(tuple(names.split()), widths[src], src) for src, names in kind.pop("groups"))
+    attention_dropout = getattr(config, "attn_pdrop", getattr(config, "attention_dropout", 0))
+    residual_dropout = getattr(config, "resid_pdrop", 0)
+    if config.model_type == "opt":
+        residual_dropout = config.dropout
+    return Layer(
+        hidden=hidden,
+        queries=heads * head_width,
+        keys=key_heads * head_width,
+        heads=heads,
+        key_heads=key_heads,
+        mlp=mlp,
+        groups=tuple(groups),
+        attention="eager" if attention == "eager" else "sdpa",
+        softcap=bool(getattr(config, "attn_logit_softcapping", None)),
+        attention_dropout=bool(attention_dropout),
+        residual_dropout=bool(residual_dropout),
+        embedding_dropout=bool(getattr(config, "embd_pdrop", 0)),
+        **kind,
+    )

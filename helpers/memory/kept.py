@@ -1,0 +1,268 @@
+"""What autograd keeps of one transformer layer from the forward pass for the backward pass.
+
+A gradient needs numbers of the forward pass. For ``y = x @ W.T`` the gradient of ``x`` needs ``W``,
+and the gradient of ``W`` needs ``x``. So a *frozen* linear layer keeps nothing of its input: its
+weight has no gradient, and the gradient only passes through. A trained one keeps its input. LoRA's
+``B(A(x))`` trains both factors: it keeps ``x`` for ``A`` and the ``r`` numbers of ``A(x)`` for
+``B``, beside the frozen layer. That saves little: what attention, the activation function and the
+norms need is kept whether or not the weights are trained, as the gradient must pass through them.
+
+The rules below were read off the operations' derivatives (``derivatives.yaml`` in PyTorch) and the
+models' code (``transformers``), and a test holds them against what real steps keep. Similar sums,
+for full training of GPT: Korthikanti et al. 2022, https://arxiv.org/abs/2205.05198, section 4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from peft import LoraConfig
+
+from helpers._arguments import require
+from helpers.memory.architecture import Group, Layer
+from helpers.memory.settings import QUANTIZATIONS, TrainingStep
+from helpers.memory.shapes import BaseShapes
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Bytes of a number here and there in a training step, and what is trained."""
+
+    batch: int
+    sequence: int
+    compute: int  # inside linear layers and attention: 4, or 2 in bf16
+    stream: int  # between the layers
+    linear: int  # what a linear layer gives
+    full: bool  # every weight is trained, not an adapter
+    own_copies: bool  # PEFT casts the input of each adapted layer to float32, autocast casts back
+    lora_mask: Mapping[str, int]  # source -> bytes of LoRA dropout's mask for a number; empty: none
+    dropout_mask: int  # bytes of the model's own dropout's mask for a number
+    int8: bool  # bitsandbytes' 8-bit layers
+    gpu: bool
+
+    @property
+    def tokens(self) -> int:
+        return self.batch * self.sequence
+
+
+def formats_of(step: TrainingStep, lora_config: LoraConfig | None, gpu: bool) -> Formats:
+    """The bytes of a number in each place of a step with these settings."""
+    compute = 4 if step.precision == "fp32" else 2
+    stream = 2 if step.precision == "bf16" else 4
+    linear = compute
+    cast_back = step.quantization in ("nf4", "nf4-double") or (step.quantization == "int8" and gpu)
+    if step.precision == "bf16-mixed" and cast_back:
+        linear = 4  # bitsandbytes gives back what it was given, and that is float32
+    own_copies = lora_config is not None and not step.quantization and compute == 2
+    inputs = {"norm": stream, "attention": compute, "mlp": linear}
+    mask = {source: 1 if gpu else 4 if own_copies else size for source, size in inputs.items()}
+    return Formats(
+        batch=step.batch_size,
+        sequence=step.sequence_length,
+        compute=compute,
+        stream=stream,
+        linear=linear,
+        full=lora_config is None,
+        own_copies=own_copies,
+        lora_mask=mask if lora_config is not None and lora_config.lora_dropout else {},
+        dropout_mask=1 if gpu else compute,
+        int8=step.quantization == "int8",
+        gpu=gpu,
+    )
+
+
+def kept_by_layer(
+    layer: Layer, formats: Formats, ranks: Mapping[str, int], *, reached: bool = True
+) -> int:
+    """Bytes that autograd keeps of one layer.
+
+    ``ranks`` maps the names of the adapted modules to their ranks. ``reached=False``: the gradient
+    need not go past this layer's first linear layers (nothing before them is trained).
+    """
+    tokens = formats.tokens
+    for_token = layer.norms * _norm(layer, formats, layer.hidden)
+    for_token += _attention(layer, formats) + _mlp(layer, formats)
+    for_token += sum(_inputs(layer, formats, group, ranks) for group in layer.groups)
+    if layer.qk_norm:  # over each head of queries and keys
+        for_token += _norm(layer, formats, layer.queries, layer.heads)
+        for_token += _norm(layer, formats, layer.keys, layer.key_heads)
+    if layer.residual_dropout:  # after attention and after the MLP
+        for_token += 2 * formats.dropout_mask * layer.hidden
+    if not reached:
+        for_token -= _norm(layer, formats, layer.hidden)
+        first = layer.groups[0]
+        masks = formats.lora_mask.get(first.source, 0)
+        for_token -= masks * first.width * sum(name in ranks for name in first.modules)
+    return tokens * for_token
+
+
+def kept_by_final_norm(layer: Layer, formats: Formats) -> int:
+    """Bytes kept of the norm before the output layer, and of the input of a trained one."""
+    kept = _norm(layer, formats, layer.hidden)
+    if formats.full and formats.stream == formats.compute:
+        kept += formats.compute * layer.hidden
+    return formats.tokens * kept
+
+
+def _norm(layer: Layer, formats: Formats, width: int, rows: int = 1) -> int:
+    """A norm over ``width`` numbers in ``rows`` rows.
+
+    RMSNorm computes in float32, also of a bf16 input: it keeps the input in float32 and one scale a
+    row; with a trained weight also the normalized input. LayerNorm keeps its input, mean and scale
+    as they come; its trained weight needs no more.
+    """
+    if layer.norm == "layer":
+        return formats.stream * (width + 2 * rows)
+    normalized = 4 if layer.norm == "rms1" else formats.stream
+    return 4 * (width + rows) + (normalized * width if formats.full else 0)
+
+
+def _inputs(layer: Layer, formats: Formats, group: Group, ranks: Mapping[str, int]) -> int:
+    """What is kept so that linear layers, or the ``A`` and ``B`` beside them, can be trained."""
+    count = len(group.modules) if formats.full else sum(name in ranks for name in group.modules)
+    has_bytes = {"norm": formats.stream, "attention": formats.compute, "mlp": formats.linear}[
+        group.source
+    ]
+    kept = formats.compute * sum(ranks.get(name, 0) for name in group.modules)  # A(x), for B
+    already = _keeps_anyway(layer, group) and has_bytes == formats.compute
+    if count:
+        masks = formats.lora_mask.get(group.source, 0)
+        if masks:  # dropout gives each A an input of its own, and keeps where it struck
+            kept += count * (formats.compute + masks) * group.width
+        elif formats.own_copies or has_bytes != formats.compute:
+            kept += count * formats.compute * group.width
+        else:
+            kept += 0 if already or formats.int8 else formats.compute * group.width
+    if formats.int8 and not already:
+        kept += has_bytes * group.width
+    return kept
+
+
+def int8_inputs(layer: Layer, formats: Formats) -> int:
+    """Bytes of the inputs of one layer's linear layers.
+
+    bitsandbytes' 8-bit layers keep theirs though they are frozen, and out of checkpointing's sight:
+    as attributes of the autograd context, not with ``save_for_backward``.
+    """
+    has_bytes = {"norm": formats.stream, "attention": formats.compute, "mlp": formats.linear}
+    widths = sum(has_bytes[group.source] * group.width for group in layer.groups)
+    return formats.tokens * widths
+
+
+def backward_needs(
+    layer: Layer, formats: Formats, linear: Mapping[tuple[int, int], int], quantization: str | None
+) -> tuple[int, int]:
+    """Bytes needed for a moment in the backward pass of a layer's MLP, and bytes freed by then.
+
+    There are the gradient of the layer's output and, as wide as the MLP, three more; the input of
+    the MLP's second linear layer is free by then. A 4-bit weight is unpacked to pass a gradient.
+    """
+    tokens = formats.tokens
+    wide = tokens * formats.linear * layer.mlp
+    needs = {"gated": 3, "gelu_new": 3, "relu": 2}[layer.activation] * wide
+    if quantization:
+        needs = max(needs, 2 * wide + formats.compute * max(map(math.prod, linear)))
+    down = layer.groups[-1]
+    freed = wide if formats.full or formats.int8 or down.modules else 0
+    return needs + tokens * formats.stream * layer.hidden, freed
+
+
+def _keeps_anyway(layer: Layer, group: Group) -> bool:
+    """Whether what made the input keeps it for its own gradient."""
+    if group.source == "attention":  # fused attention does; Phi-3's gives it in another order
+        by_copy = layer.fused_qkv and layer.rotary
+        return layer.attention == "sdpa" and not by_copy
+    return group.source == "mlp" and layer.activation == "relu"
+
+
+def _attention(layer: Layer, formats: Formats) -> int:
+    c, scores = formats.compute, layer.heads * formats.sequence
+    if layer.attention == "eager":
+        # Queries, and keys and values repeated for every head; softmax in float32, and its cast.
+        kept = 3 * c * layer.queries + 4 * scores + (c * scores if c != 4 else 0)
+        kept += c * scores if layer.softcap else 0
+        return kept + (formats.dropout_mask + c) * scores * layer.attention_dropout
+    if layer.attention_dropout and not formats.gpu:  # no fused kernel on the CPU: all in float32
+        return 3 * 4 * (layer.queries + scores)
+    # FlashAttention keeps its inputs, its output and one float32 a head and row, instead of the
+    # scores: Dao et al. 2022, https://arxiv.org/abs/2205.14135, section 3.1.
+    kept = c * (layer.queries + 2 * layer.keys) + c * layer.queries + 4 * layer.heads
+    if layer.fused_qkv and layer.rotary:  # values are a view: they keep the whole projection
+        kept += c * (layer.queries + layer.keys)
+    return kept
+
+
+def _mlp(layer: Layer, formats: Formats) -> int:
+    """The numbers between the MLP's linear layers.
+
+    SwiGLU and its like (Shazeer 2020, https://arxiv.org/abs/2002.05202): ``act(gate) * up`` keeps
+    gate, act(gate) and up. GPT-2's GELU is written out, so that four steps of it are kept. ReLU
+    keeps its output.
+    """
+    return {"gated": 3, "gelu_new": 4, "relu": 1}[layer.activation] * formats.linear * layer.mlp
+
+
+PAGED_FROM = 100_000  # numbers in a tensor: bitsandbytes pages no smaller state
+BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, and scales that share one
+SMALLEST_8BIT = 4096  # numbers in a tensor: bitsandbytes keeps states of smaller ones in 32 bits
+
+
+def bits_per_parameter(quantization: str) -> float:
+    """Bits that a quantized weight takes, its share of the scales included.
+
+    NF4 has one float32 scale for 64 weights: 4 + 32/64 bits. Double quantization stores these
+    scales in 8 bits, with a float32 for 256 of them: 4 + 8/64 + 32/(64 * 256). That saves 0.373
+    bits (QLoRA paper, https://arxiv.org/abs/2305.14314, section 3). LLM.int8() has one scale for a
+    whole row (https://arxiv.org/abs/2208.07339), next to nothing.
+
+    Raises ``ValueError`` for any other name.
+    """
+    valid = QUANTIZATIONS[1:]
+    require(quantization in valid, "quantization", quantization, f"one of {valid}")
+    nested = 8 / BLOCK + 32 / (BLOCK * NESTED_BLOCK)
+    return {"nf4": 4 + 32 / BLOCK, "nf4-double": 4 + nested, "int8": 8.0}[quantization]
+
+
+def weights_of(base: BaseShapes, stored: int, quantization: str | None) -> int:
+    """Bytes of the base model, ``stored`` a number. Quantized are its linear layers, but for the
+    output layer."""
+    plain = stored * (base.total + base.buffers)
+    if quantization is None:
+        return plain
+    packed = 0
+    for (rows, columns), count in base.linear.items():
+        numbers = rows * columns
+        if quantization == "int8":
+            packed += count * (numbers + 4 * rows)
+            continue
+        blocks = math.ceil(numbers / BLOCK)
+        scales, table = 4 * blocks, 4 * 16
+        if quantization == "nf4-double":
+            scales = blocks + 4 * math.ceil(blocks / NESTED_BLOCK)
+            table += 4 * 256 + 4
+        packed += count * (math.ceil(numbers / 2) + scales + table)
+    return plain - stored * base.linear_total + packed
+
+
+def states_of(sizes: Mapping[int, int], stored: int, optimizer: str) -> int:
+    """Bytes that an optimizer keeps from step to step.
+
+    AdamW keeps two numbers for each that it trains (Kingma & Ba 2014,
+    https://arxiv.org/abs/1412.6980): PyTorch's in the parameter's own type and a step count for
+    each tensor, bitsandbytes' in 32 bits or in 8 with a float32 for 256
+    (https://arxiv.org/abs/2110.02861). SGD without momentum keeps nothing.
+    """
+    if optimizer == "sgd":
+        return 0
+    if optimizer == "adamw":
+        return sum((2 * stored * size + 4) * count for size, count in sizes.items())
+    paged, states = optimizer.startswith("paged"), 0
+    for size, count in sizes.items():
+        in_8bit = optimizer.endswith("8bit") and size >= SMALLEST_8BIT
+        if not (paged and size >= PAGED_FROM):
+            states += count * (2 if in_8bit else 8) * size
+        if in_8bit:
+            states += count * 2 * 4 * math.ceil(size / 256)
+    return states + (2 * 4 * 256 if optimizer.endswith("8bit") else 0)  # the two code tables

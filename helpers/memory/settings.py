@@ -1,0 +1,138 @@
+"""The settings of a training step, and what its memory is made of: each said once.
+
+All public functions take the settings as keyword arguments; ``shows_settings`` writes them into
+each one's signature.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from peft import LoraConfig
+
+from helpers._arguments import check_positive_int, require
+from helpers.params import check_lora_config
+
+PRECISIONS = ("fp32", "bf16", "bf16-mixed")
+QUANTIZATIONS = (None, "nf4", "nf4-double", "int8")
+OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "sgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStep:
+    """How one step trains; raises ``TypeError`` or ``ValueError``, naming the argument.
+
+    A batch has ``batch_size`` rows of ``sequence_length`` tokens, padding included.
+
+    ``precision``: "fp32"; "bf16" (weights stored in bf16, bf16 autocast: a model loaded with
+    ``dtype=torch.bfloat16`` and trained with ``bf16=True``; PEFT keeps a LoRA adapter in float32);
+    "bf16-mixed" (float32 weights, bf16 autocast). fp16 takes the same bytes.
+    ``optimizer``: "adamw" (PyTorch's), or a name of ``TrainingArguments.optim``. States of a paged
+    one can lie in the CPU's memory, so the GPU need not hold them: only small ones count.
+    ``quantization``: of the frozen linear layers: "nf4", "nf4-double", "int8" or None. Adapters
+    beside them are in bf16, as TRL makes them, unless ``precision`` is "fp32".
+    """
+
+    batch_size: int
+    sequence_length: int
+    precision: str = "bf16"
+    optimizer: str = "adamw"
+    gradient_checkpointing: bool = False
+    quantization: str | None = None
+
+    def __post_init__(self) -> None:
+        check_positive_int("batch_size", self.batch_size)
+        check_positive_int("sequence_length", self.sequence_length)
+        for name, valid in (
+            ("precision", PRECISIONS),
+            ("optimizer", OPTIMIZERS),
+            ("quantization", QUANTIZATIONS),
+        ):
+            value = getattr(self, name)
+            require(value in valid, name, value, f"one of {valid}")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a batch."""
+        return self.batch_size * self.sequence_length
+
+    def check_adapter(self, lora_config: LoraConfig | None) -> None:
+        """Raise unless this step can train what ``lora_config`` (None: all weights) asks for."""
+        if lora_config is not None:
+            check_lora_config(lora_config)
+        elif self.quantization is not None:
+            raise ValueError(
+                f"quantization={self.quantization!r} needs a lora_config: quantized weights cannot "
+                "be trained, only an adapter beside them"
+            )
+
+
+def shows_settings(*without: str) -> Callable[[Callable], Callable]:
+    """Put the fields of ``TrainingStep``, but for those of ``without``, into the signature of a
+    function that takes them as ``**settings``, so that Shift-Tab and ``help()`` name each.
+    """
+    fields = [field for field in dataclasses.fields(TrainingStep) if field.name not in without]
+
+    def decorate(function: Callable) -> Callable:
+        signature = inspect.signature(function)
+        *own, _settings = signature.parameters.values()
+        shown = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if required(field) else field.default,
+                annotation=field.type,
+            )
+            for field in fields
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *shown])
+        return function
+
+    def required(field: dataclasses.Field) -> bool:
+        return field.default is dataclasses.MISSING
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes alive at the moment of a training step when most are: by kind, and when that is.
+
+    The parts add up to ``total``: they are what is there *at that moment*. So ``gradients`` may be
+    0 when the peak comes at the loss: gradients come as activations go.
+    """
+
+    weights: int  # the base model, and copies of it that autocast makes
+    adapter: int  # what PEFT adds
+    gradients: int  # of the trainable parameters
+    optimizer_states: int  # kept from step to step
+    activations: int  # what autograd keeps from the forward pass for the backward pass
+    logits: int  # the scores of all tokens of the vocabulary, and the loss made of them
+    overhead: int  # all else: what a kernel or the backward pass needs for a moment, the inputs
+    peak: str = ""  # the phase in which the peak comes: "loss", "backward" or "optimizer step"
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Part -> bytes, without the phase: what ``helpers.plots.memory_bars`` draws."""
+        return {part: getattr(self, part) for part in PARTS}
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(self.parts.values())
+
+    def __str__(self) -> str:
+        unit, size = ("GiB", 2**30) if self.total >= 16 * 2**30 else ("MiB", 2**20)
+        digits = 1 if unit == "GiB" else 0
+        lines = [f"{self.total / size:>8,.{digits}f} {unit} at the peak ({self.peak}), of which"]
+        for part, held in self.parts.items():
+            share = held / self.total if self.total else 0
+            number = f"{held / size:>8,.{digits}f} {unit}"
+            lines.append(f"{number}  {share:4.0%}  {part.replace('_', ' ')}")
+        return "\n".join(lines)
+
+
+PARTS = tuple(field.name for field in fields(MemoryEstimate) if field.name != "peak")

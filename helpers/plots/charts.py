@@ -1,0 +1,166 @@
+"""Charts of a few numbers: bars, lines, dots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from helpers.plots.style import COLORS, LINESTYLES, MARKERS, new_axes, show, tidy
+
+
+def bars(
+    values: Mapping[str, float],
+    *,
+    title: str,
+    xlabel: str,
+    alt: str,
+    label: Callable[[float], str] = "{:,.0f}".format,
+    log: bool = False,
+    percent: bool = False,
+) -> None:
+    """One horizontal bar for each entry, in the given order, its value written at its end.
+
+    `percent` writes the values, and the x axis from 0 to 100, in percent.
+    """
+    label = "{:.0%}".format if percent else label
+    figure, axes = new_axes(title, xlabel, "", height=0.42 * len(values) + 1.2)
+    names = list(values)
+    drawn = axes.barh(names, list(values.values()), color=COLORS[0], height=0.62)
+    axes.bar_label(drawn, labels=[label(v) for v in values.values()], padding=4)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    if log:
+        axes.set_xscale("log")
+    axes.margins(x=0.18)
+    if percent:
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
+        axes.set_xlim(0, 1.12)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    show(figure, alt)
+
+
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+    logx: bool = False,
+    logy: bool = False,
+    percent: bool = False,
+    reference: Mapping[str, float] | None = None,
+) -> None:
+    """One line for each entry: name -> (x values, y values).
+
+    `reference` draws labelled horizontal lines. `percent` writes the y axis in percent.
+    """
+    figure, axes = new_axes(title, xlabel, ylabel)
+    for i, (name, (x, y)) in enumerate(series.items()):
+        axes.plot(
+            x,
+            y,
+            label=name,
+            color=COLORS[i % len(COLORS)],
+            marker=MARKERS[i % len(MARKERS)] if len(x) <= 40 else None,
+            linestyle=LINESTYLES[(i // len(COLORS)) % len(LINESTYLES)],
+        )
+    for name, level in (reference or {}).items():
+        axes.axhline(level, color="0.45", linestyle=":", zorder=1)
+        axes.annotate(
+            name,
+            (0.99, level),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            color="0.3",
+        )
+    if logx:
+        axes.set_xscale("log", base=2)
+        ticks = sorted({float(v) for x, _ in series.values() for v in x})
+        if len(ticks) <= 12:
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
+        else:
+            axes.xaxis.set_major_formatter("{x:g}")
+    if logy:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    if percent:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    if len(series) > 1:
+        axes.legend(frameon=False)
+    show(figure, alt)
+
+
+def panels(
+    pictures: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    *,
+    title: str,
+    xlabel: str,
+    alt: str,
+) -> None:
+    """Line charts side by side, with the same axes and series; y is a share, in percent.
+
+    `xlabel` stands below every chart, so it should be short.
+    """
+    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(1, len(pictures), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, (name, series) in zip(grid, pictures.items(), strict=True):
+        for i, (label, (x, y)) in enumerate(series.items()):
+            axes.plot(
+                x, y, label=label, color=COLORS[i], marker=MARKERS[i], linestyle=LINESTYLES[i]
+            )
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel(xlabel, fontsize=9)
+        axes.set_xticks(x)
+        axes.set_ylim(-0.05, 1.05)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        tidy(axes)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    show(figure, alt)
+
+
+def dots(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    title: str,
+    alt: str,
+    log: Sequence[str] = (),
+) -> None:
+    """Panels side by side that share their rows: panel title -> row -> one or more values.
+
+    A row's values are dots; where there are several, a bar marks their mean. A dotted line carries
+    the first row down to the others. The panels named in `log` have a logarithmic axis, the
+    others begin at 0.
+    """
+    rows = list(next(iter(panels.values())))
+    size = (10.5 if len(panels) > 1 else 7.2, 0.36 * len(rows) + 1.3)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for i, (axes, (name, values)) in enumerate(zip(grid, panels.items(), strict=True)):
+        for y, row in enumerate(rows):
+            several = len(values[row]) > 1
+            axes.plot(
+                values[row], [y] * len(values[row]), "o", color=COLORS[i], clip_on=False,
+                markersize=5 if several else 7, alpha=0.75 if several else 1,
+            )  # fmt: skip
+            if several:
+                axes.plot(np.mean(values[row]), y, "|", color="black", markersize=15)
+        axes.axvline(np.mean(values[rows[0]]), color="0.45", linestyle=":", zorder=1)
+        axes.set_title(name, fontsize=10)
+        if name in log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:,.0f}")
+        else:
+            axes.set_xlim(0, 1.1 * max(max(row) for row in values.values()))
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        tidy(axes, "left")
+    show(figure, alt)

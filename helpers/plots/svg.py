@@ -1,0 +1,236 @@
+"""Pictures as SVG text, drawn in a fraction of a millisecond: what a slider redraws at each move.
+
+Without a ground they are transparent and take the colour of the text around them, so they are
+readable in a light and in a dark theme.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from IPython.display import display
+
+from helpers.plots.style import GIB, SEGMENT_COLORS
+
+
+def shares_svg(
+    series: Mapping[str, Sequence[float]],
+    labels: Sequence[str],
+    *,
+    marked: int,
+    title: str,
+    xlabel: str,
+    ground: str | None = None,
+) -> str:
+    """Shares from 0 to 1 as lines over `labels`, one of which is marked, as one SVG element.
+
+    Colours as in `memory_svg`. The lines differ by colour, dash and marker, and are named.
+    """
+    left, top, step, height = 60, 40, 70, 120
+    end = left + step * (len(labels) - 1)
+    bottom = top + height
+
+    def point(i: int, share: float) -> tuple[float, float]:
+        return left + step * i, bottom - height * share
+
+    drawn = [text(10, 15, title, 'font-size="13"')]
+    for share in (0, 0.5, 1):
+        y = point(0, share)[1]
+        drawn.append(path(f"M{left} {y:.1f}H{end}", 'stroke="currentColor" opacity="0.25"'))
+        drawn.append(text(left - 12, y + 4, f"{share:.0%}", 'text-anchor="end"'))
+    for i, label in enumerate(labels):
+        weight = "bold" if i == marked else "normal"
+        x = point(i, 0)[0]
+        drawn.append(text(x, bottom + 18, label, f'text-anchor="middle" font-weight="{weight}"'))
+    x = point(marked, 0)[0]
+    drawn.append(path(f"M{x} {top - 8}V{bottom + 4}", 'stroke="currentColor" stroke-width="2"'))
+    drawn.append(text(left - 12, bottom + 18, xlabel, 'text-anchor="end"'))
+    for n, (name, shares) in enumerate(series.items()):
+        color, dash = SEGMENT_COLORS[n][0], ("", "6 4", "2 3")[n % 3]
+        points = [point(i, share) for i, share in enumerate(shares)]
+        line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        drawn.append(path(line, f'stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}"'))
+        drawn += [marker(n, x, y, color) for x, y in points]
+        y = top + 20 * n + 4
+        drawn.append(marker(n, end + 28, y - 4, color))
+        drawn.append(text(end + 38, y, name))
+    numbers = "; ".join(
+        f"{label}: " + ", ".join(f"{name} {shares[i]:.0%}" for name, shares in series.items())
+        for i, label in enumerate(labels)
+    )
+    return drawing(drawn, end + 170, bottom + 30, f"{title}. By {xlabel}: {numbers}.", ground)
+
+
+def drawing(drawn: Sequence[str], width: int, height: int, alt: str, ground: str | None) -> str:
+    """One SVG element of what was drawn, with its text alternative, on `ground`."""
+    style = f"color:#222;background:{ground};" if ground else ""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(alt)}" '
+        f'viewBox="0 0 {width} {height}" width="{width}" font-family="sans-serif" font-size="12" '
+        f'style="{style}max-width:100%;height:auto">{"".join(drawn)}</svg>'
+    )
+
+
+def path(d: str, attributes: str) -> str:
+    return f'<path d="{d}" fill="none" {attributes}/>'
+
+
+def marker(n: int, x: float, y: float, color: str) -> str:
+    """A disc for the first series, a square for the second, a diamond for the third."""
+    shape = f"M{x - 5:.1f} {y:.1f}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0"
+    if n % 3:
+        corners = ((-4, -4, 8, 0, 0, 8, -8, 0), (0, -6, 6, 6, -6, 6, -6, -6))[n % 3 - 1]
+        shape = f"M{x + corners[0]:.1f} {y + corners[1]:.1f}l" + " ".join(map(str, corners[2:]))
+    return f'<path d="{shape}z" fill="{color}"/>'
+
+
+def text(x: float, y: float, text: str, attributes: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y}" fill="currentColor" {attributes}>{html.escape(text)}</text>'
+
+
+def memory_bars(
+    rows: Mapping[str, Mapping[str, float]], devices: Mapping[str, float], *, title: str
+) -> None:
+    """Show what each way of training keeps in memory, part by part, against devices' memory.
+
+    `rows` maps a name to its parts (name -> bytes), `devices` a name to its memory in bytes. A bar
+    more than four times as long as the next is cut off at the end of the axis. The text alternative
+    is made from the numbers: see `memory_text`.
+    """
+    picture = memory_svg(rows, devices, title=title, ground="white")
+    display({"image/svg+xml": picture, "text/plain": memory_text(rows, devices)}, raw=True)
+
+
+def memory_text(rows: Mapping[str, Mapping[str, float]], devices: Mapping[str, float]) -> str:
+    """The numbers of `memory_bars` in words: one sentence a row."""
+    sentences = []
+    for name, parts in rows.items():
+        total = sum(parts.values())
+        held = [f"{part.replace('_', ' ')} {_gib(size)}" for part, size in parts.items() if size]
+        fits = _fits(total, devices)
+        sentences.append(f"{name}: {_gib(total)}{fits and f', {fits}'} ({', '.join(held)}).")
+    return "\n".join(sentences)
+
+
+def memory_svg(
+    rows: Mapping[str, Mapping[str, float]],
+    devices: Mapping[str, float],
+    *,
+    title: str,
+    ground: str | None = None,
+) -> str:
+    """The picture of `memory_bars` as the text of one SVG element.
+
+    Without a `ground` it is transparent and takes the colour of the text around it, so it is
+    readable in a light and in a dark theme. It draws in a fraction of a millisecond.
+    """
+    rows = {
+        name: {part.replace("_", " "): size for part, size in row.items()}
+        for name, row in rows.items()
+    }
+    parts = list(dict.fromkeys(part for row in rows.values() for part in row))
+    colors = dict(zip(parts, SEGMENT_COLORS, strict=False))
+    limit = _axis_limit([sum(row.values()) for row in rows.values()])
+    bottom = TOP + 40 * len(rows)
+
+    def x(size: float) -> float:
+        return LEFT + WIDTH * size / limit
+
+    within = {name: (x(size), size) for name, size in devices.items() if size <= limit}
+    drawn = [text(10, 15, title, 'font-size="13"'), *_device_lines(within, bottom)]
+    for i, (name, row) in enumerate(rows.items()):
+        total, y, right = sum(row.values()), TOP + 40 * i, LEFT + WIDTH + 10
+        drawn += _bar(name, row, y, x=lambda size: x(min(size, limit)), colors=colors)
+        if total > limit:
+            drawn.append(text(right - 8, y + 19, "▸"))
+            right += 8
+        drawn.append(text(right, y + 12, _gib(total), 'font-weight="bold"'))
+        drawn.append(text(right, y + 26, _fits(total, devices)))
+    drawn.append(path(f"M{LEFT} {TOP - 6}V{bottom}H{LEFT + WIDTH}", 'stroke="currentColor"'))
+    for i in range(5):
+        tick = limit * i / 4
+        drawn.append(text(x(tick), bottom + 15, f"{tick / GIB:g}", 'text-anchor="middle"'))
+    drawn.append(text(LEFT + WIDTH + 22, bottom + 15, "GiB"))
+    drawn += _legend(colors, bottom + 40)
+    return drawing(drawn, 680, bottom + 48, f"{title}. {memory_text(rows, devices)}", ground)
+
+
+LEFT, TOP, WIDTH = 70, 64, 440  # of the axes, in pixels
+
+
+def _bar(
+    name: str,
+    row: Mapping[str, float],
+    y: float,
+    *,
+    x: Callable[[float], float],
+    colors: Mapping[str, tuple[str, str]],
+) -> list[str]:
+    """A row's parts one after the other, each with its name where it has room for it."""
+    drawn, start = [text(LEFT - 8, y + 19, name, 'text-anchor="end" font-weight="bold"')], 0.0
+    for part, size in row.items():
+        begin, end = x(start), x(start + size)
+        start += size
+        if end - begin < 0.5:
+            continue
+        fill, ink = colors[part]
+        seen = max(end - begin - 1, 0.5)  # a gap of one pixel to the next part
+        drawn.append(
+            f'<rect x="{begin:.1f}" y="{y}" width="{seen:.1f}" height="28" fill="{fill}">'
+            f"<title>{html.escape(f'{name}, {part}: {_gib(size)}')}</title></rect>"
+        )
+        if end - begin > 7.5 * len(part):
+            middle, style = (begin + end) / 2, f'text-anchor="middle" style="fill:{ink}"'
+            drawn.append(text(middle, y + 18, part, style))
+    return drawn
+
+
+def _legend(colors: Mapping[str, tuple[str, str]], y: float) -> list[str]:
+    drawn, x = [], 10
+    for part, (fill, _ink) in colors.items():
+        drawn.append(f'<rect x="{x}" y="{y - 9}" width="10" height="10" fill="{fill}"/>')
+        drawn.append(text(x + 14, y, part))
+        x += 28 + 6.4 * len(part)
+    return drawn
+
+
+def _axis_limit(totals: Sequence[float]) -> float:
+    """The end of the axis: a round number of bytes, which a small change of a slider keeps."""
+    *others, longest = sorted(totals)
+    wanted = 1.02 * (others[-1] if others and longest > 4 * others[-1] else longest)
+    return next(m * 2**e for e in range(20, 60) for m in (1, 1.5) if m * 2**e >= wanted)
+
+
+def _device_lines(devices: Mapping[str, tuple[float, float]], bottom: float) -> list[str]:
+    """A dashed line at each device's memory, its name above it, in rows so that none overlap.
+
+    Where there is no room, the smaller ones are left out.
+    """
+    drawn, free_to = [], [math.inf] * 3  # where the label to the right begins, row by row
+    for name, (x, size) in sorted(devices.items(), key=lambda item: -item[1][1]):
+        label = f"{name} {size / GIB:.0f}"
+        begin, end = x - 16, x - 10 + 6.8 * len(label)
+        row = next((i for i, limit in enumerate(free_to) if end < limit), None)
+        if row is None:
+            continue
+        free_to[row] = begin
+        y = 52 - 13 * row
+        dashed = 'stroke="currentColor" stroke-dasharray="4 3"'
+        drawn += [path(f"M{x:.1f} {y + 4}V{bottom}", dashed), text(begin, y, label)]
+    return drawn
+
+
+def _fits(total: float, devices: Mapping[str, float]) -> str:
+    """Which of the devices is the smallest that holds `total` bytes; empty without devices."""
+    if not devices:
+        return ""
+    name = min((n for n in devices if devices[n] >= total), key=devices.get, default=None)
+    return f"fits {name}" if name else "fits none of these"
+
+
+def _gib(size: float) -> str:
+    if 0 < size < 0.1 * GIB:
+        return f"{size / 2**20:,.0f} MiB"
+    return f"{size / GIB:,.2f} GiB" if size < 100 * GIB else f"{size / GIB:,.0f} GiB"

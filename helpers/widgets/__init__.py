@@ -1,0 +1,23 @@
+"""The course's two explorers: what a LoRA configuration costs, and what alpha does once trained.
+
+Both are made of core ipywidgets alone, which JupyterLab, Notebook 7, VS Code and Colab all serve.
+A picture is SVG text in a `widgets.HTML`: it takes the theme's own colours, is drawn in a fraction
+of a millisecond (so that a dragged slider never falls behind) and replaced in one step (so that
+nothing flickers). ipywidgets itself sends at most one change of a control at a time and drops the
+ones in between, so moves do not pile up either.
+
+Keyboard and screen reader: each slider stands beside a labelled field of the browser's own that
+holds the same value, and its handle is given the same name. The numbers are a status region, an
+error is an alert, and the picture has a text alternative.
+
+Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
+
+* ``cost``: ``lora_explorer``, with its ``cost_controls``; ``alpha``: ``training_explorer``
+* ``controls``: a choice, a number typed or dragged; and ``Explorer``, what a cell shows of either
+
+They call ``helpers.params``, ``helpers.memory``, ``helpers.plots`` and ``helpers.evaluation``.
+"""
+
+from helpers.widgets.alpha import TrainingExplorer, training_explorer
+from helpers.widgets.cost import GPUS, LoraExplorer, lora_explorer
+from helpers.widgets.cost_controls import PAGE, RANKS, lora_source

@@ -1,0 +1,261 @@
+"""What a LoRA configuration costs: its count, its file, its memory and its source."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+from peft import LoraConfig
+from transformers import PretrainedConfig
+
+from helpers import plots
+from helpers._arguments import check_positive_int
+from helpers.memory import MemoryEstimate, estimate_training_memory
+from helpers.params import ParameterCount, check_lora_config, count_lora_parameters
+from helpers.widgets.controls import Explorer
+from helpers.widgets.cost_controls import (
+    PAGE,
+    PRESETS,
+    TYPED,
+    lora_controls,
+    lora_source,
+    parse_targets,
+    step_controls,
+    targets_text,
+)
+
+GPUS = {  # bytes; the total that `nvidia-smi` reports, in MiB
+    "T4": 15_360 * 2**20,
+    "RTX 4090": 24_564 * 2**20,
+    "A100": 40_960 * 2**20,
+    "H100": 81_559 * 2**20,
+    "H200": 143_771 * 2**20,
+}
+FADED = '<div style="opacity:0.3">'
+NOTE = "line-height:1.4;border-left:4px solid #E69F00;padding:0.2em 0 0.2em 0.8em;margin:0.4em 0;"
+
+
+def lora_explorer(
+    model: str | os.PathLike | PretrainedConfig = "SmolLM2-135M-Instruct",
+    lora_config: LoraConfig = PAGE,
+    *,
+    batch_size: int = 4,
+    sequence_length: int = 512,
+) -> LoraExplorer:
+    """Controls for a LoRA configuration, with its count, its file, its memory and its source.
+
+    `model` is the one to start with; the bundled ones can be chosen beside it. It is a bundled
+    name, a folder with a `config.json`, a Hub id or a config. `lora_config` sets the controls;
+    what has no control stays as it is there.
+
+    Raises what `count_lora_parameters` raises for a `model` that cannot be counted, and ValueError
+    or TypeError for a number that is none. A combination that does not work, the first one too, is
+    explained in place.
+    """
+    check_lora_config(lora_config)
+    check_positive_int("batch_size", batch_size)
+    check_positive_int("sequence_length", sequence_length)
+    count_lora_parameters(model, LoraConfig(target_modules="all-linear"))
+    return LoraExplorer(model, lora_config, batch_size, sequence_length)
+
+
+@dataclass(frozen=True)
+class _State:
+    """A combination that worked."""
+
+    lora_config: LoraConfig
+    count: ParameterCount
+    memory: Mapping[str, MemoryEstimate]
+    title: str  # of the picture
+
+
+class LoraExplorer(Explorer):
+    """What `lora_explorer` returns. Its controls are plain ipywidgets: `explorer.rank.value = 16`.
+
+    They are `rank`, `alpha`, `preset`, `targets`, `dropout`, `bias`, `dora`, `model`, `batch_size`,
+    `sequence_length`, `precision`, `quantization`, `optimizer`, `checkpointing`.
+
+    `lora_config`, `count` and `memory` (of "full", "LoRA" and "QLoRA", as far as they are known)
+    belong to the last combination that worked; before there is one, they are None and empty.
+    `problem` says why the present one does not, and is empty if it does.
+    """
+
+    problem: str
+
+    def __init__(
+        self, model: Any, lora_config: LoraConfig, batch_size: int, sequence_length: int
+    ) -> None:
+        self._start, self._state = lora_config, None
+        lora = lora_controls(lora_config)
+        step = step_controls(model, batch_size, sequence_length)
+        self._controls = lora | step
+        self._message, self._result = widgets.HTML(), widgets.HTML()
+        columns = [
+            widgets.VBox([getattr(control, "view", control) for control in side.values()])
+            for side in (lora, step)
+        ]
+        wrap = widgets.Layout(flex_flow="row wrap")
+        self.view = widgets.VBox([widgets.HBox(columns, layout=wrap), self._message, self._result])
+
+        self._find_preset()
+        self.update()
+        for control in (self.model, self.preset):  # first: new targets come before a new count
+            control.observe(self._use_preset, "value")
+        self.targets.observe(self._find_preset, "value")
+        for control in self._controls.values():
+            if control is not self.preset:
+                control.observe(self.update, "value")
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_controls"][name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
+
+    @property
+    def lora_config(self) -> LoraConfig | None:
+        return self._state and self._state.lora_config
+
+    @property
+    def count(self) -> ParameterCount | None:
+        return self._state and self._state.count
+
+    @property
+    def memory(self) -> Mapping[str, MemoryEstimate]:
+        return self._state.memory if self._state else {}
+
+    def update(self, _change: object = None) -> None:
+        """Count, estimate and draw what the controls say; a change of a control does it too."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what they say is said in the notes, each time
+                lora_config = self._lora_config()
+                count = count_lora_parameters(self.model.value, lora_config)
+                memory, unknown = self._estimate(lora_config)
+        except Exception as error:  # whatever PEFT objects to belongs beside the controls
+            self.problem = str(error) or type(error).__name__
+            self._message.value = (
+                f'<p role="alert" style="{NOTE}border-color:#D55E00">'
+                f"<b>This does not work.</b> {escape(self.problem)}</p>"
+            )
+            if self._result.value and not self._result.value.startswith(FADED):
+                self._result.value = f"{FADED}{self._result.value}</div>"
+            return
+        self._state, self.problem = _State(lora_config, count, memory, self._title()), ""
+        self._message.value = "".join(
+            f'<p role="status" style="{NOTE}">{escape(note)}</p>'
+            for note in (*self._passed_over(), *unknown)
+        )
+        self._result.value = (
+            '<div style="display:flex;flex-wrap:wrap;gap:0 3em;line-height:1.5">'
+            f'<p role="status">{"<br>".join(map(escape, self._numbers()))}</p>'
+            f'<pre style="user-select:all;margin:0.5em 0">{escape(lora_source(lora_config))}</pre>'
+            f"</div>{self.picture()}"
+        )
+
+    def picture(self, ground: str | None = None) -> str:
+        """The memory bars, full fine-tuning, LoRA and QLoRA; empty if no memory is known."""
+        if self.problem or not self.memory:
+            return ""
+        return plots.memory_svg(self._parts(), GPUS, title=self._state.title, ground=ground)
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"This does not work. {self.problem}"
+        words = plots.memory_text(self._parts(), GPUS)
+        return "\n".join(
+            (self._state.title, *self._numbers(), words, lora_source(self.lora_config))
+        )
+
+    def _lora_config(self) -> LoraConfig:
+        return dataclasses.replace(
+            self._start,
+            r=self.rank.value,
+            lora_alpha=self.alpha.value,
+            target_modules=parse_targets(self.targets.value),
+            lora_dropout=self.dropout.value,
+            bias=self.bias.value,
+            use_dora=self.dora.value,
+        )
+
+    def _estimate(self, lora_config: LoraConfig) -> tuple[dict[str, MemoryEstimate], list[str]]:
+        """An estimate for each way to train, and why there is none for the others."""
+        step = {
+            "batch_size": self.batch_size.value,
+            "sequence_length": self.sequence_length.value,
+            "precision": self.precision.value,
+            "optimizer": self.optimizer.value,
+            "gradient_checkpointing": self.checkpointing.value,
+        }
+        ways = {
+            "full": {},
+            "LoRA": {"lora_config": lora_config},
+            "QLoRA": {"lora_config": lora_config, "quantization": self.quantization.value},
+        }
+        memory, unknown = {}, []
+        for name, way in ways.items():
+            try:
+                memory[name] = estimate_training_memory(self.model.value, **way, **step)
+            except NotImplementedError as error:
+                unknown.append(f"The memory of {name} cannot be predicted here: {error}")
+        return memory, unknown
+
+    def _parts(self) -> dict[str, dict[str, int]]:
+        """The rows of the picture: name -> part -> bytes."""
+        return {name: estimate.parts for name, estimate in self.memory.items()}
+
+    def _title(self) -> str:
+        return (
+            f"{self.model.label}: memory of a training step, {self.batch_size.value} × "
+            f"{self.sequence_length.value} tokens, {self.precision.value}"
+        )
+
+    def _numbers(self) -> tuple[str, ...]:
+        config = self.lora_config
+        under = math.sqrt(config.r) if config.use_rslora else config.r
+        return (
+            f"trainable: {self.count.trainable:,} of {self.count.total:,} "
+            f"({self.count.percent:.4f} %)",
+            f"adapter on disk: {4 * self.count.trainable / 1e6:,.1f} MB (in float32)",
+            f"scaling, alpha / {'√' if config.use_rslora else ''}r: "
+            f"{config.lora_alpha / under:.3g}",
+        )
+
+    def _passed_over(self) -> list[str]:
+        """What works, and yet cannot be what was meant."""
+        asked = self.lora_config.target_modules
+        return [
+            f"target_modules: {name!r} adapts nothing in this model, and PEFT does not say so. "
+            f'"all-linear" adapts {", ".join(_linear_layers(self.model.value))}.'
+            for name in (sorted(asked) if isinstance(asked, (set, list)) else ())
+            if name.split(".")[-1] not in self.count.by_module
+        ]
+
+    def _use_preset(self, _change: object = None) -> None:
+        """Put the chosen preset's layers, as this model calls them, into the text field."""
+        if self.preset.value != TYPED:
+            self.targets.value = self._preset_text(self.preset.value)
+
+    def _find_preset(self, _change: object = None) -> None:
+        """Show which preset the text field spells out, if any."""
+        texts = {self._preset_text(preset): preset for preset in PRESETS}
+        self.preset.value = texts.get(self.targets.value, TYPED)
+
+    def _preset_text(self, preset: str) -> str:
+        chosen = PRESETS[preset]
+        if chosen is None:
+            return "all-linear"
+        return targets_text([n for n in _linear_layers(self.model.value) if chosen(n)])
+
+
+def _linear_layers(model: Any) -> list[str]:
+    """Names of the layers that "all-linear" adapts, in the model's order."""
+    count = count_lora_parameters(model, LoraConfig(target_modules="all-linear"))
+    return [name for name in count.by_module if name != "weight"]  # a router's, without a name
