@@ -25,6 +25,7 @@ from trl import SFTConfig, SFTTrainer
 
 from files import write_atomically
 from helpers import evaluation
+from helpers.adapters import CONFIG, WEIGHTS
 from helpers.data import ADAPTERS, TASKS, course_adapter, load_task, questions
 from helpers.models import SMALL_MODEL_ID, hardware, load_small_model
 
@@ -34,7 +35,6 @@ BATCH_SIZE = 8
 LEARNING_RATE = 2e-3  # falling linearly to 0
 LORA = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
 LIBRARIES = ("torch", "transformers", "peft", "trl")
-FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 CARD = """\
 ---
@@ -184,7 +184,9 @@ def main() -> None:
         config, weights = train(task)
         folder = ADAPTERS / task
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in zip(FILES, (config_json(config), weights_file(weights)), strict=True):
+        for name, content in zip(
+            (CONFIG, WEIGHTS), (config_json(config), weights_file(weights)), strict=True
+        ):
             write_atomically(folder / name, content)
         print(f"{task}: trained and stored", flush=True)
     model = PeftModel.from_pretrained(load_small_model()[0], course_adapter("style"))

@@ -20,7 +20,7 @@ import nbformat
 import run_notebooks
 from address import ROOT, address_notebook, current_address
 from files import write_atomically
-from helpers.submissions import MARKER
+from helpers.grading.notebooks import MARKER
 
 SOLUTION = re.compile(
     r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION\n?", re.MULTILINE | re.DOTALL

@@ -1,26 +1,31 @@
 """Write a file whole or not at all."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace ``path`` with ``content`` in one step; on any failure the old file stays.
+def write_atomically(path: str | Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Replace `path` with `content` in one step; on any failure the old file stays.
 
-    Text is written in UTF-8, its line ends as they are. The permissions of an existing file are
-    kept.
+    Text is written in UTF-8, its line ends as they are; half a Unicode character, which UTF-8
+    cannot hold, as its escape. `mode` are the permissions of a new file; an old one keeps its own.
     """
     path = Path(path)
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    if isinstance(content, str):
+        content = content.encode("utf-8", errors="backslashreplace")
+    if path.exists():
+        mode = path.stat().st_mode & 0o777
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:20]}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink(missing_ok=True)
         raise

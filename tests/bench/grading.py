@@ -25,8 +25,8 @@ if __package__ in (None, ""):  # run by path
 
 import nbformat
 
-from helpers.exercises import SETS
-from helpers.grading import SOLUTIONS, main, solution
+from helpers.grading import SETS, main
+from helpers.grading.classroom import SOLUTIONS, solution
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "01_theory_exercises"

@@ -199,15 +199,15 @@ class lora_layer(nn.Module):
 """
 GOOD_LAYER = {"freeze": ".requires_grad_(False)", "start": "randn", "scaling": "lora_alpha / r"}
 FORGED = """
-import helpers.drivers
-honest = helpers.drivers.DRIVERS["lora_layer"]
+import helpers.grading.worker.drivers as drivers
+honest = drivers.DRIVERS["lora_layer"]
 
 def forged(answer, *args):
     seen = honest(answer, *args)
     seen["trainable"] = sorted([list(args[5].shape), list(args[6].shape)])
     return seen
 
-helpers.drivers.DRIVERS["lora_layer"] = forged
+drivers.DRIVERS["lora_layer"] = forged
 """
 GRADIENTS = "def lora_gradients(x, G, A, B, alpha):\n    s = {s}\n    return {a}"
 
@@ -578,11 +578,12 @@ CORPUS: dict[str, Sample] = {
     "patches everything": lost(
         "return 7",
         "wrong",
-        before="import builtins, json, operator, torch, helpers.plain, helpers.drivers\n"
+        before="import builtins, json, operator, torch\n"
+        "from helpers.grading.worker import drivers\n"
         "torch.equal = torch.allclose = operator.eq = lambda *a, **k: True\n"
         "builtins.check = check = lambda *a: 16\nbuiltins.print = lambda *a: 'right'\n"
-        "helpers.drivers.DRIVERS.clear()\n"
-        "helpers.drivers.DRIVERS['call'] = lambda f, *a: 7\n",
+        "drivers.DRIVERS.clear()\n"
+        "drivers.DRIVERS['call'] = lambda f, *a: 7\n",
     ),
     "patches the worker's pack": lost(
         "return 7",
@@ -594,20 +595,20 @@ CORPUS: dict[str, Sample] = {
     "claims its points": lost(
         "return 7",
         "wrong",
-        before="import os\nfrom helpers.worker import pack\nreply = {'outcome': 'answers', "
+        before="import os\nfrom helpers.grading.wire import pack\nreply = {'outcome': 'answers', "
         "'points': 16, 'answers': [{'value': 7, 'right': True, 'points': 16}] * 5}\n"
         "os.write(3, pack(reply))\n",
     ),
     "claims to be right": lost(
         "return 7",
         "crashed",
-        before="import os\nfrom helpers.worker import pack\n"
+        before="import os\nfrom helpers.grading.wire import pack\n"
         "os.write(3, pack({'outcome': 'right', 'points': 16}))\n",
     ),
     "writes from a thread": lost(
         "time.sleep(0.5)\n    return 7",
         "wrong",
-        before="import os, threading, time\nfrom helpers.worker import pack\n"
+        before="import os, threading, time\nfrom helpers.grading.wire import pack\n"
         "reply = {'outcome': 'answers', 'answers': [{'value': 7, 'points': 16}] * 5}\n"
         "threading.Thread(target=lambda: os.write(3, pack(reply)), daemon=True).start()\n",
     ),
@@ -664,7 +665,7 @@ CORPUS: dict[str, Sample] = {
         "return 7", "crashed", before="import os\nprint('score: 16')\nos._exit(16)\n"
     ),
     "imports the reference": lost(
-        "from helpers.exercises.lesson01 import _count_by_peft\n"
+        "from helpers.grading.exercises.lesson01.layer import _count_by_peft\n"
         "    return _count_by_peft(r, n_in, n_out)",
         "error",
         feedback="ModuleNotFoundError",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from safetensors.torch import load, save
 
-from helpers.exercises.adapters import CONFIG, WEIGHTS
+from helpers.grading.adapter_files import CONFIG, WEIGHTS
 
 T = "import torch\nfrom torch import nn\n"
 LAYER = (

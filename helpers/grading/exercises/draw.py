@@ -1,0 +1,31 @@
+"""Draw random inputs that follow a seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import torch
+
+from helpers.grading.exercises.exercise import Case
+
+
+def generator(rng: random.Random) -> torch.Generator:
+    """A torch generator that follows `rng`."""
+    return torch.Generator().manual_seed(rng.getrandbits(62))
+
+
+def normal(g: torch.Generator, *shape: int) -> torch.Tensor:
+    """Standard normal numbers in float32."""
+    return torch.randn(*shape, generator=g)
+
+
+def several(times: int, *parts: str) -> Callable[[Callable[..., Case]], Callable[..., list[Case]]]:
+    """Make of a function that draws one case, `draw(rng, part)`, one that draws `times` cases of
+    each part: `draw(rng)`. Without parts it is called with `rng` alone."""
+
+    def decorate(draw_one: Callable[..., Case]) -> Callable[..., list[Case]]:
+        arguments = [(part,) for part in parts] or [()]
+        return lambda rng: [draw_one(rng, *a) for a in arguments for _ in range(times)]
+
+    return decorate

@@ -1,0 +1,73 @@
+"""Count whole models."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from peft import LoraConfig
+from transformers import LlamaConfig
+
+from helpers.grading.exercises.compare import (
+    same_int,
+)
+from helpers.grading.exercises.exercise import Case, Exercise
+from helpers.params import count_lora_parameters
+
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+MLP = ["gate_proj", "up_proj", "down_proj"]
+BYTES_PER_NUMBER = 16
+"""A trained number in float32 with AdamW: 4 bytes itself, 4 its gradient, 8 its two moments."""
+
+
+def draw_shape(rng: random.Random) -> dict[str, int]:
+    """Dimensions of a small decoder of the Llama kind, with grouped key and value heads."""
+    head_dim, kv = rng.choice([16, 32, 64]), rng.randint(1, 4)
+    heads = kv * rng.randint(2, 4)
+    other = rng.choice([n for n in (16, 24, 32, 48, 64) if n != head_dim])
+    return {
+        "hidden_size": other * heads,  # a multiple of heads, but the heads are not as wide together
+        "intermediate_size": 8 * rng.randint(20, 200),
+        "num_hidden_layers": rng.randint(2, 5),
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "head_dim": head_dim,
+    }
+
+
+def named_shape(shape: dict[str, int]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in shape.items())
+
+
+def _draw_decoder(rng: random.Random) -> list[Case]:
+    cases = []
+    for part, modules in (("attention", ATTENTION), ("attention and MLP", ATTENTION + MLP)):
+        for _ in range(2):
+            shape, r = draw_shape(rng), rng.randint(2, 16)
+            cases.append(Case((shape, r, modules), f"r={r}, {named_shape(shape)}", part))
+    shape, some = draw_shape(rng), ["q_proj", "v_proj", "down_proj"]
+    cases.append(Case((shape, 3, some), f"r=3, {some}, {named_shape(shape)}", "attention and MLP"))
+    return cases
+
+
+def count_trained(shape: dict[str, int], **settings: Any) -> int:
+    config = LlamaConfig(vocab_size=64, **shape)
+    return count_lora_parameters(config, LoraConfig(task_type="CAUSAL_LM", **settings)).trainable
+
+
+def _count_decoder(shape: dict[str, int], r: int, target_modules: list[str]) -> int:
+    return count_trained(shape, r=r, target_modules=target_modules)
+
+
+COUNT_DECODER = Exercise(
+    id="count_decoder",
+    title="Count a whole model",
+    minutes=12,
+    parts={"attention": 2, "attention and MLP": 1},
+    draw=_draw_decoder,
+    reference=_count_decoder,
+    compare=same_int(
+        "q_proj gives num_attention_heads × head_dim, which need not be hidden_size; k_proj "
+        "and v_proj are narrower: num_key_value_heads × head_dim"
+    ),
+)

@@ -1,0 +1,162 @@
+"""What single settings of a LoraConfig do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from helpers.grading.borrowed import is_adapted
+from helpers.grading.exercises.compare import (
+    same_float,
+    same_int,
+    same_value,
+)
+from helpers.grading.exercises.draw import several
+from helpers.grading.exercises.exercise import Case, Exercise
+
+PLAIN, RSLORA = "alpha / r", "rsLoRA"
+
+
+@several(3, PLAIN, RSLORA)
+def _draw_scaling(rng: random.Random, part: str) -> Case:
+    r, alpha = rng.randint(2, 64), rng.choice([1, 4, 8, 16, 20, 32, 100])
+    named = f"r={r}, lora_alpha={alpha}, use_rslora={part == RSLORA}"
+    return Case((r, alpha, part == RSLORA), named, part)
+
+
+def _scaling_by_peft(r: int, lora_alpha: float, use_rslora: bool) -> float:
+    with torch.device("meta"):
+        config = LoraConfig(r=r, lora_alpha=lora_alpha, use_rslora=use_rslora, target_modules=["0"])
+        model = get_peft_model(nn.Sequential(nn.Linear(8, 8)), config)
+    return float(model.base_model.model[0].scaling["default"])
+
+
+LORA_SCALING = Exercise(
+    id="lora_scaling",
+    title="The factor in front of B A",
+    minutes=3,
+    parts={PLAIN: 1, RSLORA: 1},
+    draw=_draw_scaling,
+    reference=_scaling_by_peft,
+    compare=same_float("LoRA divides alpha by r, rsLoRA by the square root of r"),
+)
+
+
+@several(3, PLAIN, RSLORA)
+def _draw_alpha(rng: random.Random, part: str) -> Case:
+    old, new = rng.sample([2, 4, 6, 8, 12, 16, 24, 32, 64], 2)
+    alpha = rng.choice([4, 8, 12, 16, 32])
+    named = f"r {old} → {new}, lora_alpha={alpha}, use_rslora={part == RSLORA}"
+    return Case((old, alpha, new, part == RSLORA), named, part)
+
+
+def _alpha_by_peft(old_r: int, lora_alpha: float, new_r: int, use_rslora: bool) -> float:
+    wanted = _scaling_by_peft(old_r, lora_alpha, use_rslora)
+    return wanted / _scaling_by_peft(new_r, 1, use_rslora)
+
+
+ALPHA_FOR_RANK = Exercise(
+    id="alpha_for_rank",
+    title="Another rank, the same factor",
+    minutes=5,
+    parts={PLAIN: 1, RSLORA: 1},
+    draw=_draw_alpha,
+    reference=_alpha_by_peft,
+    compare=same_float("the factor before and after must be equal; solve for the new alpha"),
+)
+
+
+def _draw_biases(rng: random.Random) -> list[Case]:
+    cases = []
+    for bias in ("none", "lora_only", "all"):
+        for _ in range(2):
+            layers = [
+                {"out_features": rng.randint(4, 64), "has_bias": has, "adapted": adapted}
+                for has in (True, False)
+                for adapted in (True, False)
+                for _ in range(rng.randint(1, 3))
+            ]
+            cases.append(Case((layers, bias), f"bias={bias!r} and {len(layers)} layers"))
+    return cases
+
+
+def _biases_by_peft(layers: list[dict[str, Any]], bias: str) -> int:
+    with torch.device("meta"):
+        modules = [nn.Linear(4, layer["out_features"], layer["has_bias"]) for layer in layers]
+        adapted = [str(n) for n, layer in enumerate(layers) if layer["adapted"]]
+        config = LoraConfig(r=1, target_modules=adapted, bias=bias)
+        model = get_peft_model(nn.Sequential(*modules), config)
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    return sum(p.numel() for name, p in trained if "lora_" not in name)
+
+
+TRAINED_BIASES = Exercise(
+    id="trained_biases",
+    title="What bias= trains",
+    minutes=6,
+    parts={"the number of biases": 2},
+    draw=_draw_biases,
+    reference=_biases_by_peft,
+    compare=same_int(
+        "lora_only means the biases of adapted layers; only a layer with a bias has any"
+    ),
+)
+
+
+ENDINGS, PATTERN = "a list of endings", "a string"
+OTHER_ENDINGS = ["self_attn.v_proj", "proj", "layers", "embed_tokens", "attn.q_proj"]
+
+
+def _patterns(rng: random.Random, layer: int) -> list[str]:
+    """A pattern for whole names, one that only `search` finds in them, and one that `match` does
+    too: each tells one way of matching from the two others."""
+    whole = [rf".*\.{layer}\..*_proj", r".*\.(q|v)_proj", r".*attn\.\w+", r".*head"]
+    inside = ["q_proj", "up_proj", "attn", r"mlp\.\w+"]
+    at_the_start = [r".*\.q", rf"model\.layers\.{layer}", r".*_pro", r"model\.\w+"]
+    return [rng.choice(whole), rng.choice(inside), rng.choice(at_the_start)]
+
+
+def _draw_modules(rng: random.Random) -> list[Case]:
+    cases = []
+    for part in (ENDINGS, PATTERN):
+        for kind in range(3):
+            first = rng.randint(0, 8)
+            names = [
+                f"model.layers.{n}.{block}"
+                for n in (first, first + 1, first + 11)
+                for block in ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "xq_proj")
+            ] + ["q_proj", "lm_head", "model.embed_tokens"]
+            rng.shuffle(names)
+            if part == ENDINGS:
+                deep = f"layers.{first + 1}.mlp.up_proj"
+                targets: Any = [*rng.sample([*OTHER_ENDINGS, deep], 2), "q_proj"]
+                targets += rng.sample(["lm_head"], rng.randint(0, 1))
+            else:
+                targets = _patterns(rng, first)[kind]
+            cases.append(Case((names, targets), f"target_modules={targets!r}", part))
+    return cases
+
+
+def _modules_by_peft(names: Sequence[str], target_modules: Any) -> list[str]:
+    config = LoraConfig(target_modules=target_modules)
+    return [name for name in names if is_adapted(config, name)]
+
+
+ADAPTED_MODULES = Exercise(
+    id="adapted_modules",
+    title="Which modules does it match?",
+    minutes=10,
+    parts={ENDINGS: 1, PATTERN: 1},
+    draw=_draw_modules,
+    reference=_modules_by_peft,
+    compare=same_value(
+        "list of names",
+        "in a list, an entry is the whole name or its end after a dot; a string is a regular "
+        "expression for the whole name",
+    ),
+)

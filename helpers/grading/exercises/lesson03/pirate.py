@@ -1,0 +1,44 @@
+"""Train an adapter and hand it in."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from helpers.grading.exercises.adapters import scored, style_score
+from helpers.grading.exercises.exercise import Case, Difference, Exercise
+
+PIRATE, FACTS = "speaks like a pirate", "keeps facts"
+ROWS, STYLE_RATE, FACTS_RIGHT = 20, 0.8, 0.5
+
+
+def _draw_rows(rng: random.Random) -> list[Case]:
+    rows = tuple(sorted(rng.sample(range(300), ROWS)))
+    return [Case((rows,), f"{ROWS} held-out questions", part) for part in (PIRATE, FACTS)]
+
+
+def _compare_style(case: Case, expected: None, got: Any) -> Difference | None:
+    score = scored(lambda: style_score(got, case.args[0]))
+    if isinstance(score, Difference):
+        return score
+    rate, wanted = (
+        (score.style_rate, STYLE_RATE) if case.part == PIRATE else (score.facts_right, FACTS_RIGHT)
+    )
+    if rate >= wanted:
+        return None
+    return Difference(
+        f"on {case.named} your adapter reaches {rate:.0%}", f"at least {wanted:.0%} are asked for"
+    )
+
+
+TRAIN_STYLE = Exercise(
+    id="train_style",
+    title="Train a pirate",
+    minutes=20,
+    parts={PIRATE: 3, FACTS: 2},
+    draw=_draw_rows,
+    reference=lambda rows: None,
+    compare=_compare_style,
+    hands_in="adapter",
+    example="style",
+)

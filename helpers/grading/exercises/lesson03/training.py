@@ -1,0 +1,160 @@
+"""What a trainer computes: steps, rates, labels, the loss."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import get_linear_schedule_with_warmup
+
+from helpers.grading.borrowed import causal_lm_loss
+from helpers.grading.exercises.compare import (
+    same_float,
+    same_int,
+    same_value,
+)
+from helpers.grading.exercises.draw import generator, normal, several
+from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.plain import type_name
+
+
+@several(5)
+def _draw_steps(rng: random.Random) -> Case:
+    rows, batch = rng.randint(50, 400), rng.choice([2, 3, 4, 8])
+    accumulation, epochs = rng.choice([1, 2, 3, 4]), rng.randint(1, 3)
+    named = f"{rows} rows, batch {batch}, accumulation {accumulation}, {epochs} epochs"
+    return Case((rows, batch, accumulation, epochs), named)
+
+
+def _count_steps(rows: int, batch_size: int, accumulation: int, epochs: int) -> int:
+    steps = 0
+    for _ in range(epochs):
+        batches = len(DataLoader(range(rows), batch_size=batch_size))
+        steps += sum((i + 1) % accumulation == 0 or i + 1 == batches for i in range(batches))
+    return steps
+
+
+OPTIMIZER_STEPS = Exercise(
+    id="optimizer_steps",
+    title="How many steps will it take?",
+    minutes=4,
+    parts={"the number of steps": 1},
+    draw=_draw_steps,
+    reference=_count_steps,
+    compare=same_int(
+        "the last batch and the last step of an epoch may be smaller, and still count"
+    ),
+)
+
+
+WARMUP, DECAY = "while it warms up", "while it falls"
+
+
+@several(3, WARMUP, DECAY)
+def _draw_rate(rng: random.Random, part: str) -> Case:
+    peak, warmup = rng.choice([1e-4, 2e-4, 1e-3, 2e-3]), rng.randint(5, 20)
+    total = warmup + rng.randint(20, 200)
+    step = rng.randint(0, warmup - 1) if part == WARMUP else rng.randint(warmup, total - 1)
+    named = f"step {step} of {total}, {warmup} of them warm-up, peak {peak:g}"
+    return Case((step, peak, warmup, total), named, part)
+
+
+def _rate_by_transformers(step: int, peak: float, warmup: int, total: int) -> float:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=peak)
+    schedule = get_linear_schedule_with_warmup(optimizer, warmup, total)
+    for _ in range(step):
+        optimizer.step()
+        schedule.step()
+    return schedule.get_last_lr()[0]
+
+
+LEARNING_RATE_AT = Exercise(
+    id="learning_rate_at",
+    title="The learning rate at a step",
+    minutes=6,
+    parts={WARMUP: 1, DECAY: 1},
+    draw=_draw_rate,
+    reference=_rate_by_transformers,
+    compare=same_float("a straight line from 0 up to the peak, then a straight line down to 0"),
+)
+
+
+PROMPT, PADDING = "the prompt", "padding, but not the end"
+
+
+@several(3, PROMPT, PADDING)
+def _draw_mask(rng: random.Random, part: str) -> Case:
+    eos, prompt, answer = 2, rng.randint(3, 9), rng.randint(2, 7)
+    words = [rng.randint(3, 999) for _ in range(prompt + answer)]
+    words[rng.randrange(prompt)] = eos  # a chat's user turn ends with it too
+    padding = rng.randint(1, 5) if part == PADDING else 0
+    ids = [*words, eos] + [eos] * padding
+    mask = [1] * (len(words) + 1) + [0] * padding
+    named = f"{prompt} tokens of prompt, {answer} of answer, {padding} of padding"
+    return Case((ids, mask, prompt), named, part)
+
+
+def _mask_by_torch(input_ids: list[int], attention_mask: list[int], prompt_length: int) -> list:
+    labels = torch.tensor(input_ids).masked_fill(torch.tensor(attention_mask) == 0, -100)
+    labels[:prompt_length] = -100
+    return labels.tolist()
+
+
+def _compare_mask(case: Case, expected: list[int], got: Any) -> Difference | None:
+    labels = got if type(got) is list else []
+    if others := {type_name(label) for label in labels if type(label) is not int}:
+        return Difference(
+            f"for {case.named} your list holds {', '.join(sorted(others))}"[:160],
+            "wanted are plain ints, as .tolist() gives them",
+        )
+    hint = (
+        "mask by position and attention mask: the token that ends the answer must be learned, "
+        "even where padding has the same id"
+    )
+    return same_value("list of ints", hint)(case, expected, got)
+
+
+MASK_LABELS = Exercise(
+    id="mask_labels",
+    title="Mask a chat sample",
+    minutes=8,
+    parts={PROMPT: 1, PADDING: 1},
+    draw=_draw_mask,
+    reference=_mask_by_torch,
+    compare=_compare_mask,
+)
+
+
+@several(4)
+def _draw_loss(rng: random.Random) -> Case:
+    g = generator(rng)
+    length, vocabulary, masked = rng.randint(6, 12), rng.randint(11, 30), rng.randint(1, 4)
+    labels = torch.randint(vocabulary, (length,), generator=g)
+    labels[:masked] = -100
+    labels[length - 1 - rng.randint(0, 1)] = -100
+    named = f"{length} tokens, the first {masked} masked"
+    return Case((3 * normal(g, length, vocabulary), labels), named)
+
+
+def _loss_by_transformers(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    return causal_lm_loss(logits[None], labels[None], vocab_size=logits.shape[1]).item()
+
+
+def _compare_loss(case: Case, expected: float, got: Any) -> Difference | None:
+    if isinstance(got, torch.Tensor) and got.numel() == 1 and got.is_floating_point():
+        got = got.item()
+    hint = "position i predicts label i + 1; take the mean over the labels that are not -100"
+    return same_float(hint)(case, expected, got)
+
+
+COMPLETION_LOSS = Exercise(
+    id="completion_loss",
+    title="The loss of a completion",
+    minutes=8,
+    parts={"the loss": 2},
+    draw=_draw_loss,
+    reference=_loss_by_transformers,
+    compare=_compare_loss,
+)

@@ -1,0 +1,118 @@
+"""What is wrong with an adapter."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from helpers.grading.exercises.compare import (
+    wrong_type,
+)
+from helpers.grading.exercises.draw import generator, normal
+from helpers.grading.exercises.exercise import Case, Difference, Exercise
+
+BASE, RANK, MISSING, BARE, UNTRAINED = (
+    "another base",
+    "another rank",
+    "missing weights",
+    "bare names",
+    "untrained",
+)
+PREFIX = "base_model.model."
+
+
+def _healthy(rng: random.Random, fault: str) -> tuple[dict, dict, dict]:
+    """A configuration, weights that belong to it, and the base that both were made for: all
+    without a fault, even what might look like `fault`."""
+    g = generator(rng)
+    r, hidden = rng.randint(2, 6), 2 * rng.randint(4, 8)
+    projections = rng.sample(["q_proj", "k_proj", "v_proj", "o_proj"], 2)
+    name = rng.choice(["HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B"])
+    modules = {
+        f"model.layers.{layer}.self_attn.{projection}": (hidden + 2, hidden)
+        for layer in range(3)
+        for projection in projections
+    }
+    config = {"base_model_name_or_path": name, "r": r, "target_modules": projections}
+    weights = {}
+    for module, (n_out, n_in) in modules.items():
+        weights[f"{PREFIX}{module}.lora_A.weight"] = normal(g, r, n_in)
+        weights[f"{PREFIX}{module}.lora_B.weight"] = normal(g, n_out, r)
+    if fault == UNTRAINED:  # one idle layer is no fault
+        weights[f"{PREFIX}{rng.choice(list(modules))}.lora_B.weight"].zero_()
+    return config, weights, {"name": name, "modules": modules}
+
+
+def _plant(fault: str, config: dict, weights: dict, rng: random.Random, way: int) -> dict:
+    """The weights with the fault in them (or in the configuration). A rank can be too low or too
+    high, and few weights or many can be missing: `way` is 0 or 1."""
+    if fault == BASE:
+        config["base_model_name_or_path"] = "somebody/" + rng.choice(["a-base", "another-model"])
+    elif fault == RANK:
+        config["r"] += rng.choice([(-1,), (1, 4)][way])
+    elif fault == MISSING:
+        some = rng.sample(sorted(weights), [1, len(weights) // 2][way])
+        return {name: w for name, w in weights.items() if name not in some}
+    elif fault == BARE:
+        return {name.removeprefix(PREFIX): w for name, w in weights.items()}
+    elif fault == UNTRAINED:
+        return {name: w * 0 if "lora_B" in name else w for name, w in weights.items()}
+    return weights
+
+
+def _draw_faults(rng: random.Random) -> list[Case]:
+    cases = []
+    for fault in (BASE, RANK, MISSING, BARE, UNTRAINED):
+        for way, planted in enumerate((fault, fault, "none")):
+            config, weights, base = _healthy(rng, fault)
+            weights = _plant(planted, config, weights, rng, way)
+            what = "a healthy adapter" if planted == "none" else f"an adapter with {planted!r}"
+            seen = _what_decides(fault, config, weights, base)
+            cases.append(Case((config, weights, base), f"{what} ({seen})", fault))
+    return cases
+
+
+def _what_decides(fault: str, config: dict, weights: dict, base: dict) -> str:
+    """What tells an adapter with the fault from one without, as it is in this one."""
+    A, B = ([w for name, w in weights.items() if f"lora_{matrix}" in name] for matrix in "AB")
+    wanted = 2 * len(base["modules"])
+    idle = sum(not w.any() for w in B)
+    return {
+        BASE: f"made for {config['base_model_name_or_path']}, the base is {base['name']}",
+        RANK: f"r={config['r']}, and A has {len(A[0]) if A else 'no'} rows",
+        MISSING: f"{wanted - len(weights)} of {wanted} tensors missing",
+        BARE: f"a name is {next(iter(weights))}",
+        UNTRAINED: f"{idle} of {len(B)} B are zero",
+    }[fault]
+
+
+def _fault_by_rules(config: dict, weights: dict, base: dict) -> str:
+    if config["base_model_name_or_path"] != base["name"]:
+        return BASE
+    if not all(name.startswith(PREFIX) for name in weights):
+        return BARE
+    if len(weights) < 2 * len(base["modules"]):
+        return MISSING
+    if any(len(w) != config["r"] for name, w in weights.items() if "lora_A" in name):
+        return RANK
+    return "none" if any(w.any() for name, w in weights.items() if "lora_B" in name) else UNTRAINED
+
+
+def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
+    if type(got) is not str:
+        return wrong_type(got, "string, the name of the fault", case)
+    if got == expected:
+        return None
+    hint = "a healthy adapter has no fault" if expected == "none" else "it is not found"
+    return Difference(f"for {case.named} you say {got!r:.40}", hint)
+
+
+FIND_FAULT = Exercise(
+    id="find_fault",
+    title="What is wrong with this adapter?",
+    minutes=15,
+    parts=dict.fromkeys((BASE, RANK, MISSING, BARE, UNTRAINED), 1),
+    draw=_draw_faults,
+    reference=_fault_by_rules,
+    compare=_compare_fault,
+)

@@ -1,0 +1,196 @@
+"""Several adapters in one."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+
+from helpers.grading.exercises.adapters import WAYS, mix_scores
+from helpers.grading.exercises.compare import (
+    matrices_difference,
+    not_several,
+    same_tensor,
+    tensor_difference,
+    wrong_type,
+)
+from helpers.grading.exercises.draw import generator, normal, several
+from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.lesson04.layers import Adapter, draw_adapter, peft_layer
+
+RANKS, SUM = "rank of both", "the exact sum"
+
+
+def _draw_mix(rng: random.Random, ranks: tuple[int, int], part: str, weights: list) -> Case:
+    g = generator(rng)
+    n_in, n_out = rng.randint(10, 14), rng.randint(15, 20)
+    adapters = [draw_adapter(g, rng, r, n_in, n_out) for r in ranks]
+    named = f"ranks {ranks[0]} and {ranks[1]}, weights {weights[0]} and {weights[1]}"
+    return Case((adapters, weights), named, part)
+
+
+def _draw_exact(rng: random.Random) -> list[Case]:
+    return [
+        _draw_mix(
+            rng,
+            (rng.randint(2, 3), rng.randint(4, 5)),
+            part,
+            [rng.choice([0.3, 0.5, 0.7]), rng.choice([0.4, 0.6, -0.5])],
+        )
+        for part in (RANKS, SUM)
+        for _ in range(2)
+    ]
+
+
+def _mix_by_peft(way: str, adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
+    """The update of the mixed adapter, (out, in)."""
+    weight = torch.zeros(len(adapters[0][1]), adapters[0][0].shape[1])
+    names = [f"adapter{number}" for number in range(len(adapters))]
+    model = peft_layer(weight, dict(zip(names, adapters, strict=True)))
+    model.add_weighted_adapter(names, weights, "mixed", combination_type=way)
+    return model.base_model.model.layer.get_delta_weight("mixed").detach()
+
+
+def _exact_by_peft(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
+    return _mix_by_peft("cat", adapters, weights)
+
+
+def _compare_exact(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
+    adapters, _ = case.args
+    r = sum(len(lora_A) for lora_A, _, _ in adapters)
+    shapes = {"A": (r, expected.shape[1]), "B": (len(expected), r)}
+    hint = "the exact sum has as many directions as both adapters together: stack them"
+    difference = not_several(case, got, 2, "pair (A, B)")
+    difference = difference or matrices_difference(case, got, shapes, hint)
+    if difference or case.part == RANKS:
+        return difference
+    hint = "B A must be the sum of weight times factor times B A of each adapter"
+    product = got[1].double() @ got[0].double()
+    return tensor_difference(case, expected, product, hint, rtol=1e-3, atol=1e-4, name="B A")
+
+
+MIX_EXACTLY = Exercise(
+    id="mix_exactly",
+    title="Two adapters in one",
+    minutes=10,
+    parts={RANKS: 1, SUM: 2},
+    draw=_draw_exact,
+    reference=_exact_by_peft,
+    compare=_compare_exact,
+)
+
+
+POSITIVE, NEGATIVE = "positive weights", "a negative weight"
+
+
+def _draw_linear(rng: random.Random) -> list[Case]:
+    return [
+        _draw_mix(rng, (3, 3), part, [rng.choice([0.3, 0.5]), rng.choice([0.4, 0.6]) * sign])
+        for part, sign in ((POSITIVE, 1), (NEGATIVE, -1))
+        for _ in range(2)
+    ]
+
+
+def _linear_by_peft(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
+    return _mix_by_peft("linear", adapters, weights)
+
+
+MIX_LINEAR = Exercise(
+    id="mix_linear",
+    title="What linear makes of them",
+    minutes=10,
+    parts={POSITIVE: 2, NEGATIVE: 1},
+    draw=_draw_linear,
+    reference=_linear_by_peft,
+    compare=same_tensor(
+        "add the A and add the B, each with the root of weight times factor, then multiply; "
+        "a negative weight's sign goes to A only"
+    ),
+)
+
+
+SHAPE, EFFECT = "of the new rank", "the same effect"
+
+
+@several(2, SHAPE, EFFECT)
+def _draw_pad(rng: random.Random, part: str) -> Case:
+    g = generator(rng)
+    r, n_in, n_out = rng.randint(2, 5), rng.randint(9, 14), rng.randint(15, 20)
+    alpha, new = rng.choice([4, 8, 12]), r + rng.randint(1, 4)
+    args = (normal(g, r, n_in), normal(g, n_out, r), alpha, new)
+    return Case(args, f"rank {r}, alpha {alpha} → rank {new}", part)
+
+
+def _update_by_peft(lora_A, lora_B, lora_alpha, new_r) -> torch.Tensor:
+    weight = torch.zeros(len(lora_B), lora_A.shape[1])
+    model = peft_layer(weight, {"default": (lora_A, lora_B, lora_alpha / len(lora_A))})
+    return model.base_model.model.layer.get_delta_weight("default").detach()
+
+
+def _compare_pad(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
+    new_r = case.args[3]
+    shapes = {"A": (new_r, expected.shape[1]), "B": (len(expected), new_r)}
+    hint = "A gets new rows, B new columns"
+    difference = not_several(case, got, 3, "triple (A, B, alpha)")
+    difference = difference or matrices_difference(case, got, shapes, hint)
+    if difference or case.part == SHAPE:
+        return difference
+    lora_A, lora_B, alpha = got
+    if type(alpha) not in (int, float):
+        return wrong_type(alpha, "number for alpha", case)
+    hint = "alpha / r · B A must stay what it was: the new part adds nothing, and r has changed"
+    update = alpha / new_r * lora_B.double() @ lora_A.double()
+    return tensor_difference(case, expected, update, hint, name="alpha / r · B A")
+
+
+PAD_RANK = Exercise(
+    id="pad_rank",
+    title="Room for a swap",
+    minutes=8,
+    parts={SHAPE: 1, EFFECT: 1},
+    draw=_draw_pad,
+    reference=_update_by_peft,
+    compare=_compare_pad,
+)
+
+
+PIRATE, CLERK = "answers questions as a pirate", "answers bookings as a clerk"
+ROWS, STYLE_RATE, FIELDS_RIGHT = 8, 0.7, 0.55
+
+
+def _draw_rows(rng: random.Random) -> list[Case]:
+    rows = tuple(sorted(rng.sample(range(300), ROWS)))
+    named = f"{ROWS} held-out questions and bookings"
+    return [Case((), named, part, (rows,)) for part in (PIRATE, CLERK)]
+
+
+def _compare_mix(case: Case, expected: None, got: Any) -> Difference | None:
+    wanted = "triple (way, the pirate's weight, the clerk's weight)"
+    if difference := not_several(case, got, 3, wanted):
+        return difference
+    way, *weights = got
+    if type(way) is not str or way not in WAYS:
+        return Difference(f"the way is {way!r:.40}", f"the way is one of {', '.join(WAYS)}")
+    if not all(type(weight) in (int, float) and -10 <= weight <= 10 for weight in weights):
+        return Difference(f"the weights are {weights!r:.80}", "weights are numbers from -10 to 10")
+    style, structure = mix_scores(way, *map(float, weights), *case.hidden)
+    rate, wanted, what = (
+        (style.style_rate, STYLE_RATE, "of the answers to questions are a pirate's")
+        if case.part == PIRATE
+        else (structure.fields_right, FIELDS_RIGHT, "of the bookings' fields are right")
+    )
+    if rate >= wanted:
+        return None
+    return Difference(f"on {case.named}, {rate:.0%} {what}", f"at least {wanted:.0%} are asked for")
+
+
+MIX_BOTH = Exercise(
+    id="mix_both",
+    title="One adapter, two skills",
+    minutes=25,
+    parts={PIRATE: 2, CLERK: 2},
+    draw=_draw_rows,
+    reference=lambda: None,
+    compare=_compare_mix,
+)

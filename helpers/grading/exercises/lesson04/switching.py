@@ -1,0 +1,124 @@
+"""Which adapter answers."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from helpers.grading.exercises.compare import (
+    same_value,
+    tensor_difference,
+)
+from helpers.grading.exercises.draw import generator, normal, several
+from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.lesson04.layers import NAMES, draw_adapter, peft_layer
+
+CHOOSING, DELETING = "loading and choosing", "deleting"
+
+
+def _draw_calls(rng: random.Random) -> list[Case]:
+    cases = []
+    for part in (CHOOSING, DELETING):
+        for kind in range(3 if part == CHOOSING else 6):
+            one, two, three = rng.sample(NAMES, 3)
+            more = [("load", three)]
+            calls = [("load", one), ("load", two)]
+            if part == CHOOSING:
+                calls += [[], [("set", two)], [("set", two), *more, ("set", one)]][kind]
+            elif kind < 3:
+                calls += [[("delete", one)], [("delete", two)], [("set", two), ("delete", one)]][
+                    kind
+                ]
+                calls += more * rng.randint(0, 1)
+            else:  # an idle one goes: the active one stays, be it the first left, or the last
+                calls += more
+                calls += [
+                    [("delete", two)],
+                    [("set", three), ("delete", one)],
+                    [("set", two), ("delete", three)],
+                ][kind - 3]
+            cases.append(Case((calls,), " · ".join(" ".join(call) for call in calls), part))
+    return cases
+
+
+def _active_by_peft(calls: Sequence[tuple[str, str]]) -> str:
+    (_, first), *others = calls
+    config = LoraConfig(r=1, target_modules=["0"])
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT tells of each layer whose active adapter is deleted
+        model = get_peft_model(nn.Sequential(nn.Linear(2, 2)), config, adapter_name=first)
+        for what, name in others:
+            if what == "load":
+                model.add_adapter(name, config)
+            elif what == "set":
+                model.set_adapter(name)
+            else:
+                model.delete_adapter(name)
+    return model.active_adapter
+
+
+ACTIVE_AFTER = Exercise(
+    id="active_after",
+    title="Who answers now?",
+    minutes=6,
+    parts={CHOOSING: 1, DELETING: 1},
+    draw=_draw_calls,
+    reference=_active_by_peft,
+    compare=same_value(
+        "string, the adapter's name",
+        "the first one loaded is active until set_adapter chooses another; if the active one "
+        "is deleted, one that is left takes over",
+    ),
+)
+
+
+ALONE, ADAPTED = "rows of the base", "rows with an adapter"
+
+
+@several(2, ALONE, ADAPTED)
+def _draw_batch(rng: random.Random, part: str) -> Case:
+    g = generator(rng)
+    n_in, n_out, rows = rng.randint(6, 12), rng.randint(13, 20), rng.randint(6, 9)
+    adapters = {
+        name: draw_adapter(g, rng, rng.randint(2, 4), n_in, n_out) for name in rng.sample(NAMES, 3)
+    }
+    names = ["__base__", *adapters, *rng.choices(["__base__", *adapters], k=rows - 4)]
+    rng.shuffle(names)
+    args = (normal(g, rows, n_in), normal(g, n_out, n_in), adapters, names)
+    return Case(args, f"{rows} rows: {', '.join(names)}", part)
+
+
+def _batch_by_peft(x, weight, adapters, names) -> torch.Tensor:
+    with torch.no_grad():
+        return peft_layer(weight, adapters)(x, adapter_names=names)
+
+
+def _compare_batch(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
+    if not isinstance(got, torch.Tensor) or got.shape != expected.shape:
+        return tensor_difference(case, expected, got, "")
+    chosen = torch.tensor([(name == "__base__") == (case.part == ALONE) for name in case.args[3]])
+    hint = (
+        "a row named __base__ gets x through the weight, and nothing else"
+        if case.part == ALONE
+        else "each row gets the update of its own adapter: factor times x through A, then through B"
+    )
+    return tensor_difference(
+        case, expected[chosen], got[chosen], hint, name=f"the part for {case.part}"
+    )
+
+
+MIXED_BATCH = Exercise(
+    id="mixed_batch",
+    title="Every row its own adapter",
+    minutes=10,
+    parts={ALONE: 1, ADAPTED: 2},
+    draw=_draw_batch,
+    reference=_batch_by_peft,
+    compare=_compare_batch,
+)

@@ -1,0 +1,249 @@
+"""Merge a whole model."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from helpers.grading.exercises.compare import (
+    same_int,
+    tensor_difference,
+    wrong_type,
+)
+from helpers.grading.exercises.draw import generator, normal, several
+from helpers.grading.exercises.exercise import Case, Difference, Exercise
+
+GROWS, STAYS = "more tokens than rows", "rows to spare"
+
+
+@several(3, GROWS, STAYS)
+def _draw_rows(rng: random.Random, part: str) -> Case:
+    tokens, added = rng.randint(200, 400), rng.randint(2, 20)
+    spare = rng.randint(1, added - 1) if part == GROWS else rng.randint(added, 60)
+    named = f"{tokens} tokens, {tokens + spare} rows, {added} tokens added"
+    return Case((tokens, tokens + spare, added), named, part)
+
+
+def _rows_by_counting(tokens: int, rows: int, added: int) -> int:
+    highest_id = max(range(tokens + added))  # ids count from 0
+    return len(range(max(rows, highest_id + 1)))
+
+
+ROWS_NEEDED = Exercise(
+    id="rows_needed",
+    title="How many rows does the embedding need?",
+    minutes=4,
+    parts={GROWS: 1, STAYS: 1},
+    draw=_draw_rows,
+    reference=_rows_by_counting,
+    compare=same_int("a row for each token at least; and never fewer rows than there are"),
+)
+
+
+WHOLE, BROKEN = "all of them", "none if one is broken"
+
+
+def _draw_layers(rng: random.Random) -> list[Case]:
+    g = generator(rng)
+    cases = []
+    for _ in range(2):
+        layers = _some_layers(g, rng)
+        cases.append(Case((layers,), ", ".join(layers), WHOLE))
+    places = rng.sample(range(4), 4)  # so that each of the four layers is broken once
+    for place, broken in zip(places, ("nan", "inf", "W", "product"), strict=True):
+        layers = _some_layers(g, rng)
+        name = list(layers)[place]
+        what = _break(layers[name], broken, rng)
+        cases.append(Case((layers,), f"{', '.join(layers)}, with {what} of {name}", BROKEN))
+    return cases
+
+
+def _some_layers(g: torch.Generator, rng: random.Random) -> dict[str, tuple]:
+    """Name -> (W, A, B, scaling) of four layers."""
+    layers = {}
+    for name in rng.sample(["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"], 4):
+        n_in, n_out, r = rng.randint(6, 9), rng.randint(10, 14), rng.randint(2, 3)
+        matrices = normal(g, n_out, n_in), normal(g, r, n_in), normal(g, n_out, r)
+        layers[name] = (*matrices, rng.choice([0.5, 2.0]))
+    return layers
+
+
+def _break(layer: tuple, broken: str, rng: random.Random) -> str:
+    """Make the merged weight of a layer not finite; says by what."""
+    W, A, B, _ = layer
+    if broken == "product":  # both finite; their product is above what float32 can hold
+        A[0, 0] = B[0, 0] = 1e30
+        return "an overflow in the product"
+    if broken == "W":
+        W[0, 0] = float(number := rng.choice(["nan", "inf"]))
+        return f"{number} in W"
+    which = rng.choice("AB")
+    (A if which == "A" else B)[0, 0] = float(broken)
+    return f"{broken} in {which}"
+
+
+def _merge_all(layers: dict[str, tuple]) -> dict[str, torch.Tensor] | None:
+    merged = {name: W + scaling * B @ A for name, (W, A, B, scaling) in layers.items()}
+    return merged if all(torch.isfinite(W).all() for W in merged.values()) else None
+
+
+def _compare_all(case: Case, expected: dict | None, got: Any) -> Difference | None:
+    if expected is None:
+        if got is None:
+            return None
+        return Difference(
+            f"for {case.named} you do not return None",
+            "one number that is not finite in one merged weight, and nothing is merged at all",
+        )
+    if type(got) is not dict:
+        return wrong_type(got, "dictionary from name to merged weight", case)
+    if got.keys() != expected.keys():
+        return Difference(
+            f"for {case.named} you return {', '.join(map(str, got))}"[:160],
+            "every layer comes back, under its own name",
+        )
+    hint = "merged is W plus scaling times B A"
+    for name, weight in expected.items():
+        if difference := tensor_difference(case, weight, got[name], hint, name=name):
+            return difference
+    return None
+
+
+MERGE_ALL_OR_NONE = Exercise(
+    id="merge_all_or_none",
+    title="All or nothing",
+    minutes=8,
+    parts={WHOLE: 1, BROKEN: 1},
+    draw=_draw_layers,
+    reference=_merge_all,
+    compare=_compare_all,
+)
+
+
+def _draw_codes(rng: random.Random) -> list[Case]:
+    g = generator(rng)
+    cases = []
+    for size in (0.02, 0.1, 0.3, 0.6):
+        n, scale = rng.randint(60, 90), rng.uniform(0.5, 4)
+        levels = (normal(g, 16).sort().values / 2).clamp(-1, 1)
+        levels = torch.linspace(-1, 1, 16) + 0.02 * levels
+        codes = torch.randint(16, (n,), generator=g)
+        update = size * scale * rng.uniform(0.5, 1) * normal(g, n)
+        named = f"{n} weights, an update of about {size:.0%} of the largest"
+        cases.append(Case((levels, scale, codes, update), named))
+    return cases
+
+
+def _changed_by_torch(levels, scale, codes, update) -> int:
+    merged = levels.double()[codes] + update.double() / scale
+    middles = (levels.double()[1:] + levels.double()[:-1]) / 2
+    return int((torch.bucketize(merged, middles) != codes).sum())
+
+
+CODES_THAT_CHANGE = Exercise(
+    id="codes_that_change",
+    title="Which 4-bit weights notice?",
+    minutes=12,
+    parts={"the number of codes": 3},
+    draw=_draw_codes,
+    reference=_changed_by_torch,
+    compare=same_int(
+        "take the weights off the grid, add the update, and look for the nearest level"
+    ),
+)
+
+
+NAMES, VALUES = "every tensor, under its name", "the merged values"
+
+
+@lru_cache(maxsize=8)
+def _tiny_llama(hidden: int, layers: int) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=20,
+        hidden_size=hidden,
+        intermediate_size=hidden + 4,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+    )
+    with torch.device("meta"):
+        return LlamaForCausalLM(config)
+
+
+def _draw_file(rng: random.Random) -> list[Case]:
+    g = generator(rng)
+    cases = []
+    for part in (NAMES, VALUES):
+        for use_rslora in (False, True):
+            hidden, layers = 4 * rng.randint(2, 4), rng.randint(1, 2)
+            model, r, alpha = _tiny_llama(hidden, layers), rng.randint(2, 4), rng.choice([4, 8, 9])
+            modules = rng.sample(["q_proj", "v_proj", "up_proj", "down_proj"], 3)
+            base, adapter = {}, {}
+            for name, shape in ((n, p.shape) for n, p in model.named_parameters()):
+                base[name] = normal(g, *shape)
+                if name.split(".")[-2] in modules:
+                    stem = f"base_model.model.{name.removesuffix('.weight')}"
+                    adapter[f"{stem}.lora_A.weight"] = normal(g, r, shape[1])
+                    adapter[f"{stem}.lora_B.weight"] = normal(g, shape[0], r)
+            config = {
+                "r": r,
+                "lora_alpha": alpha,
+                "use_rslora": use_rslora,
+                "target_modules": modules,
+            }
+            named = f"rank {r}, alpha {alpha}, use_rslora={use_rslora}, on {', '.join(modules)}"
+            cases.append(Case((base, adapter, config), named, part))
+    return cases
+
+
+def _file_by_peft(base: dict, adapter: dict, config: dict) -> dict[str, torch.Tensor]:
+    hidden = base["model.norm.weight"].numel()
+    layers = sum(name.endswith("q_proj.weight") for name in base)
+    model = LlamaForCausalLM(_tiny_llama(hidden, layers).config)
+    model.load_state_dict(base, strict=False)
+    model.tie_weights()
+    peft_model = get_peft_model(model, LoraConfig(**config))
+    set_peft_model_state_dict(peft_model, adapter)
+    merged = peft_model.merge_and_unload()
+    return {name: p.detach() for name, p in merged.named_parameters()}
+
+
+def _compare_file(case: Case, expected: dict[str, torch.Tensor], got: Any) -> Difference | None:
+    if type(got) is not dict:
+        return wrong_type(got, "dictionary from name to tensor", case)
+    if missing := expected.keys() - got.keys():
+        return Difference(
+            f"for {case.named} {len(missing)} names are missing, such as {min(missing)}",
+            "the file holds every tensor of the base under its own name, merged or not",
+        )
+    if more := got.keys() - expected.keys():
+        return Difference(
+            f"for {case.named} there is {min(map(str, more))!r:.80}, unknown to transformers",
+            "nothing of the adapter is left in the file, and no other name",
+        )
+    if case.part == NAMES:
+        return None
+    hint = (
+        "W + s B A for the adapted modules, s = alpha / r (or / √r); all other tensors as they are"
+    )
+    for name, tensor in expected.items():
+        if difference := tensor_difference(case, tensor, got[name], hint, name=name):
+            return difference
+    return None
+
+
+MERGE_FILE = Exercise(
+    id="merge_file",
+    title="A file that needs no PEFT",
+    minutes=18,
+    parts={NAMES: 1, VALUES: 3},
+    draw=_draw_file,
+    reference=_file_by_peft,
+    compare=_compare_file,
+)

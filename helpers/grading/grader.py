@@ -1,0 +1,136 @@
+"""Grade one submission: run its answers in the sandbox, compare what comes back.
+
+Whether an answer is right is decided here, in this process, which runs none of a submission's code.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from helpers.grading.adapter_files import find_adapter
+from helpers.grading.exercises import SETS, Case, Exercise
+from helpers.grading.exercises.adapters import is_copy
+from helpers.grading.notebooks import Cell, Unreadable, find_answer, named_exercises, read_cells
+from helpers.grading.outcomes import Outcome, Status
+from helpers.grading.replies import Reply, judged, lacks_a_name
+from helpers.grading.results import ExerciseResult, Result
+from helpers.grading.submissions import Submission
+
+NOT_YET_FULL = (
+    Outcome.WRONG,
+    Outcome.PARTLY_RIGHT,
+    Outcome.ERROR,
+    Outcome.MISSING,
+    Outcome.LACKING,
+)
+"""Outcomes that running the whole notebook may improve."""
+
+
+class Grader:
+    """Grades notebooks of the course's sets with the cases of one seed."""
+
+    def __init__(self, sandbox: Any, seed: str):
+        self.sandbox, self.seed = sandbox, seed
+        self._lock = threading.Lock()
+        self._plans: dict[str, tuple[tuple[Case, ...], list[Any]]] = {}
+
+    def grade(self, submission: Submission) -> Result:
+        """The result of one submission. Raises SandboxError if the sandbox fails, nothing else."""
+        waits = Result(
+            student=submission.student,
+            set="",
+            file=submission.file,
+            status=Status.REVIEW,
+            handed_in=submission.handed_in,
+        )
+        if submission.problem:
+            return replace(waits, reasons=(submission.problem,))
+        try:
+            cells = read_cells(submission.content)
+            name = which_set(cells, submission.file)
+        except Unreadable as error:
+            return replace(waits, reasons=(f"unreadable: {error}",))
+        exercises = tuple(self.grade_exercise(e, cells, submission) for e in SETS[name])
+        result = replace(waits, set=name, exercises=exercises)
+        status = Status.REVIEW if result.open_reasons else Status.GRADED
+        return replace(result, status=status, reasons=result.open_reasons)
+
+    def grade_exercise(
+        self, exercise: Exercise, cells: Sequence[Cell], submission: Submission
+    ) -> ExerciseResult:
+        """The result of one exercise of a submission with these cells."""
+        if exercise.hands_in == "adapter":
+            return self._judge(exercise, adapter_reply(exercise, submission))
+        answer = find_answer(cells, exercise.id)
+        if answer is None:
+            return self._judge(exercise, {"outcome": Outcome.MISSING})
+        lines = max(cell.count("\n") + 1 for cell in answer.cells)
+        request = {
+            "cells": list(answer.cells),
+            "others": list(answer.others),
+            "name": exercise.id,
+            "driver": exercise.driver,
+            "cases": [case.args for case in self._plan(exercise)[0]],
+        }
+        reply = self.sandbox.run(request)
+        result = self._judge(exercise, reply, lines)
+        if reply.get("more") is not True or result.outcome not in NOT_YET_FULL:
+            return result
+        # What the answer needs may be computed elsewhere in the notebook. That may take too long,
+        # which is no reason to give less; but a name that only it can give is one for a person.
+        whole = self._judge(exercise, self.sandbox.run({**request, "whole": True}), lines)
+        if whole.points is None:
+            return whole if lacks_a_name(reply) else result
+        return whole if whole.points > (result.points or 0) else result
+
+    def _judge(self, exercise: Exercise, reply: Reply, lines: int = 0) -> ExerciseResult:
+        cases, expected = self._plan(exercise)
+        try:
+            return judged(exercise, cases, expected, reply, lines)
+        except Exception as error:  # a fault of the comparison is no fault of the student
+            return ExerciseResult(
+                exercise.id,
+                Outcome.GRADER_ERROR,
+                None,
+                exercise.points,
+                detail=f"{type(error).__name__}: {error}",
+            )
+
+    def _plan(self, exercise: Exercise) -> tuple[tuple[Case, ...], list[Any]]:
+        """The cases of an exercise and the right answers, computed once."""
+        with self._lock:
+            if exercise.id not in self._plans:
+                cases = exercise.cases(self.seed)
+                expected = [exercise.reference(*case.args) for case in cases]
+                self._plans[exercise.id] = (cases, expected)
+            return self._plans[exercise.id]
+
+
+def adapter_reply(exercise: Exercise, submission: Submission) -> Reply:
+    """An adapter in the form of a worker's reply."""
+    files = find_adapter(submission.adapters, exercise.id)
+    if files is None:
+        return {"outcome": Outcome.AMBIGUOUS}
+    if not files:
+        elsewhere = bool(submission.adapters)
+        return {"outcome": Outcome.MISPLACED if elsewhere else Outcome.NOT_ATTEMPTED}
+    if not submission.reference and is_copy(files, exercise.example):
+        return {"outcome": Outcome.COPIED}
+    return {"outcome": Outcome.ANSWERS, "answers": [{"value": files}] * len(exercise.parts)}
+
+
+def which_set(cells: Sequence[Any], file: str) -> str:
+    """The set whose exercises a notebook answers; its file's name decides between equals.
+
+    Raises Unreadable if it answers none.
+    """
+    named = named_exercises(cells)
+    found = {name: len(named & {e.id for e in exercises}) for name, exercises in SETS.items()}
+    best = max(found.values())
+    if not best:
+        raise Unreadable("no cell of it answers an exercise of the course")
+    candidates = [name for name, number in found.items() if number == best]
+    return next((name for name in candidates if name in file), candidates[0])

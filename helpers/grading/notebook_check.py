@@ -1,0 +1,100 @@
+"""Check an exercise in the notebook: `check("lora_parameters", lora_parameters)`.
+
+The answer is called with inputs drawn from a seed and compared with a reference. Nothing leaves the
+machine and nothing is recorded; a grader calls the same answer with inputs of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.grading.outcomes import Outcome
+from helpers.grading.plain import plainly
+from helpers.grading.worker.drivers import DRIVERS, is_untouched
+
+__all__ = ["CheckResult", "check"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check` found. Jupyter shows `text`."""
+
+    outcome: Outcome
+    points: int
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def check(exercise_id: str, answer: Any = None, *, seed: str = "course") -> CheckResult:
+    """Say whether `answer` solves the exercise, and if not, what differs. Never raises.
+
+    Args:
+        exercise_id: As in the answer cell's marker, `# EXERCISE: lora_parameters`.
+        answer: Your function or class; for an adapter to hand in, the path of its folder.
+        seed: Any other text draws other inputs.
+    """
+    try:
+        return _check(exercise_id, answer, str(seed))
+    except (Exception, SystemExit) as error:
+        return CheckResult(
+            Outcome.NOT_CHECKED, 0, f"✗ This could not be checked: {type(error).__name__}: {error}"
+        )
+
+
+def _check(exercise_id: str, answer: Any, seed: str) -> CheckResult:
+    # here, so that any problem with them is told
+    from helpers.grading.adapter_files import files_of
+    from helpers.grading.exercises import EXERCISES, judge
+    from helpers.grading.exercises.adapters import is_copy
+
+    exercise = EXERCISES.get(exercise_id) if isinstance(exercise_id, str) else None
+    if exercise is None:
+        close = difflib.get_close_matches(str(exercise_id), EXERCISES, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(EXERCISES)}."
+        return CheckResult(
+            Outcome.NO_SUCH_EXERCISE, 0, f"✗ There is no exercise {exercise_id!r}. {hint}"
+        )
+    worth = f"{exercise.points} point{'s' * (exercise.points != 1)}"
+    untouched = CheckResult(
+        Outcome.NOT_ATTEMPTED, 0, f"· {exercise.id}: not attempted yet ({worth}, {exercise.title})"
+    )
+    if is_untouched(answer):
+        return untouched
+
+    cases = exercise.cases(seed)
+    answers: list[Any] = []
+    open_ones = 0
+    if exercise.hands_in == "adapter":
+        answers = [files_of(answer)] * len(cases)
+    for case in exercise.cases(seed) if not answers else ():  # anew: an answer may change inputs
+        try:
+            answers.append(plainly(DRIVERS[exercise.driver](answer, *case.args)))
+        except (Exception, SystemExit) as error:
+            answers.append(_failure(error))
+            open_ones += isinstance(error, NotImplementedError)
+    if open_ones == len(cases):
+        return untouched
+    verdict = judge(exercise, cases, [exercise.reference(*case.args) for case in cases], answers)
+    mark = "✓" if verdict.outcome == Outcome.RIGHT else "✗"
+    lines = [f"{mark} {exercise.id}: {verdict.outcome}, {verdict.points} of {worth}"]
+    for part, points in exercise.parts.items():
+        difference = verdict.differences.get(part)
+        if len(exercise.parts) > 1:
+            lines.append(f"  {'✗' if difference else '✓'} {part} ({points})")
+        if difference:
+            lines.append(f"    {difference}")  # for what inputs, what came, and what to think of
+    if exercise.hands_in == "adapter" and is_copy(answers[0], exercise.example):
+        lines.append("  this is the course's own adapter: handed in, a person will look at it")
+    return CheckResult(verdict.outcome, verdict.points, "\n".join(lines))
+
+
+def _failure(error: BaseException) -> Any:
+    """What stands in place of an answer when calling it raised."""
+    from helpers.grading.exercises import Failed
+
+    kind, text = type(error).__name__, str(error).strip()
+    return Failed(kind, f"{kind}: {text.splitlines()[0][:200]}" if text else kind)

@@ -1,0 +1,116 @@
+"""Read a notebook that anybody may have made: its cells, its set, its answers. Nothing is run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_CELLS = 2_000
+MARKER = re.compile(r"^[ \t]*#[ \t]*EXERCISE[ \t]*:[ \t]*(\w+)", re.MULTILINE | re.IGNORECASE)
+
+
+class Unreadable(ValueError):
+    """The file is no notebook that can be graded; says why."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's text, and the exercise that its metadata names, if any."""
+
+    source: str
+    is_code: bool
+    tagged: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The cells that answer an exercise, and all the others, in the notebook's order."""
+
+    cells: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def read_cells(content: bytes) -> list[Cell]:
+    """The cells of a notebook.
+
+    Raises Unreadable, saying why, for anything that is no Python notebook of format 4.
+    """
+    if not content.strip():
+        raise Unreadable("the file is empty")
+    try:
+        notebook = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("no JSON: the file is damaged, or no notebook") from error
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list):
+        old = isinstance(notebook, dict) and "worksheets" in notebook
+        raise Unreadable("notebook format 3: save it again" if old else "JSON, but no notebook")
+    language = _language(notebook.get("metadata"))
+    if language not in (None, "python"):
+        raise Unreadable(f"its kernel speaks {language[:30]!r}, not Python")
+    if len(cells) > MAX_CELLS:
+        raise Unreadable(f"{len(cells):,} cells, of which {MAX_CELLS:,} are read")
+    return [_cell(cell) for cell in cells if isinstance(cell, dict)]
+
+
+def _language(metadata: object) -> str | None:
+    """What the notebook's metadata say about its language, in small letters."""
+    metadata = metadata if isinstance(metadata, dict) else {}
+    for key, name in (("kernelspec", "language"), ("language_info", "name")):
+        value = metadata.get(key)
+        if isinstance(value, dict) and isinstance(value.get(name), str):
+            return value[name].lower()
+    return None
+
+
+def _cell(cell: dict) -> Cell:
+    source = cell.get("source", "")
+    if isinstance(source, list):
+        source = "".join(line for line in source if isinstance(line, str))
+    metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
+    tagged = metadata.get("exercise")
+    return Cell(
+        source if isinstance(source, str) else "",
+        cell.get("cell_type") == "code",
+        tagged if isinstance(tagged, str) else None,
+    )
+
+
+def find_answer(cells: Sequence[Cell], exercise: str) -> Answer | None:
+    """The cells that answer `exercise`: those with its marker, with its name in the metadata, or
+    that define its function. None if there are none."""
+    code = [cell for cell in cells if cell.is_code]
+    chosen = [
+        exercise in MARKER.findall(cell.source)
+        or cell.tagged == exercise
+        or exercise in _defined(cell.source)
+        for cell in code
+    ]
+    if not any(chosen):
+        return None
+    return Answer(
+        tuple(cell.source for cell, yes in zip(code, chosen, strict=True) if yes),
+        tuple(cell.source for cell, yes in zip(code, chosen, strict=True) if not yes),
+    )
+
+
+DEFINITION = re.compile(
+    r"^(?:(?:async[ \t]+)?def|class)[ \t]+(\w+)|^(\w+)[ \t]*=(?!=)", re.MULTILINE
+)
+
+
+def _defined(source: str) -> set[str]:
+    """Names that a cell defines at its top level. The text is not parsed: Python's own parser can
+    be crashed by what it is given."""
+    return {function or name for function, name in DEFINITION.findall(source)}
+
+
+def named_exercises(cells: Sequence[Cell]) -> set[str]:
+    """Every exercise that the notebook names, in a marker, in metadata or by its function."""
+    names = set()
+    for cell in cells:
+        names |= set(MARKER.findall(cell.source)) | ({cell.tagged} if cell.tagged else set())
+        names |= _defined(cell.source) if cell.is_code else set()
+    return names

@@ -1,0 +1,59 @@
+"""What grading found: one result for each exercise, one for each submission."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from helpers.grading.outcomes import Outcome, Status
+
+
+@dataclass(frozen=True)
+class ExerciseResult:
+    """One exercise of one submission. `feedback` is for the student, `detail` for the grader."""
+
+    id: str
+    outcome: Outcome
+    points: float | None  # None where a person has to decide
+    max_points: int
+    feedback: tuple[str, ...] = ()
+    detail: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why a person has to look at it."""
+        return f"{self.id}: {self.outcome.reason}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One submission: what it earned, and whether a person has to look at it."""
+
+    student: str
+    set: str
+    file: str
+    status: Status
+    reasons: tuple[str, ...] = ()
+    exercises: tuple[ExerciseResult, ...] = ()
+    handed_in: datetime | None = None
+    late_penalty: float = 0.0
+
+    @property
+    def points(self) -> float | None:
+        """Points so far; None if nothing could be graded."""
+        earned = [e.points for e in self.exercises if e.points is not None]
+        return sum(earned) if self.exercises else None
+
+    @property
+    def max_points(self) -> int | None:
+        return sum(e.max_points for e in self.exercises) if self.exercises else None
+
+    @property
+    def score(self) -> float | None:
+        """Points less the late penalty."""
+        return None if self.points is None else max(0.0, round(self.points - self.late_penalty, 2))
+
+    @property
+    def open_reasons(self) -> tuple[str, ...]:
+        """Why a person has to look at some of its exercises."""
+        return tuple(e.reason for e in self.exercises if e.points is None)

@@ -1,0 +1,144 @@
+"""Talk to a worker against a deadline, and watch its memory."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from helpers.grading.outcomes import Outcome
+from helpers.grading.sandbox.limits import Limits, SandboxError
+from helpers.grading.wire import BOUNDED, HELLO, pack, unpack
+
+MAX_TEXT = 1 << 20
+"""Bytes of JSON in the largest reply that is read; tensors are counted apart."""
+REPLIES = (
+    Outcome.ANSWERS,
+    Outcome.NOT_ATTEMPTED,
+    Outcome.MISSING,
+    Outcome.ERROR,
+    Outcome.MEMORY,
+    Outcome.TIMED_OUT,
+    Outcome.CRASHED,
+)
+"""The outcomes that a reply may have."""
+
+
+def converse(
+    source: int,
+    sink: int,
+    request: dict[str, Any],
+    limits: Limits,
+    init: int | None,
+    seconds_to_start: float,
+) -> dict[str, Any]:
+    """Send `request`, read the reply against the deadline. `init` is the first process to watch.
+
+    A reply has an "outcome" of `REPLIES`. Raises SandboxError if the worker never starts, or
+    cannot bound itself.
+    """
+    deadline = time.monotonic() + seconds_to_start
+    try:
+        said = _read_line(source, deadline)
+        if said != HELLO:
+            raise SandboxError(f"the worker did not enter its sandbox: {said.decode().strip()}")
+    except (EOFError, TimeoutError) as error:
+        raise SandboxError(f"the worker did not enter its sandbox ({error})") from error
+    start = time.monotonic()
+    deadline = start + 4 * limits.seconds
+    watch = None if init is None else MemoryWatch(init, limits.memory)
+    try:
+        _write(sink, pack({**request, "limits": asdict(limits)}), deadline)
+        said = _read_line(source, deadline, watch)
+        if said != BOUNDED:  # none of the submission's code has run yet: it cannot have said it
+            raise SandboxError(f"the worker could not set its limits: {said.decode().strip()}")
+        reply = unpack(lambda size: _read(source, size, deadline, watch), MAX_TEXT)
+    except TimeoutError:
+        return {"outcome": Outcome.TIMED_OUT}
+    except MemoryError:
+        return {"outcome": Outcome.MEMORY}
+    except (EOFError, OSError):
+        spent = time.monotonic() - start >= limits.seconds  # the kernel ends it without a word
+        return {"outcome": Outcome.TIMED_OUT if spent else Outcome.CRASHED}
+    except ValueError as error:
+        return {"outcome": Outcome.CRASHED, "text": str(error)}
+    if type(reply) is not dict or reply.get("outcome") not in REPLIES:
+        return {"outcome": Outcome.CRASHED, "text": "the worker's reply has no known form"}
+    return reply
+
+
+def _read(source: int, size: int, deadline: float, watch: MemoryWatch | None = None) -> bytes:
+    """Exactly `size` bytes. Raises EOFError, TimeoutError, or what `watch` raises."""
+    parts = []
+    while size:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no reply in time")
+        if watch is not None:
+            watch.look()
+        if not select.select([source], [], [], min(left, WATCH_EVERY))[0]:
+            continue
+        part = os.read(source, min(size, 1 << 20))
+        if not part:
+            raise EOFError("ended without a reply")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _read_line(source: int, deadline: float, watch: MemoryWatch | None = None) -> bytes:
+    """What the worker says before it runs any code of a submission, up to the end of the line."""
+    said = b""
+    while not said.endswith(b"\n"):
+        said += _read(source, 1, deadline, watch)
+    return said
+
+
+def _write(sink: int, data: bytes, deadline: float) -> None:
+    os.set_blocking(sink, False)
+    view = memoryview(data)
+    while view:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([], [sink], [], left)[1]:
+            raise TimeoutError("the request was not read in time")
+        view = view[os.write(sink, view[: 1 << 16]) :]
+
+
+WATCH_EVERY = 0.2
+"""Seconds between two looks at a worker's memory."""
+
+
+class MemoryWatch:
+    """Looks after the memory of a PID namespace. `init` is its first process."""
+
+    def __init__(self, init: int, limit: int):
+        self.init, self.limit = init, limit
+        self.next = time.monotonic() + WATCH_EVERY
+
+    def look(self) -> None:
+        """Raise MemoryError if too much is used. However often it is called, it looks seldom."""
+        if time.monotonic() < self.next:
+            return
+        if _memory(self.init) > self.limit:
+            raise MemoryError
+        self.next = time.monotonic() + WATCH_EVERY
+
+
+def _memory(init: int) -> int:
+    """Bytes that the processes of a PID namespace have for themselves: private pages, and their
+    parts of what they share among them, but not the pages that a fork shares with the warm parent.
+    """
+    total = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{pid}/ns/pid").st_ino != os.stat(f"/proc/{init}/ns/pid").st_ino:
+                continue
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith(("Private_", "Pss_Shmem")):
+                    total += int(line.split()[1]) * 1024
+        except (OSError, ValueError):
+            continue  # ended meanwhile
+    return total

@@ -1,0 +1,47 @@
+"""Answer a request: define what a submission's cells define, and call the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from helpers.grading.outcomes import Outcome
+from helpers.grading.worker.drivers import DRIVERS, is_untouched
+from helpers.grading.worker.notebook import Notebook
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Run one exercise of a submission: define what its cells define, call the answer.
+
+    Of all other cells only the definitions are run, for a cell that trains may take minutes; with
+    `request["whole"]` they are run as a whole. "more" in the reply says that there was more to run.
+    """
+    notebook = Notebook()
+    for source in request["others"]:
+        notebook.run_other(source, request.get("whole", False))
+    reply = _answers(request, notebook)
+    return reply | ({"more": True} if notebook.left_out else {})
+
+
+def _answers(request: dict[str, Any], notebook: Notebook) -> dict[str, Any]:
+    name, found, error = request["name"], None, None
+    for source in request["cells"]:
+        notebook.names.pop(name, None)
+        error = notebook.run_answer(source, name) or error
+        defined = notebook.names.get(name)
+        if callable(defined) and (found is None or not is_untouched(defined)):
+            found, error = defined, None
+    if found is None:
+        return error or {"outcome": Outcome.MISSING.value}
+    if is_untouched(found):
+        return {"outcome": Outcome.NOT_ATTEMPTED.value}
+    notebook.names[name] = found
+    answers, open_ones = [], 0
+    for arguments in request["cases"]:
+        try:
+            answers.append({"value": DRIVERS[request["driver"]](found, *arguments)})
+        except BaseException as raised:
+            answers.append(notebook.failed(raised))
+            open_ones += isinstance(raised, NotImplementedError)
+    if open_ones == len(answers):
+        return {"outcome": Outcome.NOT_ATTEMPTED.value}
+    return {"outcome": Outcome.ANSWERS.value, "answers": answers}

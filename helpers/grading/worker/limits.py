@@ -1,0 +1,41 @@
+"""Bound what a worker may use, and what it holds open."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+STATM = "/proc/self/statm"  # where the kernel tells how much is mapped; macOS has none
+
+
+def set_limits(limits: dict[str, int]) -> None:
+    """Bound this process and its children. Keys: seconds (of CPU time), memory and file_size (in
+    bytes), processes.
+
+    `seconds` and `memory` are on top of what importing the libraries has taken already. Where
+    there is no /proc to tell how much that is, memory is not bounded.
+    """
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    bounds = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime) + limits["seconds"],
+        resource.RLIMIT_FSIZE: limits["file_size"],
+        resource.RLIMIT_NOFILE: 256,
+        resource.RLIMIT_NPROC: limits["processes"],
+    }
+    if os.path.exists(STATM):
+        with open(STATM) as statm:
+            mapped = int(statm.read().split()[0]) * resource.getpagesize()
+        bounds[resource.RLIMIT_AS] = mapped + limits["memory"]
+    for what, limit in bounds.items():
+        resource.setrlimit(what, (limit, limit))
+
+
+def keep_only(kept: int) -> int:
+    """Close every file but `kept`; input and output are /dev/null. Returns its new number."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(null, standard)
+    kept = os.dup2(kept, 3)
+    os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    return kept

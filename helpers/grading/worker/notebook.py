@@ -1,0 +1,155 @@
+"""A submission's cells, run as Jupyter would run them, one statement at a time."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import codeop
+import re
+import sys
+import traceback
+import types
+from collections.abc import Callable
+from typing import Any
+
+from helpers.grading.borrowed import transform_cell
+from helpers.grading.outcomes import Outcome
+
+CELL = "<your cell>"  # the file name that a traceback shows for a submission's code
+PRELUDE = (
+    "import math\nimport numpy as np\nimport torch\nfrom torch import nn\n"
+    "from peft import LoraConfig\n"
+)
+"""What every answer may use without importing it again."""
+REFERENCES = "helpers.grading.exercises"
+
+
+class Notebook:
+    """A module `__main__` in which cells are run, as in Jupyter; each statement on its own."""
+
+    def __init__(self):
+        module = types.ModuleType("__main__")  # dataclasses and typing look names up in it
+        sys.modules["__main__"] = module
+        self.names = vars(module)
+        self.names |= {"get_ipython": _Nothing, "display": _Nothing}
+        self.left_out = False  # whether a statement was not run
+        self._lacking: dict[str, str] = {}  # name that has no value -> what was not here to give it
+        self._compile = codeop.Compile()  # a cell's `from __future__` counts from there on
+        exec(compile(PRELUDE, CELL, "exec", dont_inherit=True), self.names)
+
+    def run_answer(self, source: str, name: str) -> dict[str, Any] | None:
+        """Run a cell that should define `name`. A statement that fails is passed over (Colab's own
+        imports, say), unless it is the definition. Returns the last failure."""
+        error = None
+        try:
+            statements = _statements(source)
+        except BaseException as raised:
+            return failure(raised)
+        for statement in statements:
+            try:
+                self._run(statement)
+            except BaseException as raised:
+                error = self.failed(raised)
+                if name in _names_of(statement):
+                    break
+        return error
+
+    def run_other(self, source: str, whole: bool) -> None:
+        """The definitions of a cell, or the whole of it but its checks."""
+        try:
+            statements = _statements(source)
+        except BaseException:  # no Python
+            return
+        for statement in statements:
+            if _checks(statement):
+                continue
+            if not whole and not _defines(statement):
+                self.left_out = True
+                continue
+            try:
+                self._run(statement)
+            except BaseException:
+                continue
+
+    def _run(self, statement: ast.stmt) -> None:
+        try:
+            exec(self._compile(ast.Module([statement], []), CELL, "exec"), self.names)
+        except BaseException as raised:
+            if lacks := self._lacks(raised):
+                self._lacking |= dict.fromkeys(_names_of(statement), lacks)
+            raise
+
+    def failed(self, error: BaseException) -> dict[str, Any]:
+        """`failure`, and what is not here if that is why: a person will look at it."""
+        lacks = self._lacks(error)
+        return failure(error) | ({"lacks": lacks} if lacks else {})
+
+    def _lacks(self, error: BaseException) -> str:
+        """The module or file that only the student has and that led to the error, if one did."""
+        if isinstance(error, ModuleNotFoundError) and str(error.name).startswith(REFERENCES):
+            return ""  # which nobody has
+        if isinstance(error, ModuleNotFoundError | FileNotFoundError):
+            return f"{type(error).__name__}: {error}"[:300]
+        return self._lacking.get(error.name, "") if isinstance(error, NameError) else ""
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    return ast.parse(_python(source), CELL).body
+
+
+def _python(source: str) -> str:
+    """A cell's text as Python: magics and shell lines become calls that do nothing."""
+    if re.match(r"\s*%%(time|timeit|capture|prun)\b", source):  # they run the cell as it is
+        source = source.lstrip().partition("\n")[2]
+    return transform_cell(source)
+
+
+def _defines(statement: ast.stmt) -> bool:
+    """Imports, functions, classes, and names for what takes no call to compute."""
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        costly_or_elsewhere = ast.Call | ast.Attribute | ast.Subscript
+        return not any(isinstance(node, costly_or_elsewhere) for node in ast.walk(statement))
+    return isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+
+
+def _checks(statement: ast.stmt) -> bool:
+    """A call of `check`, whose arguments may train for minutes and which does nothing here."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return (
+        isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "check"
+    )
+
+
+def _names_of(statement: ast.stmt) -> set[str]:
+    """The names that a statement gives a value, its own variables included."""
+    names = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).partition(".")[0])
+    return names
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """An exception as plain data: its kind, its text, the line of the cell."""
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return dict(outcome=Outcome.MEMORY.value, failed="MemoryError", text="", line=None)
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == CELL]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
+    known = kind if getattr(builtins, kind, None) is type(error) else "an exception"
+    text = str(error).strip()[:300]
+    return dict(outcome=Outcome.ERROR.value, failed=known, text=f"{kind}: {text}", line=line)
+
+
+class _Nothing:
+    """Stands in for the interactive shell: any method may be called, and does nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        pass
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
