@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import address
+import run_elsewhere
 import run_notebooks
 import setup_env
 from helpers import small_model
@@ -32,6 +33,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOTEBOOKS = address.find_notebooks(ROOT)
 NAMES = [path.stem for path in NOTEBOOKS]
 INSTALLED = packages_distributions()
+STAND_IN = (ROOT / "tests" / "colab" / "stand_in").rglob("*.py")  # runs on what Colab has
 
 
 # --- one set of packages -----------------------------------------------------------------------
@@ -103,7 +105,7 @@ def imported_distributions(path: Path) -> set[str]:
     [
         (sorted((ROOT / "helpers").rglob("*.py")), set(RUNTIME)),
         (NOTEBOOKS, set(RUNTIME)),
-        (sorted((ROOT / "tests").rglob("*.py")), set(RANGES)),
+        (sorted(set((ROOT / "tests").rglob("*.py")) - set(STAND_IN)), set(RANGES)),
         (sorted((ROOT / ".ci").glob("*.py")), set(RANGES)),
     ],
     ids=["helpers", "notebooks", "tests", ".ci"],
@@ -123,7 +125,7 @@ def test_every_data_file_of_the_helpers_is_packaged():
     assert data and data <= packaged
 
 
-@pytest.mark.parametrize("installed", ["2.11.0+cu128", "2.13.0+cpu", "2.99.0"])
+@pytest.mark.parametrize("installed", ["2.8.0+cu126", "2.11.0+cu128", "2.13.0+cpu", "2.99.0"])
 def test_the_range_leaves_an_installed_torch_alone(installed):
     assert RUNTIME["torch"].specifier.contains(installed)
     assert RUNTIME["torch"].url is None and RUNTIME["torch"].marker is None
@@ -504,6 +506,90 @@ def test_an_old_python_is_passed_over_and_none_is_said_clearly(tmp_path, monkeyp
 
 def test_the_environment_script_is_read_by_an_old_python():
     ast.parse(Path(setup_env.__file__).read_text(), feature_version=(3, 7))
+
+
+def test_the_lowest_set_is_every_lower_bound():
+    lowest = by_name(setup_env.lowest())
+    assert set(lowest) == set(RUNTIME)
+    for name, pin in lowest.items():
+        (version,) = {specifier.version for specifier in pin.specifier}
+        assert RUNTIME[name].specifier.contains(version), name
+        assert f">={version}" in str(RUNTIME[name].specifier), name
+
+
+def test_colabs_packages_break_what_the_setup_cell_mends(monkeypatch, tmp_path):
+    """The list is of use as long as it holds what the lessons failed on."""
+    monkeypatch.delenv("COLAB_LIST", raising=False)
+    packages = by_name(setup_env.colab_packages())
+    assert packages["torch"] == Requirement("torch==2.11.0")
+    assert packages["torchao"] == Requirement("torchao==0.10.0")
+    assert packages["ipython"] == Requirement("ipython==7.34.0")
+    outside = {n for n, p in packages.items() if n in RUNTIME and not admits(RUNTIME[n], p)}
+    assert outside == {"transformers", "peft", "datasets", "tokenizers", "huggingface-hub"}
+
+    newer = tmp_path / "pip-freeze.txt"
+    newer.write_text(
+        "numpy==2.4.0\ngoogle-colab @ file:///colabtools/dist/google_colab-1.0.0.tar.gz\n"
+        "torch @ https://download.pytorch.org/whl/cpu/torch-2.13.0%2Bcpu-cp313-cp313-linux.whl\n"
+    )
+    monkeypatch.setenv("COLAB_LIST", str(newer))
+    assert setup_env.colab_packages() == ["numpy==2.4.0", "torch==2.13.0"]
+
+
+def admits(wanted: Requirement, pin: Requirement) -> bool:
+    (specifier,) = pin.specifier
+    return wanted.specifier.contains(specifier.version)
+
+
+# --- notebooks in another environment ----------------------------------------------------------
+
+
+def test_a_snapshot_is_the_working_tree_and_git_takes_it_for_the_course(tmp_path):
+    tree, course, clone = tmp_path / "tree", tmp_path / "course", tmp_path / "clone"
+    tree.mkdir()
+    course.mkdir()
+    subprocess.run(["git", "init", "--quiet", tree], check=True)
+    (tree / ".gitignore").write_text("ignored\n")
+    for name in ("new", "ignored"):
+        (tree / name).write_text(name)
+    run_elsewhere.snapshot(tree, course)
+    variables = run_elsewhere.environment_variables(tmp_path, course, "some/where")
+    command = ["git", "clone", "--quiet", "https://github.com/some/where", str(clone)]
+    subprocess.run(command, check=True, env=variables)
+    assert {path.name for path in clone.iterdir()} == {".git", ".gitignore", "new"}
+
+
+def test_a_copy_of_an_environment_leaves_the_original_alone(tmp_path):
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "module.py").write_text("old")
+    (tmp_path / "venv" / "python").symlink_to("module.py")
+    run_elsewhere.copy(tmp_path / "venv", tmp_path / "copy")
+    assert (tmp_path / "copy" / "module.py").samefile(tmp_path / "venv" / "module.py")
+    assert (tmp_path / "copy" / "python").is_symlink()
+    (tmp_path / "copy" / "module.py").unlink()  # as pip replaces a file
+    (tmp_path / "copy" / "module.py").write_text("new")
+    assert (tmp_path / "venv" / "module.py").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("last", "problem"),
+    [
+        ("assert os.listdir() == [] and 'PYTHONPATH' not in os.environ", None),
+        ("raise OSError('no room')", r"code cell 1: (.|\n)*no room"),
+    ],
+)
+def test_a_notebook_runs_alone_and_the_cell_that_failed_is_named(
+    tmp_path, monkeypatch, last, problem
+):
+    (tmp_path / ".venv-lowest").symlink_to(sys.prefix)
+    monkeypatch.setattr(run_elsewhere, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    cells = [nbformat.v4.new_code_cell(source) for source in ("import os", last, "1 / 0")]
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells[: 3 if problem else 2]), tmp_path / "a.ipynb"
+    )
+    found = run_elsewhere.run_alone(tmp_path / "a.ipynb", "lowest", tmp_path, "some/where", 60)
+    assert re.match(problem, found.problem) if problem else found.problem is None
 
 
 # --- the notebooks -----------------------------------------------------------------------------
