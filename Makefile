@@ -1,9 +1,11 @@
 # Works with GNU make (3.81 and later) and BSD make. `make` alone lists the targets.
 PYTHON ?= python3
 RUN = .venv/bin/python
+JOBS ?= 1
 TESTS = -m pytest --nbval --numprocesses=auto --dist=loadfile --no-loadscope-reorder --junitxml=nbval.xml
 
-.PHONY: help lab test env model notebooks release grade readme lint bench address hooks test-latest clean
+.PHONY: help lab test env model notebooks release grade readme lint bench address hooks
+.PHONY: test-colab test-lowest test-latest clean
 
 help:
 	@echo 'make lab          set up, then open the lessons in JupyterLab'
@@ -17,6 +19,8 @@ help:
 	@echo 'make bench        run the benchmarks and store them in tests/bench/RESULTS.md'
 	@echo 'make address      OWNER=... REPO=...  point every link at your own fork'
 	@echo 'make hooks        run the linters before each git commit'
+	@echo 'make test-colab   run each notebook alone on what Colab has, set-up cell and all'
+	@echo 'make test-lowest  run each notebook alone with the lower bounds of pyproject.toml'
 	@echo 'make test-latest  run the tests with the newest releases, in .venv-latest'
 	@echo 'make clean        remove the environments and caches of this folder'
 
@@ -62,11 +66,21 @@ address: env
 hooks: env
 	$(RUN) -m pre_commit install
 
+# NB=03_training for one notebook, JOBS=2 for two at a time, COLAB_LIST for a newer list.
+test-colab: env
+	$(PYTHON) .ci/setup_env.py --colab
+	$(RUN) .ci/run_elsewhere.py colab --jobs $(JOBS) $(NB)
+
+test-lowest: env
+	$(PYTHON) .ci/setup_env.py --lowest
+	$(RUN) .ci/run_elsewhere.py lowest --jobs $(JOBS) $(NB)
+	.venv-lowest/bin/python -m pytest -n0 tests/test_models.py tests/test_params.py
+
 test-latest:
 	$(PYTHON) .ci/setup_env.py --latest
 	.venv-latest/bin/python -m helpers.models
 	.venv-latest/bin/python $(TESTS)
 
 clean:
-	rm -rf .venv .venv-latest .venv.lock .venv-latest.lock *.egg-info build nbval.xml
+	rm -rf .venv .venv-* .venv.lock *.egg-info build nbval.xml
 	rm -rf .pytest_cache .ruff_cache .hypothesis

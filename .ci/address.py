@@ -4,12 +4,16 @@
 ``python .ci/address.py`` puts the present address into new notebooks;
 ``python .ci/address.py --check`` only looks, and exits 1 where something is out of step.
 
-This file owns the text of the notebooks' badge and set-up cell.
+This file owns the text of the notebooks' badges, their set-up cell (with the pins of
+requirements.txt) and the links they end with.
 """
 
 import argparse
+import json
+import os
 import re
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -19,30 +23,125 @@ from files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 
-BADGE = (
-    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-    "(https://colab.research.google.com/github/{address}/blob/main/{path})"
+COLAB = "https://colab.research.google.com/github/{address}/blob/main/{path}"
+BADGES = (
+    f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({COLAB}) "
+    "[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]"
+    "(https://kaggle.com/kernels/welcome?src=https://github.com/{address}/blob/main/{path})"
 )
-SETUP = """\
-# Set-up: on Colab, install the course next to Colab's own torch. Elsewhere, do nothing.
+LINKS = "**Where to go from here:** "
+
+# What the set-up cell pins, as requirements.txt does. The rest is left as Colab has it, within the
+# ranges of pyproject.toml: much of it has been imported there before the first cell runs.
+PINNED = (
+    "transformers peft trl datasets accelerate bitsandbytes gguf tokenizers safetensors".split()
+)
+SETUP = '''\
+# @title Set-up: run me first. On Colab and Kaggle I install the course; elsewhere I do nothing.
+import os
 import sys
-from importlib.metadata import version
 
-if "google.colab" in sys.modules:
-    torch_here = f"torch=={version('torch')}"
-    course = "lora-course-companion @ git+https://github.com/ADDRESS"
-    %pip install -q "{torch_here}" "{course}"
-"""
+if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+    import importlib.metadata
+    import importlib.util
+    import subprocess
+    import time
+
+    PINS = """
+        PINS_HERE
+    """.split()
+    COURSE = "https://github.com/ADDRESS"
+    if os.path.isdir("/content/drive/MyDrive"):  # the small model stays there for the next lesson
+        os.environ.setdefault("LORA_COURSE_CACHE", "/content/drive/MyDrive/lora-course")
+
+    def versions():
+        importlib.invalidate_caches()
+        found = [d for d in importlib.metadata.distributions() if d.name]
+        return {d.name: d.version for d in reversed(found)}  # of two, the first is imported
+
+    def complete(here):
+        pinned = {f"{name}=={version}" for name, version in here.items()}.issuperset(PINS)
+        return pinned and importlib.util.find_spec("helpers") is not None
+
+    def run_pip(*arguments):
+        command = [sys.executable, "-m", "pip", *arguments, "--quiet", "--no-input"]
+        return subprocess.run(command, capture_output=True, text=True, errors="replace")
+
+    started, before, to_reload = time.monotonic(), versions(), globals().get("to_reload", [])
+    if not complete(before):
+        torch = f"torch=={before['torch']}"  # the one that is here: named, so that pip keeps it
+        print("Installing", *PINS, f"and the course beside {torch} ...", end=" ", flush=True)
+        course = f"lora-course-companion @ git+{COURSE}"
+        done = run_pip("install", torch, *PINS, "huggingface-hub<2", course)
+        if [int(part) for part in before.get("torchao", "9.9").split(".")[:2]] < [0, 16]:
+            run_pip("uninstall", "--yes", "torchao")  # PEFT refuses to run beside one so old
+        after = versions()
+        if done.returncode or not complete(after):
+            raise RuntimeError(
+                "The course could not be installed. On Kaggle, switch on Settings > Internet. On "
+                "Colab, choose Runtime > Disconnect and delete runtime, and open this notebook "
+                f"anew from {COURSE}. pip ended with:\\n{(done.stdout + done.stderr)[-900:]}"
+            )
+        changed = {name for name in before if after.get(name) != before[name]}
+        modules = importlib.metadata.packages_distributions().items()
+        to_reload = [name for name, by in modules if name in sys.modules and changed & {*by}]
+        print(f"done, in {time.monotonic() - started:.0f} s.")
+    if to_reload:
+        raise RuntimeError(
+            f"One step is left: {', '.join(to_reload)} had been imported before, and is another "
+            "version now. Choose Runtime > Restart session (on Kaggle: Run > Restart kernel) and "
+            "run this notebook from the top. Nothing will be installed twice."
+        )
+'''
 
 
-def badge(address: str, path: str) -> str:
-    """The Markdown that opens the notebook at ``path`` (relative to the root) on Colab."""
-    return BADGE.format(address=address, path=path)
+def badges(address: str, path: str) -> str:
+    """The Markdown that opens the notebook at ``path``, relative to the root, elsewhere."""
+    return BADGES.format(address=address, path=path)
 
 
-def setup_code(address: str) -> str:
-    """The code of the set-up cell. Naming the present torch again keeps pip from replacing it."""
-    return SETUP.replace("ADDRESS", address).rstrip("\n")
+def setup_code(address: str, root: Path = ROOT) -> str:
+    """The code of the set-up cell, with the pins of the requirements.txt in ``root``.
+
+    Naming the torch that is there keeps pip from replacing it. Colab's gradio and diffusers want
+    a huggingface-hub below 2.
+    """
+    text = (root / "requirements.txt").read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE))
+    lines = textwrap.wrap(" ".join(f"{name}=={pins[name]}" for name in PINNED), 88)
+    code = SETUP.replace("PINS_HERE", ("\n" + 8 * " ").join(lines)).replace("ADDRESS", address)
+    return code.rstrip("\n")
+
+
+def title(path: Path) -> str:
+    """The first heading of the notebook at ``path``."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return re.search(r"^# (.+)$", text, re.MULTILINE)[1]
+
+
+def links(path: Path, root: Path, address: str) -> str | None:
+    """The Markdown a notebook ends with: the next lesson, its exercises, the index.
+
+    Each link stands twice, as a file's neighbour (JupyterLab) and on Colab, where a copy that was
+    saved in Drive has no neighbours. None where there is nothing to link to.
+    """
+    folder = root / "notebooks"
+    index = folder / "index.ipynb"
+    if path == index or not index.exists():
+        return None
+    lessons = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    exercises = folder / "exercises" / f"{path.stem}_exercises.ipynb"
+    own = folder / f"{path.stem.removesuffix('_exercises')}.ipynb"  # the lesson, of lesson or set
+    following = lessons[lessons.index(own) + 1 :][:1] if own in lessons else []
+    targets = [*([exercises] if exercises.exists() else []), *following, index]
+    parts = []
+    for target in targets:
+        beside = Path(os.path.relpath(target, path.parent)).as_posix()
+        colab = COLAB.format(address=address, path=target.relative_to(root).as_posix())
+        name = "All lessons" if target == index else title(target)
+        parts.append(f"[{name}]({beside}) ([on Colab]({colab}))")
+    return LINKS + " · ".join(parts)
 
 
 def check_names(owner: str, repo: str) -> str:
@@ -84,7 +183,8 @@ def replace_address(text: str, old: str, new: str) -> str:
 
 
 def address_notebook(path: Path, root: Path, old: str, new: str, text: str | None = None) -> str:
-    """The notebook's JSON with its badge first and the set-up cell as its first code cell.
+    """The notebook's JSON with its badges first, the set-up cell as its first code cell, and the
+    links last.
 
     ``text`` stands in for what the file at ``path`` holds.
     """
@@ -92,22 +192,27 @@ def address_notebook(path: Path, root: Path, old: str, new: str, text: str | Non
     notebook = nbformat.reads(text, as_version=4)
     top = nbformat.v4.new_markdown_cell(id="colab-badge")
     setup = nbformat.v4.new_code_cell(id="colab-setup")
+    bottom = nbformat.v4.new_markdown_cell(id="course-links")
     cells = []
     for cell in notebook.cells:
-        if cell.source.startswith(BADGE.partition("]")[0]):
+        if cell.source.startswith(BADGES.partition("]")[0]):
             top = cell
-        elif cell.source.startswith(SETUP.partition("\n")[0]):
+        elif cell.cell_type == "code" and cell.source.startswith(("# @title Set-up", "# Set-up:")):
             setup = cell
+        elif cell.source.startswith(LINKS):
+            bottom = cell
         else:
             cells.append(cell)
-            if cell.cell_type == "markdown":
-                cell.source = replace_address(cell.source, old, new)
+            cell.source = replace_address(cell.source, old, new)
 
-    top.source = badge(new, path.relative_to(root).as_posix())
-    setup.source = setup_code(new)
+    top.source = badges(new, path.relative_to(root).as_posix())
+    setup.source = setup_code(new, root)
+    # Colab shows the title alone, as a form, and JupyterLab a line to click on.
+    setup.metadata |= {"cellView": "form", "jupyter": {"source_hidden": True}}
+    bottom.source = links(path, root, new) or ""
     code = [index for index, cell in enumerate(cells) if cell.cell_type == "code"]
     cells.insert(code[0] if code else len(cells), setup)
-    notebook.cells = [top, *cells]
+    notebook.cells = [top, *cells, *([bottom] if bottom.source else [])]
     unchanged = notebook == nbformat.reads(text, as_version=4)
     return text if unchanged else nbformat.writes(notebook) + "\n"
 
@@ -117,7 +222,8 @@ def planned_files(root: Path, new: str) -> dict[Path, str]:
     cut short, the move starts again from the old address."""
     old = current_address(root)
     files = {path: address_notebook(path, root, old, new) for path in find_notebooks(root)}
-    for path in (root / "README.md", root / "pyproject.toml"):
+    sources = sorted((root / "notebooks" / "exercises" / "src").glob("*.py"))
+    for path in (*sources, root / "README.md", root / "pyproject.toml"):
         files[path] = replace_address(path.read_text(encoding="utf-8"), old, new)
     return files
 

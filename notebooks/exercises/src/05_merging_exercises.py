@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises for lesson 5 · Merge an adapter
 #
-# Seven exercises on a single addition, and on all that can go wrong with it: 19 points, a good hour. Do [lesson 5](../05_merging.ipynb) first.
+# Seven exercises on a single addition, and on all that can go wrong with it: 19 points, a good hour. Do [lesson 5](../05_merging.ipynb) ([on Colab](https://colab.research.google.com/github/lora-course/lora-companion/blob/main/notebooks/05_merging.ipynb)) first.
 #
 # Fill in each function where it says `...`, and run the cell below it: `check` calls your function with inputs of its own, compares with PEFT and PyTorch, and tells you what differs. Check as often as you like; nothing is uploaded. Whoever grades uses other inputs.
 #
