@@ -32,6 +32,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from address import ROOT, current_address
+from helpers.expectations import STRICT
 from run_notebooks import selected
 
 LAUNCHERS = {"colab": "colab_kernel_launcher", "lowest": "ipykernel_launcher"}
@@ -73,6 +74,7 @@ def environment_variables(home: Path, course: Path, address: str) -> dict[str, s
         "HOME": str(home),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a warning of the debugger, on every start
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        STRICT: "1",  # what a lesson expects must come true
         "LORA_COURSE_CACHE": str(ROOT / "build" / "elsewhere" / "cache"),
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{course.as_uri()}.insteadOf",

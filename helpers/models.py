@@ -16,7 +16,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -25,55 +24,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from helpers.machine import hardware
 from helpers.small_model import ModelNotAvailableError, no_progress_bars, prepare_small_model
 
-GIB = 2**30
 SMALL_MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What computes here. `str()` gives one line for a lesson's set-up cell."""
-
-    device: str  # "cuda", "mps" or "cpu"
-    name: str
-    memory_gib: float  # of the GPU; for "mps" and "cpu" the machine's
-    cpu_cores: int  # that this process may use
-    bf16: bool  # bfloat16 is computed natively: a GPU from compute capability 8.0 on, some CPUs
-    dtype: torch.dtype  # the precision to load weights in; training may compute in bf16 beside it
-
-    def __str__(self) -> str:
-        precision = str(self.dtype).removeprefix("torch.")
-        if self.device == "cpu":
-            cores = f"{self.cpu_cores} core{'s' * (self.cpu_cores != 1)}"
-            compute = ", trains in bfloat16" if self.bf16 else ""
-            return f"CPU with {cores}, {self.memory_gib:.0f} GiB: {precision}{compute}"
-        if self.device == "mps":
-            shared = f"{self.memory_gib:.0f} GiB shared with the CPU"
-            return f"{self.name}, {shared}: {precision}"
-        hint = "" if self.bf16 else " (bfloat16 is not native here)"
-        return f"{self.name}, {self.memory_gib:.0f} GiB: {precision}{hint}"
-
-
-def hardware() -> Hardware:
-    """The first NVIDIA or AMD GPU, else the GPU of Apple silicon, else the CPU.
-
-    A T4 says it supports bfloat16 because it can emulate it, slowly: emulation does not count.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = cores or 1
-    if torch.cuda.is_available():
-        gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
-        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        dtype = torch.bfloat16 if bf16 else torch.float16
-        return Hardware("cuda", gpu.name, gpu.total_memory / GIB, cores, bf16, dtype)
-    memory = psutil.virtual_memory().total / GIB
-    if torch.backends.mps.is_available():
-        return Hardware("mps", "Apple GPU", memory, cores, False, torch.float32)
-    # x86 processors with AVX-512 BF16 or AMX; any other CPU would emulate it, slower than float32.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    bf16 = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return Hardware("cpu", "CPU", memory, cores, bf16, torch.float32)
 
 
 @dataclass(frozen=True)

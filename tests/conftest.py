@@ -2,9 +2,8 @@
 
 import os
 
-import psutil
-
 from helpers.expectations import STRICT
+from helpers.machine import usable_memory
 
 os.environ[STRICT] = "1"  # what a lesson expects must come true here, or the test fails
 
@@ -19,7 +18,7 @@ def pytest_xdist_auto_num_workers(config):
     core take many times as long.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = psutil.virtual_memory().total / 2**30
+    memory = usable_memory() / 2**30
     workers = max(1, min(cores, int(memory / GIB_PER_LESSON), 4))
     os.environ["OMP_NUM_THREADS"] = str(cores // workers)  # for the workers and their kernels
     return workers

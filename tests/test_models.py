@@ -32,8 +32,9 @@ from safetensors.torch import load_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoModelForCausalLM
 
-from helpers import models, small_model
-from helpers.models import PROFILES, Hardware, hardware, load_model, load_small_model
+from helpers import machine, models, small_model
+from helpers.machine import Hardware, hardware
+from helpers.models import PROFILES, load_model, load_small_model
 from helpers.small_model import ModelNotAvailableError, prepare_small_model
 from helpers.small_model_source import SMALL_MODEL, SmallModelSource, TokenizerFacts
 from helpers.stand_in import make_page_stand_in
@@ -611,12 +612,39 @@ def test_hardware_without_cuda(mps, cores, capability, line, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
-    memory = SimpleNamespace(total=16 * GIB)
-    monkeypatch.setattr(models.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(machine, "usable_memory", lambda: 16 * GIB)
     found = hardware()
     assert str(found) == line
     assert found.bf16 is line.endswith("bfloat16")
     assert found.dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, 64),
+        ({"sys/fs/cgroup/memory.max": "max\n"}, 64),
+        ({"sys/fs/cgroup/memory.max": f"{8 * GIB}\n"}, 8),
+        ({"sys/fs/cgroup/memory.max": f"{99 * GIB}\n"}, 64),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": f"{4 * GIB}\n"}, 4),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 64),
+        (
+            {
+                "proc/self/cgroup": "0::/user.slice/job\n",
+                "sys/fs/cgroup/user.slice/memory.max": f"{2 * GIB}\n",
+                "sys/fs/cgroup/user.slice/job/memory.max": "max\n",
+            },
+            2,
+        ),
+    ],
+)
+def test_memory_is_what_the_container_may_use(files, limit, tmp_path, monkeypatch):
+    whole = SimpleNamespace(total=64 * GIB)
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: whole)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert machine.usable_memory(tmp_path) == limit * GIB
 
 
 # ---------------------------------------------------------------- profiles
@@ -632,18 +660,18 @@ def gpu(name: str, gib: float) -> Hardware:
 
 
 @pytest.mark.parametrize(
-    "machine",
+    "found",
     [
         Hardware("cpu", "CPU", 64, 8, False, torch.float32),
         Hardware("mps", "Apple GPU", 64, 8, False, torch.float32),
         gpu("GeForce RTX 3070", 7.8),
     ],
 )
-def test_the_page_profile_refuses_a_machine_that_is_too_small(machine, monkeypatch):
-    monkeypatch.setattr(models, "hardware", lambda: machine)
+def test_the_page_profile_refuses_a_machine_that_is_too_small(found, monkeypatch):
+    monkeypatch.setattr(models, "hardware", lambda: found)
     with pytest.raises(ModelNotAvailableError) as caught:
         load_model("page")
-    for part in ["14 GiB", str(machine), 'PROFILE = "small"']:
+    for part in ["14 GiB", str(found), 'PROFILE = "small"']:
         assert part in str(caught.value)
 
 

@@ -22,8 +22,9 @@ from helpers import models
 from helpers.architectures import get_architecture
 from helpers.data import load_smoltalk
 from helpers.expectations import STRICT
+from helpers.machine import Hardware
 from helpers.memory import estimate_training_memory
-from helpers.models import PROFILES, Hardware
+from helpers.models import PROFILES
 from helpers.params import count_lora_parameters
 from helpers.small_model_source import SMALL_MODEL
 from helpers.stand_in import make_page_stand_in, make_smoltalk_stand_in

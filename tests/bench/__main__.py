@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import psutil
 import torch
 
 from files import write_atomically
+from helpers.machine import usable_memory
 
 FOLDER = Path(__file__).resolve().parent
 NOT_HERE = "Not measured: it needs an NVIDIA GPU of 48 GB.\n"
@@ -36,7 +36,7 @@ def cpu_model() -> str:
 
 def machine() -> str:
     """The processor, cores, memory and GPU, and the torch that used them."""
-    memory = psutil.virtual_memory().total / 2**30
+    memory = usable_memory() / 2**30
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
     return (
         f"{cpu_model()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory{gpu}; "
