@@ -556,7 +556,7 @@ def test_a_snapshot_is_the_working_tree_and_git_takes_it_for_the_course(tmp_path
     for name in ("new", "ignored"):
         (tree / name).write_text(name)
     run_elsewhere.snapshot(tree, course)
-    variables = run_elsewhere.environment_variables(tmp_path, course, "some/where")
+    variables = run_elsewhere.environment_variables("colab", tmp_path, course, "some/where")
     command = ["git", "clone", "--quiet", "https://github.com/some/where", str(clone)]
     subprocess.run(command, check=True, env=variables)
     assert {path.name for path in clone.iterdir()} == {".git", ".gitignore", "new"}
