@@ -42,10 +42,11 @@ import os
 import sys
 
 if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
-    import importlib.metadata
-    import importlib.util
+    import importlib
     import subprocess
     import time
+    from importlib.metadata import distributions, packages_distributions
+    from importlib.util import find_spec
 
     PINS = """
         PINS_HERE
@@ -54,36 +55,38 @@ if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
     if os.path.isdir("/content/drive/MyDrive"):  # the small model stays there for the next lesson
         os.environ.setdefault("LORA_COURSE_CACHE", "/content/drive/MyDrive/lora-course")
 
-    def versions():
+    def complete():
         importlib.invalidate_caches()
-        found = [d for d in importlib.metadata.distributions() if d.name]
-        return {d.name: d.version for d in reversed(found)}  # of two, the first is imported
-
-    def complete(here):
-        pinned = {f"{name}=={version}" for name, version in here.items()}.issuperset(PINS)
-        return pinned and importlib.util.find_spec("helpers") is not None
+        pins = [pin.split("==") for pin in PINS]
+        found = [[d.version for d in distributions(name=name)][:1] for name, _ in pins]
+        return found == [[pin] for _, pin in pins] and find_spec("helpers") is not None
 
     def run_pip(*arguments):
         command = [sys.executable, "-m", "pip", *arguments, "--quiet", "--no-input"]
         return subprocess.run(command, capture_output=True, text=True, errors="replace")
 
-    started, before, to_reload = time.monotonic(), versions(), globals().get("to_reload", [])
-    if not complete(before):
+    def versions():
+        found = [d for d in distributions() if d.name]
+        return {d.name: d.version for d in reversed(found)}  # of two, the first is imported
+
+    to_reload = globals().get("to_reload", [])
+    if not complete():
+        started, before = time.monotonic(), versions()
         torch = f"torch=={before['torch']}"  # the one that is here: named, so that pip keeps it
         print("Installing", *PINS, f"and the course beside {torch} ...", end=" ", flush=True)
         course = f"lora-course-companion @ git+{COURSE}"
         done = run_pip("install", torch, *PINS, "huggingface-hub<2", course)
         if [int(part) for part in before.get("torchao", "9.9").split(".")[:2]] < [0, 16]:
             run_pip("uninstall", "--yes", "torchao")  # PEFT refuses to run beside one so old
-        after = versions()
-        if done.returncode or not complete(after):
+        if done.returncode or not complete():
             raise RuntimeError(
                 "The course could not be installed. On Kaggle, switch on Settings > Internet. On "
                 "Colab, choose Runtime > Disconnect and delete runtime, and open this notebook "
                 f"anew from {COURSE}. pip ended with:\\n{(done.stdout + done.stderr)[-900:]}"
             )
+        after = versions()
         changed = {name for name in before if after.get(name) != before[name]}
-        modules = importlib.metadata.packages_distributions().items()
+        modules = packages_distributions().items()
         to_reload = [name for name, by in modules if name in sys.modules and changed & {*by}]
         print(f"done, in {time.monotonic() - started:.0f} s.")
     if to_reload:

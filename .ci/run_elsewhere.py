@@ -9,7 +9,7 @@ any cell fails, and the summary names the notebook and the cell.
 In a copy of .venv-colab files are hard links, and pip replaces files without writing into them: it
 takes two seconds and no room, and the next notebook finds Colab untouched. The course comes from
 the working tree, committed or not: git is told to look there for the course's address. The small
-model is fetched once, by the first lesson that wants it, into build/elsewhere/cache.
+model is fetched once, by the first lesson that wants it, into build/elsewhere.
 """
 
 import argparse
@@ -67,15 +67,17 @@ def snapshot(root: Path, folder: Path) -> None:
         subprocess.run(["git", "-C", str(folder), *command], check=True)
 
 
-def environment_variables(home: Path, course: Path, address: str) -> dict[str, str]:
+def environment_variables(kind: str, home: Path, course: Path, address: str) -> dict[str, str]:
     """What the kernel sees: nothing of this project's environment but pip's settings."""
+    build = ROOT / "build" / "elsewhere"
     kept = {k: v for k, v in os.environ.items() if k in KEPT or k.startswith("PIP_")}
     return kept | {
         "HOME": str(home),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a warning of the debugger, on every start
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         STRICT: "1",  # what a lesson expects must come true
-        "LORA_COURSE_CACHE": str(ROOT / "build" / "elsewhere" / "cache"),
+        "LORA_COURSE_CACHE": str(build / kind),  # each prepares the small model itself
+        "PIP_CACHE_DIR": str(build / "pip"),
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{course.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": f"https://github.com/{address}",
@@ -111,9 +113,10 @@ def run_alone(path: Path, kind: str, course: Path, address: str, timeout_s: int 
                 resources={"metadata": {"path": str(place / "content")}},
                 km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=kernels),
             )
+            variables = environment_variables(kind, place / "home", course, address)
             problem = None
             try:
-                client.execute(env=environment_variables(place / "home", course, address))
+                client.execute(env=variables)
             except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
                 code = [cell for cell in notebook.cells if cell.cell_type == "code"]
                 begun = [i for i, cell in enumerate(code) if cell.execution_count or cell.outputs]

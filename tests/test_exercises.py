@@ -100,7 +100,8 @@ def test_the_untouched_release_gets_nothing_and_is_told_why(source):
 @pytest.fixture
 def course(tmp_path):
     """A copy of the course with one source and nothing released."""
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
     folder = tmp_path / "notebooks" / "exercises" / "src"
     folder.mkdir(parents=True)
     shutil.copy(SOURCES[0], folder)

@@ -158,8 +158,9 @@ class Machine:
             lambda name: found if "lora-course-companion" in self.installed else None,
         )
 
-    def distributions(self):
-        return [types.SimpleNamespace(name=n, version=v) for n, v in self.installed.items()]
+    def distributions(self, name=None):
+        found = [types.SimpleNamespace(name=n, version=v) for n, v in self.installed.items()]
+        return [each for each in found if name in (None, each.name)]
 
     def providers(self):
         return {name: [name] for name in self.installed}
@@ -278,10 +279,12 @@ def test_a_failed_installation_is_one_clear_error(shell, colab, capsys):
 
 def test_an_installation_that_did_not_take_is_an_error(shell, colab, monkeypatch):
     """pip may succeed while an older package, in a folder that comes first, hides the new one."""
-    hidden = [types.SimpleNamespace(name="peft", version="0.20.0")]
-    monkeypatch.setattr(
-        importlib.metadata, "distributions", lambda: hidden + Machine.distributions(colab)
-    )
+    hiding = types.SimpleNamespace(name="peft", version="0.20.0")
+
+    def distributions(name=None):
+        return [hiding] * (name in (None, "peft")) + colab.distributions(name)
+
+    monkeypatch.setattr(importlib.metadata, "distributions", distributions)
     with pytest.raises(RuntimeError, match="could not be installed"):
         shell.run_cell(CELL).raise_error()
 
@@ -553,7 +556,7 @@ def test_a_snapshot_is_the_working_tree_and_git_takes_it_for_the_course(tmp_path
     for name in ("new", "ignored"):
         (tree / name).write_text(name)
     run_elsewhere.snapshot(tree, course)
-    variables = run_elsewhere.environment_variables(tmp_path, course, "some/where")
+    variables = run_elsewhere.environment_variables("colab", tmp_path, course, "some/where")
     command = ["git", "clone", "--quiet", "https://github.com/some/where", str(clone)]
     subprocess.run(command, check=True, env=variables)
     assert {path.name for path in clone.iterdir()} == {".git", ".gitignore", "new"}
