@@ -21,6 +21,7 @@ READ_FROM = {
     "transformers": "5.23.0",
     "bitsandbytes": "0.50.2",
     "torch": "2.13.0",
+    "trl": "1.16.0",
 }
 NAMES = {  # what the helpers call it -> module and name
     # PEFT: what it puts around a module, and which key of a pattern applies to a name
@@ -36,6 +37,8 @@ NAMES = {  # what the helpers call it -> module and name
     "masking_utils": "transformers:masking_utils",
     # bitsandbytes: how it keeps a quantized weight and its tables
     "bnb_functional": "bitsandbytes:functional",
+    # TRL: the loss that never holds all logits
+    "add_fused_lm_head": "trl.trainer.utils:add_fused_lm_head",
     # torch: tensors without memory, and every operation seen
     "FakeTensor": "torch._subclasses.fake_tensor:FakeTensor",
     "FakeTensorMode": "torch._subclasses.fake_tensor:FakeTensorMode",

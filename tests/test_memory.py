@@ -3,6 +3,7 @@
 import copy
 import itertools
 
+import peft
 import pytest
 import torch
 import transformers
@@ -61,6 +62,7 @@ CONFIGS = {
     "llama-eager": dict(model_type="llama", attn_implementation="eager", **SHAPE),
     "gpt2-dropout": {**GPT2, "attn_pdrop": 0.1},
     "llama-small-vocabulary": dict(model_type="llama", **SHAPE | {"vocab_size": 64}),
+    "llama-large-vocabulary": dict(model_type="llama", **SHAPE | {"vocab_size": 70_000}),
 }
 STEP = dict(batch_size=2, sequence_length=96)
 
@@ -148,6 +150,51 @@ MORE = {
         {"lora_config": lora(), "quantization": "nf4", "gradient_checkpointing": True},
     ),
     **{
+        f"chunked loss, {name}, {way}, {precision}": (
+            name,
+            {"loss": "chunked", "precision": precision, "lora_config": config},
+        )
+        for name in ("llama", "qwen2", "gemma2")
+        for way, config in (("full", None), ("LoRA", lora()))
+        for precision in ("fp32", "bf16", "bf16-mixed")
+    },
+    "chunked loss, many words": ("llama-large-vocabulary", {"loss": "chunked"}),
+    "chunked loss, many words and tokens": (
+        "llama-large-vocabulary",
+        {"loss": "chunked", "lora_config": lora(), "batch_size": 3, "sequence_length": 2000}
+        | {"gradient_checkpointing": True},
+    ),
+    **{
+        f"accumulation, {name}, {way}, {tokens} tokens, {precision}": (
+            name,
+            {"gradient_accumulation_steps": 4, "lora_config": config, "precision": precision}
+            | {"sequence_length": tokens, "gradient_checkpointing": tokens < 96},
+        )
+        for name in ("llama", "qwen2")
+        for way, config in (("full", None), ("LoRA", lora()))
+        for tokens in (4, 96)
+        for precision in ("fp32", "bf16")
+    },
+    "accumulation, chunked loss": (
+        "qwen2",
+        {"gradient_accumulation_steps": 2, "loss": "chunked", "precision": "bf16-mixed"},
+    ),
+    "AdamW without fusing": ("llama", {"optimizer": "adamw_torch", "sequence_length": 4}),
+    **{
+        f"adapter in {there}, {precision}, {quantization}": (
+            "llama",
+            {"adapter_precision": there, "precision": precision, "quantization": quantization}
+            | {"lora_config": lora(64, lora_dropout=0.1)},
+        )
+        for there, quantization in (("bf16", None), ("fp32", "nf4"), ("fp32", "int8"))
+        for precision in ("bf16", "bf16-mixed")
+    },
+    "prepare_model_for_kbit_training": (
+        "llama",
+        {"precision": "bf16-mixed", "quantization": "nf4-double", "adapter_precision": "fp32"}
+        | {"lora_config": lora(), "gradient_checkpointing": True},
+    ),
+    **{
         f"{name}, {'LoRA' if config else 'full'}": (name, {"lora_config": config})
         for name in ("mistral", "qwen3", "gemma2", "gemma3", "phi3", "opt")
         for config in (None, lora())
@@ -174,6 +221,7 @@ def test_estimate_in_every_kind_of_step(case):
         {"lora_config": lora(), "gradient_checkpointing": True},
         {"lora_config": lora(), "quantization": "nf4-double", "gradient_checkpointing": True},
         {"lora_config": lora(), "quantization": "int8", "optimizer": "adamw_8bit"},
+        {"lora_config": lora(), "loss": "chunked", "gradient_accumulation_steps": 2},
     ],
 )
 def test_fake_tensors_take_what_real_ones_take(settings):
@@ -270,7 +318,7 @@ def test_a_measured_model_is_left_as_it_was():
     adapted = get_peft_model(copy.deepcopy(model), lora())
     adapted.eval()
     next(p for p in adapted.parameters() if p.requires_grad).grad = torch.ones(8, 128)
-    settings = dict(precision="fp32", gradient_checkpointing=True, **STEP)
+    settings = dict(precision="fp32", gradient_checkpointing=True, loss="chunked", **STEP)
     for measured, with_lora in ((adapted, None), (model, lora()), (model, None)):
         state = {name: tensor.clone() for name, tensor in measured.state_dict().items()}
         flags = {name: p.requires_grad for name, p in measured.named_parameters()}
@@ -287,6 +335,7 @@ def test_a_measured_model_is_left_as_it_was():
         assert measured.training == mode
         assert not any(getattr(m, "gradient_checkpointing", False) for m in measured.modules())
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in measured.modules())
+        assert not any("forward" in vars(module) for module in measured.modules())
 
 
 def test_one_model_four_ways():
@@ -447,7 +496,37 @@ def test_estimate_in_words():
     assert "60%  weights" in str(estimate)
 
 
+def test_an_estimate_says_what_it_assumed():
+    settings = dict(quantization="nf4", loss="chunked", gradient_accumulation_steps=2)
+    assumed = estimate_training_memory(make_config("llama"), lora(), **settings, **STEP).assumed
+    for words in ("in chunks", "accumulation", "adapter: bfloat16", "nf4, the rest bfloat16"):
+        assert any(words in sentence for sentence in assumed), words
+    other = estimate_training_memory(make_config("llama"), lora(), precision="fp32", **STEP)
+    assert "adapter: float32" in other.assumed and "gradients: of one batch" in other.assumed
+
+
+def test_a_prepared_model_is_mixed_precision(tmp_path):
+    """`prepare_model_for_kbit_training` leaves what `precision="bf16-mixed"` describes."""
+    config = make_config("llama")
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    how = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, quantization_config=how, dtype=torch.bfloat16, device_map="cpu"
+    )
+    model = get_peft_model(peft.prepare_model_for_kbit_training(model), lora())
+    settings = dict(precision="bf16-mixed", gradient_checkpointing=True, **STEP)
+    predicted = estimate_training_memory(
+        config, lora(), quantization="nf4", adapter_precision="fp32", device="cpu", **settings
+    )
+    assert_agree(predicted, measure_training_memory(model, **settings))
+
+
 WRONG = [
+    ({"loss": "fused"}, ValueError, "loss .*'chunked'.*'fused'"),
+    ({"gradient_accumulation_steps": 0}, ValueError, "gradient_accumulation_steps"),
+    ({"adapter_precision": "fp16"}, ValueError, "adapter_precision .*'fp32'"),
+    ({"adapter_precision": "bf16", "precision": "fp32"}, ValueError, "adapter_precision .*fp32"),
+    ({"batchsize": 1}, TypeError, "batchsize"),
     ({"batch_size": 0}, ValueError, "batch_size"),
     ({"sequence_length": 1.5}, TypeError, "sequence_length"),
     ({"precision": "fp8"}, ValueError, "precision .*'bf16-mixed'.*'fp8'"),

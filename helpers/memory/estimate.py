@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,11 +17,12 @@ from helpers.memory.kept import (
     backward_needs,
     formats_of,
     int8_inputs,
-    kept_by_final_norm,
     kept_by_layer,
+    optimizer_needs,
     states_of,
     weights_of,
 )
+from helpers.memory.loss import moments_of_loss
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
 from helpers.memory.shapes import AdapterShapes, BaseShapes, adapter_shapes, base_shapes
 from helpers.params import resolve_config
@@ -72,17 +73,6 @@ def config_of(
 TOKEN_ID = 8  # bytes
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """Bytes that the forward pass leaves for the backward pass."""
-
-    layers: int  # by all layers; with checkpointing, their inputs
-    first_layer: int
-    recomputed: int  # of a layer that checkpointing computes again; 0 without
-    copies_of_layers: int  # autocast's, of the weights
-    copies_of_adapter: int
-
-
 @dataclass(frozen=True, eq=False)
 class Moments:
     """The moments of one step that can be its peak."""
@@ -96,51 +86,67 @@ class Moments:
         yield from self._at_the_loss()
         yield from self._in_the_backward_pass()
 
+    @cached_property
+    def assumed(self) -> tuple[str, ...]:
+        """What the estimate takes for granted, in words."""
+        step, layer = self.step, self.base.layer
+        bits = {2: "bfloat16", 4: "float32"}
+        words = [
+            f"attention: {layer.attention}, rows without padding",
+            "loss: in chunks, as TRL's trainers compute it"
+            if step.loss == "chunked"
+            else "loss: over all logits at once, as the model's own",
+            "gradients: of earlier batches there at the loss (accumulation)"
+            if self._earlier
+            else "gradients: of one batch",
+            f"weights: {step.quantization + ', the rest ' if step.quantization else ''}"
+            f"{bits[self.formats.stored]}",
+        ]
+        if self.adapter is not None:
+            words.append(f"adapter: {bits[self.formats.adapter]}")
+        return (
+            *words,
+            f"optimizer: {step.optimizer}",
+            f"device: {'cpu cuda'.split()[self.formats.gpu]}",
+        )
+
     # ------------------------------------------------------------ what is there all the time
 
-    @cached_property
-    def _trained_bytes(self) -> int:
-        """Bytes of a number that is trained."""
-        return _stored_bytes(self.step) if self.adapter is None else _adapter_bytes(self.step)
+    @property
+    def _sizes(self) -> Mapping[int, int]:
+        """Of what is trained: size of a tensor -> how many."""
+        return self.base.sizes if self.adapter is None else self.adapter.sizes
 
     @cached_property
     def _standing(self) -> MemoryEstimate:
         """Weights and states, and the batch."""
-        sizes = self.base.sizes if self.adapter is None else self.adapter.sizes
+        formats, step = self.formats, self.step
         return MemoryEstimate(
-            weights=weights_of(self.base, _stored_bytes(self.step), self.step.quantization),
-            adapter=_adapter_bytes(self.step) * self.adapter.added if self.adapter else 0,
+            weights=weights_of(self.base, formats.stored, step.quantization),
+            adapter=formats.adapter * self.adapter.added if self.adapter else 0,
             gradients=0,
-            optimizer_states=states_of(sizes, self._trained_bytes, self.step.optimizer),
+            optimizer_states=states_of(self._sizes, formats.trained, step.optimizer),
             activations=0,
             logits=0,
-            overhead=TOKEN_ID * self.step.tokens,
+            overhead=TOKEN_ID * step.tokens,
         )
 
     @cached_property
     def _gradients(self) -> int:
-        sizes = self.base.sizes if self.adapter is None else self.adapter.sizes
-        return self._trained_bytes * sum(size * count for size, count in sizes.items())
+        """Of all that is trained."""
+        return self.formats.trained * sum(size * count for size, count in self._sizes.items())
+
+    @property
+    def _earlier(self) -> int:
+        """Gradients of the batches before, which this one's are added to."""
+        return self._gradients if self.step.gradient_accumulation_steps > 1 else 0
 
     def _moment(self, peak: str, **more: int) -> MemoryEstimate:
         """What is there all the time, and ``more`` bytes of some parts."""
         parts = {name: size + more.get(name, 0) for name, size in self._standing.parts.items()}
-        return MemoryEstimate(**parts, peak=peak)
+        return MemoryEstimate(**parts, peak=peak, assumed=self.assumed)
 
     # ------------------------------------------------------------ what the forward pass leaves
-
-    @cached_property
-    def _cast_bytes(self) -> int:
-        """Bytes of a number in autocast's copies of weights; 0 where it makes none."""
-        return 2 if self.step.precision == "bf16-mixed" else 0
-
-    @cached_property
-    def _all_layer_copies(self) -> int:
-        return 0 if self.step.quantization else self._cast_bytes * self.base.linear_total
-
-    @cached_property
-    def _all_adapter_copies(self) -> int:
-        return self._standing.adapter // 2 if self.formats.own_copies else 0
 
     @cached_property
     def _hidden(self) -> int:
@@ -148,52 +154,67 @@ class Moments:
         return self.formats.stream * self.base.layer.hidden * self.step.tokens
 
     @cached_property
-    def _kept(self) -> _Kept:
-        adapter, layer, checkpointing = (
-            self.adapter,
-            self.base.layer,
-            self.step.gradient_checkpointing,
-        )
-        reaches_input = adapter is None or adapter.reaches_input or checkpointing
-        ranks_of_layers = adapter.layers if adapter else (({}, self.base.layers),)
-        by_kind = [(kept_by_layer(layer, self.formats, r), count) for r, count in ranks_of_layers]
-        first_ranks = adapter.first if adapter else {}
-        first = kept_by_layer(layer, self.formats, first_ranks, reached=reaches_input)
-        copies_of_layers, copies_of_adapter = self._all_layer_copies, self._all_adapter_copies
-        if checkpointing:
-            kept, copies_of_layers, copies_of_adapter = self._checkpoints, 0, 0
-        else:
-            kept = sum(size * count for size, count in by_kind)
-        if not reaches_input:  # the first layers need no gradient of their input, nor weight for it
-            kept -= kept_by_layer(layer, self.formats, first_ranks) - first
-            if not self.step.quantization:
-                wide = layer.queries + 2 * layer.keys
-                copies_of_layers -= self._cast_bytes * layer.hidden * wide
-            ranks = sum(first_ranks.get(name, 0) for name in layer.groups[0].modules)
-            copies_of_adapter -= 2 * layer.hidden * ranks * self.formats.own_copies
-        elif layer.embedding_dropout:  # its mask
-            kept += (
-                (1 if self.formats.gpu else self.formats.stream) * layer.hidden * self.step.tokens
-            )
-        return _Kept(
-            layers=kept,
-            first_layer=first,
-            recomputed=max((size for size, _ in by_kind), default=0) if checkpointing else 0,
-            copies_of_layers=copies_of_layers,
-            copies_of_adapter=copies_of_adapter,
-        )
+    def _by_layer(self) -> list[tuple[int, int]]:
+        """What each kind of layer keeps, and how many layers of this kind there are."""
+        kinds = self.adapter.layers if self.adapter else (({}, self.base.layers),)
+        return [(kept_by_layer(self.base.layer, self.formats, r), count) for r, count in kinds]
 
     @cached_property
-    def _checkpoints(self) -> int:
-        """What checkpointing keeps in place of the activations: one input for each layer."""
-        kept = self.base.layers * self._hidden
-        if self.formats.int8:
-            kept += self.base.layers * int8_inputs(self.base.layer, self.formats)
-        if self.adapter and not self.base.layer.rotary:  # the embedding, before positions are added
-            kept += self._hidden
+    def _first_layer(self) -> int:
+        """What the first layer with something to train keeps."""
+        ranks = self.adapter.first if self.adapter else {}
+        return kept_by_layer(self.base.layer, self.formats, ranks, reached=self._reaches_input)
+
+    @property
+    def _reaches_input(self) -> bool:
+        """Whether the gradient has to go back to the embedding."""
+        checkpointing = self.step.gradient_checkpointing
+        return self.adapter is None or self.adapter.reaches_input or checkpointing
+
+    @cached_property
+    def _kept(self) -> int:
+        """What all layers keep; with checkpointing, one input for each layer."""
+        layer, formats = self.base.layer, self.formats
+        if self.step.gradient_checkpointing:
+            kept = self.base.layers * self._hidden
+            if formats.int8:
+                kept += self.base.layers * int8_inputs(layer, formats)
+            if self.adapter and not layer.rotary:  # the embedding, before positions are added
+                kept += self._hidden
+        else:
+            kept = sum(size * count for size, count in self._by_layer)
+        if not self._reaches_input:
+            kept += self._first_layer - kept_by_layer(layer, formats, self.adapter.first)
+        elif layer.embedding_dropout:  # its mask
+            kept += (1 if formats.gpu else formats.stream) * layer.hidden * formats.tokens
         return kept
 
+    @property
+    def _layer_copies(self) -> int:
+        """Autocast's copies of the layers' weights."""
+        return 0 if self.step.quantization else self.formats.copied * self.base.linear_total
+
+    @property
+    def _adapter_copies(self) -> int:
+        """Autocast's copies of the adapter."""
+        return self._standing.adapter // 2 if self.formats.adapter > self.formats.compute else 0
+
     @cached_property
+    def _kept_copies(self) -> dict[str, int]:
+        """Autocast's copies that the backward pass needs: of weights, of the adapter."""
+        if self.step.gradient_checkpointing:  # made again with each layer
+            return {"weights": 0, "adapter": 0}
+        weights, adapter, layer = self._layer_copies, self._adapter_copies, self.base.layer
+        if not self._reaches_input:  # the first layers pass no gradient on
+            if not self.step.quantization:
+                wide = layer.queries + 2 * layer.keys
+                weights -= self.formats.copied * layer.hidden * wide
+            if adapter:
+                ranks = sum(self.adapter.first.get(n, 0) for n in layer.groups[0].modules)
+                adapter -= 2 * layer.hidden * ranks
+        return {"weights": weights, "adapter": adapter}
+
+    @property
     def _shared(self) -> int:
         """Of all layers together: tables of rotary positions, and eager attention's masks."""
         layer, sequence, stream = self.base.layer, self.step.sequence_length, self.formats.stream
@@ -205,46 +226,35 @@ class Moments:
     # ------------------------------------------------------------ the moments
 
     def _at_the_loss(self) -> Iterator[MemoryEstimate]:
-        """Everything that autograd keeps is there, and the logits."""
-        kept, head_copy = self._kept, self._cast_bytes * self.base.head
-        activations = kept.layers + kept_by_final_norm(self.base.layer, self.formats) + self._shared
-        logits = self.step.tokens * self.base.vocabulary
-        capped = self.formats.compute * logits if self.base.hidden_logits else 0
-        # Cross-entropy is computed in float32. In its backward pass there are the logarithms of the
-        # softmax, their gradient, and that of the logits: three numbers for each token and word.
-        yield self._moment(
-            "loss",
-            weights=kept.copies_of_layers + head_copy,
-            adapter=kept.copies_of_adapter,
-            activations=activations,
-            logits=12 * logits + capped,
-        )
-        # Going in: the logits, as computed and in float32, and the logarithms. The forward pass
-        # still holds its last hidden state, and autocast the casts of all that is trained.
-        cached = self.step.gradient_checkpointing and self.adapter is None
-        last = (
-            0 if self.formats.full and self.formats.stream == self.formats.compute else self._hidden
-        )
-        yield self._moment(
-            "loss",
-            weights=kept.copies_of_layers + head_copy + (self._all_layer_copies if cached else 0),
-            adapter=self._all_adapter_copies,
-            activations=activations + last,
-            logits=(8 if self.formats.compute == 4 else 10) * logits + capped,
-        )
+        """Everything that autograd keeps is there, and what the loss makes of it."""
+        for moment in moments_of_loss(self.base, self.formats, self.step.loss):
+            copies = dict(self._kept_copies)
+            if moment.forward:
+                copies["adapter"] = self._adapter_copies
+                if self.adapter is None:
+                    copies["weights"] = self._layer_copies
+            yield self._moment(
+                "loss",
+                weights=copies["weights"] + moment.weights,
+                adapter=copies["adapter"],
+                gradients=self._earlier,
+                activations=self._kept + self._shared + moment.activations,
+                logits=moment.logits,
+            )
 
     def _in_the_backward_pass(self) -> Iterator[MemoryEstimate]:
-        base, kept, trained = self.base, self._kept, self._trained_bytes
-        needs, freed = backward_needs(base.layer, self.formats, base.linear, self.step.quantization)
+        base, formats, trained = self.base, self.formats, self.formats.trained
+        checkpointing, earlier = self.step.gradient_checkpointing, self._earlier
+        needs, freed = backward_needs(base.layer, formats, base.linear, self.step.quantization)
         head_gradient = trained * base.head if self.adapter is None else 0
         waiting = head_gradient if base.tied else 0  # to be added to the embedding's
+        recomputed = max((kept for kept, _ in self._by_layer), default=0) if checkpointing else 0
         # The first layer that it comes to, when all that is kept is still there ...
         yield self._moment(
             "backward",
-            weights=kept.copies_of_layers,
-            adapter=kept.copies_of_adapter,
-            gradients=head_gradient - waiting,
-            activations=kept.layers + kept.recomputed + self._shared - freed,
+            **self._kept_copies,
+            gradients=earlier or head_gradient - waiting,
+            activations=self._kept + recomputed + self._shared - freed,
             overhead=needs + waiting,
         )
         # ... and the last one, when the gradients of all layers but this one are.
@@ -253,23 +263,16 @@ class Moments:
         else:  # and the embedding's, of the same size as the output layer's
             of_layer = base.linear_total // base.layers - base.layer.hidden * base.layer.mlp
             missing = head_gradient + trained * of_layer
-        checkpoint = self._hidden if self.step.gradient_checkpointing else 0
         yield self._moment(
             "backward",
-            gradients=self._gradients - missing,
-            activations=kept.first_layer + checkpoint - freed,
+            gradients=earlier or self._gradients - missing,
+            activations=self._first_layer + (self._hidden if checkpointing else 0) - freed,
             overhead=needs + waiting,
         )
-        # At its end, a tied embedding has two gradients, and their sum.
-        peak = "backward" if waiting else "optimizer step"
-        yield self._moment(peak, gradients=self._gradients, overhead=2 * waiting)
-
-
-def _stored_bytes(step: TrainingStep) -> int:
-    """Bytes of a number of the base model."""
-    return 2 if step.precision == "bf16" else 4
-
-
-def _adapter_bytes(step: TrainingStep) -> int:
-    """Bytes of a number of the adapter."""
-    return 2 if step.quantization and step.precision != "fp32" else 4
+        # At its end, a tied embedding has two gradients, and their sum, to be added to the earlier.
+        more = optimizer_needs(self._sizes, trained, self.step.optimizer, formats.gpu)
+        for peak, overhead in (
+            ("optimizer step", more),
+            ("backward", (3 if earlier else 2) * waiting),
+        ):
+            yield self._moment(peak, gradients=self._gradients, overhead=overhead)

@@ -35,6 +35,7 @@ class Formats:
     compute: int  # inside linear layers and attention: 4, or 2 in bf16
     stream: int  # between the layers
     linear: int  # what a linear layer gives
+    adapter: int  # of the adapter
     full: bool  # every weight is trained, not an adapter
     own_copies: bool  # PEFT casts the input of each adapted layer to float32, autocast casts back
     lora_mask: Mapping[str, int]  # source -> bytes of LoRA dropout's mask for a number; empty: none
@@ -46,6 +47,20 @@ class Formats:
     def tokens(self) -> int:
         return self.batch * self.sequence
 
+    @property
+    def stored(self) -> int:
+        """Of a weight that is not quantized: it gives the hidden states their type."""
+        return self.stream
+
+    @property
+    def trained(self) -> int:
+        return self.stored if self.full else self.adapter
+
+    @property
+    def copied(self) -> int:
+        """Of autocast's copy of a weight; 0 where it makes none."""
+        return self.compute if self.compute < self.stored else 0
+
 
 def formats_of(step: TrainingStep, lora_config: LoraConfig | None, gpu: bool) -> Formats:
     """The bytes of a number in each place of a step with these settings."""
@@ -55,7 +70,8 @@ def formats_of(step: TrainingStep, lora_config: LoraConfig | None, gpu: bool) ->
     cast_back = step.quantization in ("nf4", "nf4-double") or (step.quantization == "int8" and gpu)
     if step.precision == "bf16-mixed" and cast_back:
         linear = 4  # bitsandbytes gives back what it was given, and that is float32
-    own_copies = lora_config is not None and not step.quantization and compute == 2
+    adapter = step.adapter_bytes(step.quantization is not None)
+    own_copies = lora_config is not None and adapter > compute
     inputs = {"norm": stream, "attention": compute, "mlp": linear}
     mask = {source: 1 if gpu else 4 if own_copies else size for source, size in inputs.items()}
     return Formats(
@@ -64,6 +80,7 @@ def formats_of(step: TrainingStep, lora_config: LoraConfig | None, gpu: bool) ->
         compute=compute,
         stream=stream,
         linear=linear,
+        adapter=adapter,
         full=lora_config is None,
         own_copies=own_copies,
         lora_mask=mask if lora_config is not None and lora_config.lora_dropout else {},
@@ -99,11 +116,8 @@ def kept_by_layer(
 
 
 def kept_by_final_norm(layer: Layer, formats: Formats) -> int:
-    """Bytes kept of the norm before the output layer, and of the input of a trained one."""
-    kept = _norm(layer, formats, layer.hidden)
-    if formats.full and formats.stream == formats.compute:
-        kept += formats.compute * layer.hidden
-    return formats.tokens * kept
+    """Bytes kept of the norm before the output layer."""
+    return formats.tokens * _norm(layer, formats, layer.hidden)
 
 
 def _norm(layer: Layer, formats: Formats, width: int, rows: int = 1) -> int:
@@ -246,6 +260,16 @@ def weights_of(base: BaseShapes, stored: int, quantization: str | None) -> int:
     return plain - stored * base.linear_total + packed
 
 
+def optimizer_needs(sizes: Mapping[int, int], stored: int, optimizer: str, gpu: bool) -> int:
+    """Bytes that an optimizer needs for a moment: PyTorch's AdamW, unless it is fused, takes roots
+    of the second moments, of all at once on a GPU (``_multi_tensor_adam``), else one by one."""
+    if optimizer != "adamw_torch":
+        return 0
+    if gpu:
+        return stored * sum(size * count for size, count in sizes.items())
+    return 2 * stored * max(sizes)
+
+
 def states_of(sizes: Mapping[int, int], stored: int, optimizer: str) -> int:
     """Bytes that an optimizer keeps from step to step.
 
@@ -256,7 +280,7 @@ def states_of(sizes: Mapping[int, int], stored: int, optimizer: str) -> int:
     """
     if optimizer == "sgd":
         return 0
-    if optimizer == "adamw":
+    if optimizer in ("adamw", "adamw_torch"):
         return sum((2 * stored * size + 4) * count for size, count in sizes.items())
     paged, states = optimizer.startswith("paged"), 0
     for size, count in sizes.items():

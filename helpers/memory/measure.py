@@ -109,13 +109,12 @@ def _account(
         model.to(torch.bfloat16 if step.precision == "bf16" else torch.float32)
     with ExitStack() as stack:
         if lora_config is not None:
-            how = {"quantized": quantized, "precision": step.precision}
-            model = stack.enter_context(adapted(model, lora_config, **how))
+            model = stack.enter_context(adapted(model, lora_config, step, quantized=quantized))
         if fake:
             stack.enter_context(FakeTensorMode())
         if next(model.parameters()).is_meta:
             materialize(model, torch.device("cpu" if fake else device))
-        ledger = stack.enter_context(ready(model, step.gradient_checkpointing))
+        ledger = stack.enter_context(ready(model, step))
         return _measure(ledger, model, step)
 
 
@@ -142,7 +141,6 @@ def _measure(
             torch.cuda.synchronize(device)
             torch.cuda.reset_peak_memory_stats(device)
         begin = _train(ledger, model, ids, step)
-        _note_gradients(ledger, trained)
         ledger.enter("optimizer step", "overhead")
         optimize.step()
     peak, parts = ledger.peak(begin)
@@ -154,13 +152,21 @@ def _measure(
 
 
 def _train(ledger: Ledger, model: nn.Module, ids: torch.Tensor, step: TrainingStep) -> int:
-    """The forward and the backward pass; returns when they began."""
-    use_cache = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
-    begin = ledger.enter("forward", "activations")
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=step.precision != "fp32"):
-        loss = model(input_ids=ids, labels=ids, **use_cache).loss
-    ledger.enter("loss backward")
-    loss.backward()
+    """The forward and the backward pass, the second time if gradients are accumulated.
+
+    Returns when they began.
+    """
+    more = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
+    if step.loss == "chunked":
+        more["fused_lm_head"] = True
+    for _ in range(min(step.gradient_accumulation_steps, 2)):
+        begin = ledger.enter("forward", "activations")
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=step.precision != "fp32"):
+            loss = model(input_ids=ids, labels=ids, **more).loss
+        ledger.enter("loss backward")
+        loss.backward()
+        del loss
+        _note_gradients(ledger, model)
     return begin
 
 
@@ -174,8 +180,8 @@ def _note_model(ledger: Ledger, model: nn.Module) -> None:
         ledger.add(buffer, "weights")
 
 
-def _note_gradients(ledger: Ledger, trained: list[nn.Parameter]) -> None:
-    for parameter in trained:
+def _note_gradients(ledger: Ledger, model: nn.Module) -> None:
+    for parameter in model.parameters():
         if parameter.grad is not None:
             ledger.find(parameter.grad).part = "gradients"
 
@@ -199,8 +205,9 @@ def _make_optimizer(name: str, parameters: list[nn.Parameter]) -> torch.optim.Op
     """As ``TrainingArguments(optim=...)`` makes it; a learning rate of 0 changes no weight."""
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=0.0)
-    if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.0, fused=True)
+    if name in ("adamw", "adamw_torch"):
+        fused = True if name == "adamw" else None
+        return torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.0, fused=fused)
     made = functools.partial(bitsandbytes.optim.AdamW, parameters, lr=0.0, weight_decay=0.0)
     settings = dict(
         optim_bits=8 if name.endswith("8bit") else 32, is_paged=name.startswith("paged")

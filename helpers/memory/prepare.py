@@ -16,6 +16,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import BitsAndBytesConfig
 
+from helpers import _libraries
 from helpers._libraries import (
     bnb_functional,
     get_keys_to_not_convert,
@@ -54,7 +55,7 @@ def check_model(
 
 @contextmanager
 def adapted(
-    model: nn.Module, lora_config: LoraConfig, *, quantized: bool, precision: str
+    model: nn.Module, lora_config: LoraConfig, step: TrainingStep, *, quantized: bool
 ) -> Iterator[PeftModel]:
     """The model with an adapter; without it afterwards."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -62,7 +63,7 @@ def adapted(
     with where, warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")  # of PEFT about settings; counting says them too
         peft_model = get_peft_model(model, copy.deepcopy(lora_config))
-    if quantized and precision != "fp32":  # as TRL's SFTTrainer does, after the QLoRA paper
+    if step.adapter_bytes(quantized) == 2:  # TRL's SFTTrainer does it, after the QLoRA paper
         for name, parameter in peft_model.named_parameters():
             if parameter.requires_grad and "lora_magnitude_vector" not in name:
                 parameter.data = parameter.data.to(torch.bfloat16)
@@ -145,7 +146,7 @@ def _packed_4bit(tensor: bitsandbytes.nn.Params4bit, device: torch.device) -> nn
 
 
 @contextmanager
-def ready(model: nn.Module, gradient_checkpointing: bool) -> Iterator[Ledger]:
+def ready(model: nn.Module, step: TrainingStep) -> Iterator[Ledger]:
     """The model ready to train, and a ledger that knows where in a step it is.
 
     Afterwards the model is as it was.
@@ -171,17 +172,35 @@ def ready(model: nn.Module, gradient_checkpointing: bool) -> Iterator[Ledger]:
             stack.callback(setattr, module, "training", training)
         model.train()
         for module in flags:
-            module.gradient_checkpointing = gradient_checkpointing
-        if gradient_checkpointing:
+            module.gradient_checkpointing = step.gradient_checkpointing
+        if step.gradient_checkpointing:
             # It hooks the embedding, too, so that its output requires a gradient.
             hooks = getattr(base, "_require_grads_hooks", [])
             base.activation_checkpointing_enable({"use_reentrant": False, "context_fn": contexts})
             stack.callback(setattr, base, "_require_grads_hooks", hooks)
             stack.callback(base.disable_input_require_grads)
-        head = base.get_output_embeddings()
-        if head is not None:
+        if step.loss == "chunked":
+            stack.enter_context(_fused_head(base, ledger))
+        elif (head := base.get_output_embeddings()) is not None:
             stack.callback(head.register_forward_pre_hook(ledger.at_head).remove)
         yield ledger
+
+
+@contextmanager
+def _fused_head(base: nn.Module, ledger: Ledger) -> Iterator[None]:
+    """TRL's loss, with what ``SFTTrainer`` wants of it; it calls no output layer."""
+    before = vars(base).get("forward")  # a trainer's model has it already
+    _libraries.add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))
+    hook = base.base_model.register_forward_hook(
+        lambda module, _inputs, output: ledger.at_head(module, (output.last_hidden_state,))
+    )
+    try:
+        yield
+    finally:
+        hook.remove()
+        del base.forward
+        if before is not None:
+            base.forward = before
 
 
 def _restore(module: nn.Module, attributes: dict) -> None:

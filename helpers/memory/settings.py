@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from peft import LoraConfig
 
@@ -18,7 +18,12 @@ from helpers.params import check_lora_config
 
 PRECISIONS = ("fp32", "bf16", "bf16-mixed")
 QUANTIZATIONS = (None, "nf4", "nf4-double", "int8")
-OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "sgd")
+OPTIMIZERS = (
+    *("adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "sgd"),
+    "adamw_torch",
+)
+LOSSES = ("full", "chunked")
+ADAPTER_PRECISIONS = (None, "fp32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +35,17 @@ class TrainingStep:
     ``precision``: "fp32"; "bf16" (weights stored in bf16, bf16 autocast: a model loaded with
     ``dtype=torch.bfloat16`` and trained with ``bf16=True``; PEFT keeps a LoRA adapter in float32);
     "bf16-mixed" (float32 weights, bf16 autocast). fp16 takes the same bytes.
-    ``optimizer``: "adamw" (PyTorch's), or a name of ``TrainingArguments.optim``. States of a paged
-    one can lie in the CPU's memory, so the GPU need not hold them: only small ones count.
-    ``quantization``: of the frozen linear layers: "nf4", "nf4-double", "int8" or None. Adapters
-    beside them are in bf16, as TRL makes them, unless ``precision`` is "fp32".
+    A model that ``prepare_model_for_kbit_training`` has prepared is "bf16-mixed": what is not
+    quantized is in float32.
+    ``optimizer``: "adamw" (PyTorch's fused one, the Trainer's default), or another name of
+    ``TrainingArguments.optim``; "adamw_torch" is PyTorch's without fusing. States of a paged one
+    can lie in the CPU's memory, so the GPU need not hold them: only small ones count.
+    ``quantization``: of the frozen linear layers: "nf4", "nf4-double", "int8" or None.
+    ``loss``: "full", the model's own; or "chunked", TRL's, which never holds all logits.
+    ``gradient_accumulation_steps``: if more than 1, the gradients of the batches before are there
+    all the time.
+    ``adapter_precision``: "fp32" or "bf16". None: in float32, as PEFT makes an adapter, but beside
+    quantized weights in bf16, as TRL makes it, unless ``precision`` is "fp32".
     """
 
     batch_size: int
@@ -42,22 +54,36 @@ class TrainingStep:
     optimizer: str = "adamw"
     gradient_checkpointing: bool = False
     quantization: str | None = None
+    loss: str = "full"
+    gradient_accumulation_steps: int = 1
+    adapter_precision: str | None = None
 
     def __post_init__(self) -> None:
         check_positive_int("batch_size", self.batch_size)
         check_positive_int("sequence_length", self.sequence_length)
+        check_positive_int("gradient_accumulation_steps", self.gradient_accumulation_steps)
         for name, valid in (
             ("precision", PRECISIONS),
             ("optimizer", OPTIMIZERS),
             ("quantization", QUANTIZATIONS),
+            ("loss", LOSSES),
+            ("adapter_precision", ADAPTER_PRECISIONS),
         ):
             value = getattr(self, name)
             require(value in valid, name, value, f"one of {valid}")
+        if self.adapter_precision == "bf16" and self.precision == "fp32":
+            valid = "None or 'fp32' beside precision='fp32'"
+            require(False, "adapter_precision", self.adapter_precision, valid)
 
     @property
     def tokens(self) -> int:
         """Tokens of a batch."""
         return self.batch_size * self.sequence_length
+
+    def adapter_bytes(self, quantized: bool) -> int:
+        """Bytes of a number of an adapter beside weights that are quantized or not."""
+        by_default = "bf16" if quantized and self.precision != "fp32" else "fp32"
+        return 2 if (self.adapter_precision or by_default) == "bf16" else 4
 
     def check_adapter(self, lora_config: LoraConfig | None) -> None:
         """Raise unless this step can train what ``lora_config`` (None: all weights) asks for."""
@@ -113,6 +139,7 @@ class MemoryEstimate:
     logits: int  # the scores of all tokens of the vocabulary, and the loss made of them
     overhead: int  # all else: what a kernel or the backward pass needs for a moment, the inputs
     peak: str = ""  # the phase in which the peak comes: "loss", "backward" or "optimizer step"
+    assumed: tuple[str, ...] = field(default=(), compare=False)  # by an estimate, in words
 
     @property
     def parts(self) -> dict[str, int]:
@@ -135,4 +162,4 @@ class MemoryEstimate:
         return "\n".join(lines)
 
 
-PARTS = tuple(field.name for field in fields(MemoryEstimate) if field.name != "peak")
+PARTS = tuple(part.name for part in fields(MemoryEstimate) if part.type == "int")
