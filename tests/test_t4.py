@@ -82,6 +82,7 @@ def step_beside_the_weights(trainer: SFTTrainer) -> float:
         sequence_length=trainer.args.max_length,
         precision="fp32" if weight.dtype == torch.float32 else "bf16",
         gradient_checkpointing=trainer.args.gradient_checkpointing,
+        loss="chunked",  # TRL's
     )
     return estimate.total - estimate.weights
 
