@@ -37,8 +37,6 @@ CLAIMS: dict[str, str] = {
     "C19": "`bias` is none, all or lora_only, and none is the cheapest.",
     "C20": '`target_modules` takes "all-linear" or "q_proj,v_proj"; more modules adapt more and '
     "cost more memory.",
-    "C21": "Start at rank 4 to 8, watch the loss on a validation set, compare with full "
-    "fine-tuning.",
     "C22": '`device_map="auto"` puts the model on the right device.',
     "C23": "The configuration snippet (r=6, alpha=8, dropout=0.05, no bias, all-linear) works.",
     "C24": "The `SFTTrainer` snippet with `max_seq_length` works.",
@@ -52,6 +50,7 @@ CLAIMS: dict[str, str] = {
     "T2": "Try it: merge that adapter into the base model.",
 }
 """What the page says or implies, in our words, by claim id. T1 and T2 are its exercises.
+There is no C21: it had been listed by mistake, and lesson 3 keeps it as advice of ours.
 Source: Hugging Face LLM course, chapter 11, "LoRA (Low-Rank Adaptation)"."""
 
 LESSONS: dict[str, tuple[int, ...]] = {
@@ -75,7 +74,6 @@ LESSONS: dict[str, tuple[int, ...]] = {
     "C18": (3,),
     "C19": (2,),
     "C20": (2,),
-    "C21": (3,),
     "C22": (3,),
     "C23": (2,),
     "C24": (3,),
