@@ -5,6 +5,7 @@ README is out of step or a claim that the present lessons should measure has no 
 """
 
 import argparse
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -65,14 +66,15 @@ def missing(rows: list[Row], lessons: set[int]) -> list[str]:
 
 
 def table(rows: list[Row]) -> str:
-    """The Markdown between the README's markers."""
+    """The Markdown between the README's markers: a row for each claim."""
     lines = [
         "| | The page says | Lesson | Verdict | Measured |",
         "|---|---|---|---|---|",
     ]
-    for row in rows:
-        lesson = f"[{Path(row.notebook).stem}]({row.notebook})"
-        cells = [row.id, CLAIMS[row.id], lesson, f"**{row.verdict}**", row.measured]
+    for id, boxes in itertools.groupby(rows, key=lambda row: row.id):
+        boxes = sorted(boxes, key=lambda row: row.notebook)  # of two, the later lesson decides
+        lessons = ", ".join(f"[{Path(row.notebook).stem}]({row.notebook})" for row in boxes)
+        cells = [id, CLAIMS[id], lessons, f"**{boxes[-1].verdict}**", boxes[-1].measured]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     measured = {row.id for row in rows}
     later = [id for id in CLAIMS if id not in measured]

@@ -85,7 +85,7 @@ LESSONS: dict[str, tuple[int, ...]] = {
     "T1": (3,),
     "T2": (5,),
 }
-"""The lessons that take up each claim, by number. At least one of them must measure it."""
+"""The lessons that take up each claim, by number; the last one's verdict is the README's."""
 
 VERDICTS = MappingProxyType(
     {

@@ -111,6 +111,18 @@ def test_the_table_is_collected_in_order_with_links_and_what_is_to_come(course, 
     assert to_come.startswith("Still to come: C04, C05, C06, C07") and "C19" not in to_come
 
 
+def test_of_two_lessons_the_later_one_decides_and_both_are_linked(course):
+    later = lesson_with(box("C01", "wrong", "1 %"))
+    nbformat.write(later, course / "notebooks" / "02_configuration.ipynb")
+    claims_table.main([], course)
+    rows = [
+        row for row in (course / "README.md").read_text().splitlines() if row.startswith("| C01")
+    ]
+    links = "[01_theory](notebooks/01_theory.ipynb), [02_configuration]"
+    assert len(rows) == 1
+    assert links in rows[0] and "**wrong** | 1 % |" in rows[0] and "98 %" not in rows[0]
+
+
 def test_a_lesson_that_leaves_out_its_claim_is_reported(course, capsys):
     claims_table.main([], course)
     nbformat.write(lesson_with(), course / "notebooks" / "02_configuration.ipynb")
