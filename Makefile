@@ -2,14 +2,17 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 JOBS ?= 1
-TESTS = -m pytest --nbval --numprocesses=auto --dist=loadfile --no-loadscope-reorder --junitxml=nbval.xml
+PYTEST = -m pytest --nbval --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+TESTS = $(PYTEST) --junitxml=nbval.xml
+QUICK = notebooks/index.ipynb notebooks/02_configuration.ipynb notebooks/exercises/01_theory_exercises.ipynb
 
-.PHONY: help lab test env model notebooks release grade readme lint bench address hooks
+.PHONY: help lab test check env model notebooks release grade readme lint bench address hooks
 .PHONY: test-colab test-lowest test-latest clean
 
 help:
 	@echo 'make lab          set up, then open the lessons in JupyterLab'
 	@echo 'make test         set up, then run the unit tests and every cell of every notebook'
+	@echo 'make check        before a commit: linters, the quick tests, one lesson, one exercise set'
 	@echo ''
 	@echo 'make notebooks    re-execute the notebooks in place (NB=01_theory for one)'
 	@echo 'make release      make the exercise notebooks from their sources, without the solutions'
@@ -29,6 +32,9 @@ lab: model
 
 test: model
 	$(RUN) $(TESTS)
+
+check: model lint
+	$(RUN) $(PYTEST) -m "not slow" $(QUICK) tests
 
 # The environment: nothing to do when its stamp fits requirements.txt and pyproject.toml.
 env:

@@ -23,12 +23,17 @@ from playwright.sync_api import Page, expect, sync_playwright
 from helpers.params import count_lora_parameters
 from helpers.widgets import PAGE, RANKS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 SCREENSHOTS = ROOT / "build" / "browser"
 LESSON = ROOT / "notebooks" / "02_configuration.ipynb"
 MODEL = "SmolLM2-135M-Instruct"
 TOKEN = "only-on-this-machine"
-BADGE = "https://colab.research.google.com/assets/colab-badge.svg"  # each lesson's first line
+BADGES = {  # each lesson's first line
+    "https://colab.research.google.com/assets/colab-badge.svg",
+    "https://kaggle.com/static/images/open-in-kaggle.svg",
+}
 SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell in the page
@@ -139,7 +144,7 @@ def page(browser_path, server, tmp_path_factory):
         run_all(page)
         yield page
         browser.close()
-    assert elsewhere <= {BADGE}
+    assert elsewhere <= BADGES
 
 
 def run_all(page: Page) -> None:

@@ -29,6 +29,8 @@ from helpers.params import count_lora_parameters
 from helpers.small_model_source import SMALL_MODEL
 from helpers.stand_in import make_page_stand_in, make_smoltalk_stand_in
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30
 USABLE = 14.0 * GIB  # of the 14.6 that a T4 reports; CUDA itself takes some
