@@ -28,12 +28,15 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from peft import LoraConfig
 from safetensors.torch import load_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoModelForCausalLM
 
 from helpers import machine, models, small_model
+from helpers.architectures import architecture_info, get_architecture
 from helpers.machine import Hardware, hardware
+from helpers.memory import estimate_training_memory
 from helpers.models import PROFILES, load_model, load_small_model
 from helpers.small_model import ModelNotAvailableError, prepare_small_model
 from helpers.small_model_source import SMALL_MODEL, SmallModelSource, TokenizerFacts
@@ -680,6 +683,32 @@ def test_the_page_profile_takes_a_t4_in_float16(stand_in, monkeypatch):
     page = replace(PROFILES["page"], model_id=stand_in.model_id)
     model, _ = load_model(page, device_map="cpu")
     assert model.dtype == torch.float16
+
+
+def test_the_8b_profile_refuses_a_machine_without_a_gpu(monkeypatch):
+    laptop = Hardware("cpu", "CPU", 64, 8, False, torch.float32)
+    monkeypatch.setattr(models, "hardware", lambda: laptop)
+    with pytest.raises(ModelNotAvailableError, match='PROFILE = "8b" needs .* 14 GiB'):
+        load_model("8b")
+
+
+def test_qlora_on_the_8b_profile_is_counted_offline_and_fits_a_t4():
+    """Lesson 6 plans with 14.0 of a T4's 14.6 GiB; plain LoRA, the same otherwise, would not do."""
+    architecture = architecture_info(PROFILES["8b"].model_id)
+    needed = {
+        quantization: estimate_training_memory(
+            get_architecture(architecture.name),
+            LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"),
+            batch_size=1,
+            sequence_length=2048,
+            optimizer="paged_adamw_8bit",
+            gradient_checkpointing=True,
+            quantization=quantization,
+        ).total
+        for quantization in ("nf4-double", None)
+    }
+    assert architecture.hub_id == PROFILES["8b"].model_id
+    assert needed["nf4-double"] < 14.0 * 2**30 < needed[None]
 
 
 def test_an_unreachable_hub_is_a_clear_error(monkeypatch):
