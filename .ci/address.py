@@ -75,14 +75,15 @@ if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
         torch = f"torch=={before['torch']}"  # the one that is here: named, so that pip keeps it
         print("Installing", *PINS, f"and the course beside {torch} ...", end=" ", flush=True)
         course = f"lora-course-companion @ git+{COURSE}"
-        done = run_pip("install", torch, *PINS, "huggingface-hub<2", course)
+        done = run_pip("install", "--no-compile", torch, *PINS, "huggingface-hub<2", course)
         if [int(part) for part in before.get("torchao", "9.9").split(".")[:2]] < [0, 16]:
             run_pip("uninstall", "--yes", "torchao")  # PEFT refuses to run beside one so old
         if done.returncode or not complete():
+            ending = "\\n".join((done.stdout + done.stderr).splitlines()[-12:])
             raise RuntimeError(
                 "The course could not be installed. On Kaggle, switch on Settings > Internet. On "
                 "Colab, choose Runtime > Disconnect and delete runtime, and open this notebook "
-                f"anew from {COURSE}. pip ended with:\\n{(done.stdout + done.stderr)[-900:]}"
+                f"anew from {COURSE}. pip ended with:\\n{ending}"
             )
         after = versions()
         changed = {name for name in before if after.get(name) != before[name]}
@@ -107,7 +108,8 @@ def setup_code(address: str, root: Path = ROOT) -> str:
     """The code of the set-up cell, with the pins of the requirements.txt in ``root``.
 
     Naming the torch that is there keeps pip from replacing it. Colab's gradio and diffusers want
-    a huggingface-hub below 2.
+    a huggingface-hub below 2. Compiling every module ahead would be most of pip's work; Python
+    compiles the few that a lesson imports.
     """
     text = (root / "requirements.txt").read_text(encoding="utf-8")
     pins = dict(re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE))
