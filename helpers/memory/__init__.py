@@ -11,7 +11,9 @@ against the steps. Where to look; each file calls only those below it:
 * ``fit``: ``fits``
 * ``estimate``: ``estimate_training_memory``, the largest of a step's moments: at the loss, in the
   backward pass, at its end
+* ``subject``: what a model or a config says of itself, and that nothing contradicts it
 * ``kept``: what autograd keeps of a layer, bytes of weights, as quantized, and of optimizer states
+* ``loss``: all logits at once, or in chunks
 * ``shapes``: sizes of a model and its adapter, from ``helpers.params``
 * ``architecture``: how the layers of each kind of model differ
 * ``measure``: steps that are done; ``prepare``: the model made ready for them, and put back;

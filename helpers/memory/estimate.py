@@ -25,7 +25,7 @@ from helpers.memory.kept import (
 from helpers.memory.loss import moments_of_loss
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
 from helpers.memory.shapes import AdapterShapes, BaseShapes, adapter_shapes, base_shapes
-from helpers.params import resolve_config
+from helpers.memory.subject import Subject, subject_of
 
 
 @shows_settings()
@@ -38,22 +38,32 @@ def estimate_training_memory(
 ) -> MemoryEstimate:
     """Bytes of a training step at its peak, by part, from shapes alone.
 
-    ``model_or_config`` is what ``count_lora_parameters`` takes. ``lora_config=None`` means full
-    fine-tuning. ``settings`` are those of ``TrainingStep``; ``batch_size`` and ``sequence_length``
-    must be given. ``device``: "cuda", or "cpu", where dropout masks take more than a byte.
+    ``model_or_config`` is what ``count_lora_parameters`` takes, or a PEFT model; a model, or a
+    config with a ``quantization_config``, is taken for what it is: what it says of its adapter,
+    quantization and precision need not be given. ``lora_config=None`` means full fine-tuning of
+    anything but a PEFT model. ``settings`` are those of ``TrainingStep``; ``batch_size`` and
+    ``sequence_length`` must be given. ``device``: "cuda", or "cpu", where dropout masks take more
+    than a byte.
 
     Attention is the model's (``config._attn_implementation``, by default SDPA) without padding;
-    what one kernel needs for itself, and what CUDA itself takes, is not in it.
+    what one kernel needs for itself, and what CUDA itself takes, is not in it. ``assumed`` of the
+    result says what was taken for granted.
 
-    Raises ``TypeError`` or ``ValueError`` naming the argument, and ``NotImplementedError`` for a
-    model or a variant of LoRA without rules, which ``measure_training_memory`` may still measure.
+    Raises ``TypeError`` or ``ValueError`` naming the argument, also for one that contradicts the
+    model; and ``NotImplementedError`` for a model or a variant of LoRA without rules, which
+    ``measure_training_memory`` may still measure.
     """
-    step = TrainingStep(**settings)
+    return estimate_of(subject_of(model_or_config, lora_config, settings), device)
+
+
+def estimate_of(subject: Subject, device: str = "cuda") -> MemoryEstimate:
+    """The estimate for a subject; see ``estimate_training_memory``."""
+    lora_config, step = subject.lora_config, TrainingStep(**subject.settings)
     step.check_adapter(lora_config)
     require(device in ("cuda", "cpu"), "device", device, "'cuda' or 'cpu'")
-    config = config_of(model_or_config)
-    base = base_shapes(config, lora_config.task_type if lora_config else None)
-    adapter = adapter_shapes(base, config, lora_config) if lora_config else None
+    base = base_of(subject)
+    adapter = adapter_shapes(base, lora_config) if lora_config else None
+    _check_sizes(subject, base, adapter)
     if base.longest is not None and step.sequence_length > base.longest:
         most = f"at most {base.longest}, the positions that the model knows"
         require(False, "sequence_length", step.sequence_length, most)
@@ -61,13 +71,23 @@ def estimate_training_memory(
     return max(moments, key=lambda moment: moment.total)
 
 
-def config_of(
-    model_or_config: nn.Module | PretrainedConfig | str | os.PathLike,
-) -> PretrainedConfig:
-    """The config of a model, or what stands for one."""
-    if isinstance(model_or_config, nn.Module):
-        model_or_config = getattr(model_or_config, "config", model_or_config)
-    return resolve_config(model_or_config)
+def _check_sizes(subject: Subject, base: BaseShapes, adapter: AdapterShapes | None) -> None:
+    """``NotImplementedError`` for a model that was changed after it was made from its config."""
+    adapted, total = subject.trained is not None, base.total
+    if adapted:
+        total += adapter.added
+    if subject.total not in (None, total) or (adapted and subject.trained != adapter.trainable):
+        raise NotImplementedError(
+            f"the model has {subject.total:,} parameters, and one made from its config and adapter "
+            f"has {total:,}, or it trains others: there are rules for unchanged models only. "
+            "measure_training_memory measures it as it is"
+        )
+
+
+def base_of(subject: Subject) -> BaseShapes:
+    """The sizes of a subject's base model."""
+    task_type = subject.lora_config.task_type if subject.lora_config else None
+    return base_shapes(subject.config, task_type, subject.model_class)
 
 
 TOKEN_ID = 8  # bytes

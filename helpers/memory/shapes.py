@@ -16,7 +16,6 @@ from transformers import PretrainedConfig
 
 from helpers._libraries import Conv1D, attribute_of
 from helpers.memory.architecture import Layer, layer_of
-from helpers.params import count_lora_parameters
 from helpers.params.count import MetaModel, cached_model
 from helpers.params.fields import VARIANT_FIELDS, structure_of, value_of
 from helpers.params.tables import pattern_of
@@ -63,9 +62,11 @@ class AdapterShapes:
     reaches_input: bool  # something before the layers is trained too
 
 
-def base_shapes(config: PretrainedConfig, task_type: str | None = None) -> BaseShapes:
+def base_shapes(
+    config: PretrainedConfig, task_type: str | None = None, model_class: type | None = None
+) -> BaseShapes:
     """Sizes of the model of a config. Raises ``NotImplementedError`` for one without rules."""
-    return _base_shapes(cached_model(config, task_type))
+    return _base_shapes(cached_model(config, task_type, model_class))
 
 
 @lru_cache(maxsize=64)
@@ -113,9 +114,7 @@ class _Targets:
 _TARGETS: dict[tuple, _Targets] = {}
 
 
-def adapter_shapes(
-    base: BaseShapes, config: PretrainedConfig, lora_config: LoraConfig
-) -> AdapterShapes:
+def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
     """Sizes of the adapter that PEFT would make.
 
     Raises ``NotImplementedError`` for a variant of LoRA without rules.
@@ -126,7 +125,7 @@ def adapter_shapes(
                 f"{name}={value!r}: there are no rules for what it keeps; "
                 "measure_training_memory measures it"
             )
-    count = count_lora_parameters(config, lora_config)
+    count = base.meta.count(lora_config)
     targets, patterns = _targets(base, lora_config), lora_config.rank_pattern or {}
 
     def ranks(modules):
