@@ -18,6 +18,7 @@ from helpers.memory import (
     measure_training_memory,
     training_memory_timeline,
 )
+from helpers.memory.architecture import ACTIVATIONS
 from helpers.memory.ledger import Ledger
 from helpers.params import count_lora_parameters, models
 
@@ -63,6 +64,22 @@ CONFIGS = {
     "gpt2-dropout": {**GPT2, "attn_pdrop": 0.1},
     "llama-small-vocabulary": dict(model_type="llama", **SHAPE | {"vocab_size": 64}),
     "llama-large-vocabulary": dict(model_type="llama", **SHAPE | {"vocab_size": 70_000}),
+}
+WINDOW = dict(sliding_window=64, **SHAPE)
+CONFIGS |= {
+    "mistral-window": dict(model_type="mistral", **WINDOW),
+    "qwen2-window": dict(
+        model_type="qwen2", use_sliding_window=True, max_window_layers=1, **WINDOW
+    ),
+    "gemma3-window": dict(
+        model_type="gemma3_text", head_dim=32, tie_word_embeddings=True, **WINDOW
+    ),
+    "phi3-window": dict(model_type="phi3", pad_token_id=0, **WINDOW),
+    **{
+        f"{name}-{activation}": {**CONFIGS[name], field: activation}
+        for name, field in (("llama", "hidden_act"), ("opt", "activation_function"))
+        for activation in ACTIVATIONS
+    },
 }
 STEP = dict(batch_size=2, sequence_length=96)
 
@@ -188,6 +205,28 @@ MORE = {
         )
         for there, quantization in (("bf16", None), ("fp32", "nf4"), ("fp32", "int8"))
         for precision in ("bf16", "bf16-mixed")
+    },
+    **{
+        f"window, {name}, {way}, {tokens} tokens{', checkpointing' if checkpointing else ''}": (
+            name,
+            {"lora_config": config, "sequence_length": tokens}
+            | {"gradient_checkpointing": checkpointing},
+        )
+        for name in ("mistral-window", "qwen2-window", "gemma3-window", "phi3-window")
+        for way, config in (("full", None), ("LoRA", lora()))
+        for tokens, checkpointing in ((63, False), (64, False), (250, False), (250, True))
+    },
+    "window, last layer only": (
+        "qwen2-window",
+        {"lora_config": lora(targets=["q_proj"], layers_to_transform=[2]), "sequence_length": 250},
+    ),
+    **{
+        f"{activation} in {name}": (
+            f"{name}-{activation}",
+            {"lora_config": lora(), "precision": "fp32"},
+        )
+        for name in ("llama", "opt")
+        for activation in ACTIVATIONS
     },
     "prepare_model_for_kbit_training": (
         "llama",
@@ -645,6 +684,18 @@ def test_what_has_no_rules_or_cannot_be_measured_is_named():
     llama = make_config("llama")
     with pytest.raises(NotImplementedError, match="model_type='t5'.*gpt2"):
         estimate_training_memory(transformers.T5Config(), **STEP)
+    with pytest.raises(NotImplementedError, match="'prelu'.*gelu_new"):
+        changed = make_config("llama")
+        changed.hidden_act = "prelu"
+        estimate_training_memory(changed, **STEP)
+    with pytest.raises(NotImplementedError, match="chunked_attention"):
+        changed = make_config("qwen2")
+        changed.layer_types = ["chunked_attention"] * 3
+        estimate_training_memory(changed, **STEP)
+    with pytest.raises(NotImplementedError, match="flex_attention"):
+        changed = make_config("llama")
+        changed._attn_implementation = "flex_attention"
+        estimate_training_memory(changed, **STEP)
     with pytest.raises(NotImplementedError, match="use_dora"):
         estimate_training_memory(llama, lora(use_dora=True), **STEP)
     with pytest.raises(ValueError, match="device must be 'cuda' or 'cpu'"):

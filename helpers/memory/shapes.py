@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._libraries import Conv1D, attribute_of
-from helpers.memory.architecture import Layer, layer_of
+from helpers.memory.architecture import Layer, layer_of, sliding_layers
 from helpers.params.count import MetaModel, cached_model
 from helpers.params.fields import VARIANT_FIELDS, structure_of, value_of
 from helpers.params.tables import pattern_of
@@ -36,7 +36,7 @@ class BaseShapes:
     tied: bool  # that weight is the input embedding
     buffers: int
     longest: int | None  # tokens a row, where positions are learned
-    masks: int  # kinds of attention: full, or over a sliding window
+    sliding: tuple[bool, ...]  # which layers see a sliding window alone
 
     @property
     def total(self) -> int:
@@ -96,7 +96,7 @@ def _base_shapes(meta: MetaModel) -> BaseShapes:
         tied=head.weight is model.get_input_embeddings().weight,
         buffers=sum(buffer.numel() for buffer in model.buffers()),
         longest=None if layer.rotary else config.max_position_embeddings,
-        masks=len(set(getattr(config, "layer_types", None) or ("full",))),
+        sliding=sliding_layers(config),
     )
 
 
