@@ -202,14 +202,16 @@ def test_a_slider_moved_by_keyboard_changes_number_source_and_picture(page, expl
     expect(explorer.get_by_role("status").first).to_contain_text(trainable(RANKS[-1]))
 
 
-def test_every_control_but_a_sliders_handle_has_a_name(explorer):
-    """Handles cannot be named in ipywidgets 8; each has a named field of the same value."""
+def test_every_control_has_a_name(explorer):
+    """A slider's handle has that of the field beside it, which holds the same value."""
+    for name in ("rank r", "lora_alpha", "batch size", "tokens a row"):
+        expect(explorer.get_by_role("slider", name=name, exact=True)).to_have_count(1)
+        expect(explorer.get_by_role("textbox", name=name, exact=True)).to_have_count(1)
     tree = explorer.aria_snapshot()
     controls = re.findall(r'- (spinbutton|combobox|textbox|checkbox|slider)( ".+?")?', tree)
-    named = [role for role, name in controls if name]
-    assert named.count("spinbutton") == 4 == sum(role == "slider" for role, _ in controls)
-    assert all(name or role == "slider" for role, name in controls), tree
-    assert {"combobox", "textbox", "checkbox"} <= set(named)
+    assert all(name for _role, name in controls), tree
+    assert sum(role == "slider" for role, _name in controls) == 4
+    assert {"combobox", "textbox", "checkbox"} <= {role for role, _name in controls}
     expect(
         explorer.get_by_role("img", name=re.compile("SmolLM2.*QLoRA: ", re.DOTALL))
     ).to_be_visible()

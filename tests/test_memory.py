@@ -18,6 +18,7 @@ from helpers.memory import (
     measure_training_memory,
     training_memory_timeline,
 )
+from helpers.memory.architecture import ACTIVATIONS
 from helpers.memory.ledger import Ledger
 from helpers.params import count_lora_parameters, models
 
@@ -63,6 +64,22 @@ CONFIGS = {
     "gpt2-dropout": {**GPT2, "attn_pdrop": 0.1},
     "llama-small-vocabulary": dict(model_type="llama", **SHAPE | {"vocab_size": 64}),
     "llama-large-vocabulary": dict(model_type="llama", **SHAPE | {"vocab_size": 70_000}),
+}
+WINDOW = dict(sliding_window=64, **SHAPE)
+CONFIGS |= {
+    "mistral-window": dict(model_type="mistral", **WINDOW),
+    "qwen2-window": dict(
+        model_type="qwen2", use_sliding_window=True, max_window_layers=1, **WINDOW
+    ),
+    "gemma3-window": dict(
+        model_type="gemma3_text", head_dim=32, tie_word_embeddings=True, **WINDOW
+    ),
+    "phi3-window": dict(model_type="phi3", pad_token_id=0, **WINDOW),
+    **{
+        f"{name}-{activation}": {**CONFIGS[name], field: activation}
+        for name, field in (("llama", "hidden_act"), ("opt", "activation_function"))
+        for activation in ACTIVATIONS
+    },
 }
 STEP = dict(batch_size=2, sequence_length=96)
 
@@ -188,6 +205,28 @@ MORE = {
         )
         for there, quantization in (("bf16", None), ("fp32", "nf4"), ("fp32", "int8"))
         for precision in ("bf16", "bf16-mixed")
+    },
+    **{
+        f"window, {name}, {way}, {tokens} tokens{', checkpointing' if checkpointing else ''}": (
+            name,
+            {"lora_config": config, "sequence_length": tokens}
+            | {"gradient_checkpointing": checkpointing},
+        )
+        for name in ("mistral-window", "qwen2-window", "gemma3-window", "phi3-window")
+        for way, config in (("full", None), ("LoRA", lora()))
+        for tokens, checkpointing in ((63, False), (64, False), (250, False), (250, True))
+    },
+    "window, last layer only": (
+        "qwen2-window",
+        {"lora_config": lora(targets=["q_proj"], layers_to_transform=[2]), "sequence_length": 250},
+    ),
+    **{
+        f"{activation} in {name}": (
+            f"{name}-{activation}",
+            {"lora_config": lora(), "precision": "fp32"},
+        )
+        for name in ("llama", "opt")
+        for activation in ACTIVATIONS
     },
     "prepare_model_for_kbit_training": (
         "llama",
@@ -496,6 +535,98 @@ def test_estimate_in_words():
     assert "60%  weights" in str(estimate)
 
 
+def quantized(config, folder, **how):
+    """A small model as transformers loads it quantized, in bfloat16 else."""
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    how = transformers.BitsAndBytesConfig(**how)
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, quantization_config=how, dtype=torch.bfloat16, device_map="cpu"
+    )
+
+
+NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+QUANTIZED = {"nf4": NF4, "int8": {"load_in_8bit": True}}
+QUANTIZED["nf4-double"] = NF4 | {"bnb_4bit_use_double_quant": True}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_is_taken_for_what_it_is(dtype):
+    config = make_config("llama")
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+    precision = "fp32" if dtype is torch.float32 else "bf16"
+    full = estimate_training_memory(config, precision=precision, **STEP)
+    assert estimate_training_memory(model, **STEP) == full
+    adapted = estimate_training_memory(config, lora(), precision=precision, **STEP)
+    assert estimate_training_memory(model, lora(), **STEP) == adapted
+    peft_model = get_peft_model(model, lora())
+    assert estimate_training_memory(peft_model, **STEP) == adapted != full
+    assert fits(peft_model, None, 10**8, sequence_lengths=[64]).smallest == (
+        estimate_training_memory(peft_model, batch_size=1, sequence_length=64)
+    )
+    if precision == "fp32":
+        mixed = estimate_training_memory(config, lora(), precision="bf16-mixed", **STEP)
+        assert estimate_training_memory(peft_model, precision="bf16-mixed", **STEP) == mixed
+
+
+@pytest.mark.parametrize("quantization", QUANTIZED)
+def test_a_quantized_model_or_config_is_weighed_as_quantized(quantization, tmp_path):
+    config = make_config("llama")
+    model = quantized(config, tmp_path, **QUANTIZED[quantization])
+    wanted = estimate_training_memory(config, lora(), quantization=quantization, **STEP)
+    assert estimate_training_memory(model, lora(), **STEP) == wanted
+    assert estimate_training_memory(model.config, lora(), **STEP) == wanted
+    with pytest.raises(ValueError, match="needs a lora_config"):
+        estimate_training_memory(model.config, **STEP)
+    peft_model = get_peft_model(model, lora())  # an adapter in float32: PEFT's own way
+    as_peft = {"quantization": quantization, "adapter_precision": "fp32"} | STEP
+    assert estimate_training_memory(peft_model, **STEP) == estimate_training_memory(
+        config, lora(), **as_peft
+    )
+    other = "int8" if quantization != "int8" else "nf4"
+    for subject, lora_config in ((model, lora()), (model.config, lora()), (peft_model, None)):
+        with pytest.raises(
+            ValueError, match=f"quantization='{other}' contradicts .*{quantization}"
+        ):
+            estimate_training_memory(subject, lora_config, quantization=other, **STEP)
+
+
+def test_what_contradicts_a_model_or_is_not_in_its_config_is_refused():
+    model = transformers.AutoModelForCausalLM.from_config(make_config("llama"))
+    with pytest.raises(ValueError, match="precision='bf16' contradicts .*'fp32'"):
+        estimate_training_memory(model, precision="bf16", **STEP)
+    with pytest.raises(ValueError, match="quantization='nf4' contradicts .* None"):
+        estimate_training_memory(model, lora(), quantization="nf4", **STEP)
+    half = copy.deepcopy(model).bfloat16()
+    for precision in ("fp32", "bf16-mixed"):
+        with pytest.raises(ValueError, match=f"precision='{precision}' contradicts .*'bf16'"):
+            estimate_training_memory(half, precision=precision, **STEP)
+    half.model.requires_grad_(False)
+    with pytest.raises(NotImplementedError, match="frozen parameters and no adapter"):
+        estimate_training_memory(half, **STEP)
+    peft_model = get_peft_model(copy.deepcopy(model), lora())
+    with pytest.raises(ValueError, match="lora_config is given, but PEFT"):
+        estimate_training_memory(peft_model, lora(), **STEP)
+    with pytest.raises(ValueError, match="adapter_precision='bf16' contradicts"):
+        estimate_training_memory(
+            peft_model, precision="bf16-mixed", adapter_precision="bf16", **STEP
+        )
+    peft_model.add_adapter("other", lora())
+    with pytest.raises(NotImplementedError, match="'other'"):
+        estimate_training_memory(peft_model, **STEP)
+    loaded = get_peft_model(copy.deepcopy(model), lora(inference_mode=True))
+    with pytest.raises(ValueError, match="is_trainable=True"):
+        estimate_training_memory(loaded, **STEP)
+    method = get_peft_model(copy.deepcopy(model), peft.IA3Config(task_type="CAUSAL_LM"))
+    with pytest.raises(NotImplementedError, match="IA3"):
+        estimate_training_memory(method, **STEP)
+    changed = copy.deepcopy(model)
+    changed.model.layers.append(copy.deepcopy(changed.model.layers[0]))
+    with pytest.raises(NotImplementedError, match="unchanged models only"):
+        estimate_training_memory(changed, **STEP)
+    with pytest.raises(NotImplementedError, match="no config of transformers"):
+        estimate_training_memory(torch.nn.Linear(2, 2), **STEP)
+
+
 def test_an_estimate_says_what_it_assumed():
     settings = dict(quantization="nf4", loss="chunked", gradient_accumulation_steps=2)
     assumed = estimate_training_memory(make_config("llama"), lora(), **settings, **STEP).assumed
@@ -553,6 +684,18 @@ def test_what_has_no_rules_or_cannot_be_measured_is_named():
     llama = make_config("llama")
     with pytest.raises(NotImplementedError, match="model_type='t5'.*gpt2"):
         estimate_training_memory(transformers.T5Config(), **STEP)
+    with pytest.raises(NotImplementedError, match="'prelu'.*gelu_new"):
+        changed = make_config("llama")
+        changed.hidden_act = "prelu"
+        estimate_training_memory(changed, **STEP)
+    with pytest.raises(NotImplementedError, match="chunked_attention"):
+        changed = make_config("qwen2")
+        changed.layer_types = ["chunked_attention"] * 3
+        estimate_training_memory(changed, **STEP)
+    with pytest.raises(NotImplementedError, match="flex_attention"):
+        changed = make_config("llama")
+        changed._attn_implementation = "flex_attention"
+        estimate_training_memory(changed, **STEP)
     with pytest.raises(NotImplementedError, match="use_dora"):
         estimate_training_memory(llama, lora(use_dora=True), **STEP)
     with pytest.raises(ValueError, match="device must be 'cuda' or 'cpu'"):

@@ -136,6 +136,80 @@ def test_a_field_and_its_slider_follow_each_other_and_only_a_hand_moves_a_typed_
     assert (explorer.rank.value, explorer.rank.slider.value) == (10**9, RANKS[-1])
 
 
+@pytest.mark.parametrize(
+    ("control", "typed", "value"),
+    [
+        ("rank", "4096", 4096),
+        ("rank", " 7 ", 7),
+        ("alpha", "8.5", 8.5),
+        ("alpha", "0.5", 0.5),
+        ("alpha", "1000", 1000),
+        ("batch_size", "3", 3),
+        ("sequence_length", "100000", 100000),
+    ],
+)
+def test_a_typed_number_is_taken_as_typed(explorer, control, typed, value):
+    send(getattr(explorer, control).field, value=typed)
+    assert explorer.problem == "" and getattr(explorer, control).value == value
+    assert getattr(explorer, control).field.value == typed
+    seen = {
+        "rank": lambda: explorer.lora_config.r,
+        "alpha": lambda: explorer.lora_config.lora_alpha,
+        "batch_size": lambda: int(re.search(r"step, (\d+) ×", str(explorer))[1]),
+        "sequence_length": lambda: int(re.search(r"× (\d+) tokens", str(explorer))[1]),
+    }
+    assert seen[control]() == value
+
+
+@pytest.mark.parametrize(
+    ("control", "typed"),
+    [
+        *(("rank", typed) for typed in ("2.5", "0", "-3", "abc", "", "1e3", "∞")),
+        *(("alpha", typed) for typed in ("0", "-1", "abc", "", "nan", "inf")),
+        ("batch_size", "2.5"),
+        ("sequence_length", "many"),
+    ],
+)
+def test_what_is_no_number_is_refused_and_never_rounded(explorer, control, typed):
+    before, slider = explorer.lora_config, getattr(explorer, control).slider.value
+    send(getattr(explorer, control).field, value=typed)
+    label = {"rank": "rank r", "alpha": "lora_alpha", "batch_size": "batch size"}.get(control)
+    assert f"{label or 'tokens a row'} must be" in explorer.problem
+    assert repr(typed) in explorer.problem and "This does not work" in explorer._message.value
+    assert getattr(explorer, control).field.value == typed  # to be mended, not replaced
+    assert explorer.lora_config == before and getattr(explorer, control).slider.value == slider
+    other = getattr(explorer, control).slider
+    send(other, index=len(other.options) - 1)  # a slider moved is a way out
+    assert explorer.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"lora_config": LoraConfig(r=8)}, "target_modules is empty"),
+        ({"lora_config": LoraConfig(target_modules=["query"])}, "Module names that exist"),
+        ({"model": "Qwen3-30B-A3B"}, "lora_dropout != 0"),
+        ({"model": "GPT-2", "sequence_length": 5000}, "sequence_length must be at most 1024"),
+    ],
+)
+def test_a_first_state_that_does_not_work_is_explained_in_place(arguments, words):
+    explorer = lora_explorer(**{"model": TINY} | arguments)
+    shown = bundle(explorer)
+    assert words in explorer.problem and words in shown["text/plain"]
+    assert words in unescape(explorer.shown) and "image/svg+xml" not in shown
+    assert explorer.lora_config is explorer.count is None and explorer.memory == {}
+    explorer.model.value, explorer.targets.value = "GPT-2", "all-linear"
+    explorer.sequence_length.value, explorer.dropout.value = 64, 0.0
+    assert explorer.problem == "" and explorer.count.trainable > 0
+    assert "image/svg+xml" in bundle(explorer)
+
+
+def test_a_rank_that_saves_little_is_remarked_on(explorer):
+    assert "saves little" not in explorer.shown
+    explorer.rank.value = 64
+    assert "as many numbers as the model has" in explorer.shown
+
+
 def test_a_preset_follows_the_model_and_a_typed_list_does_not():
     explorer = lora_explorer()
     explorer.preset.value = "attention"

@@ -9,9 +9,11 @@ All give a ``MemoryEstimate`` with the same parts, to print side by side; a test
 against the steps. Where to look; each file calls only those below it:
 
 * ``fit``: ``fits``
-* ``estimate``: ``estimate_training_memory``, the largest of a step's moments: at the loss, in the
-  backward pass, at its end
-* ``kept``: what autograd keeps of a layer, bytes of weights, as quantized, and of optimizer states
+* ``estimate``: ``estimate_training_memory``, the largest of ``moments``: at the loss, in the
+  backward pass, at the end of a step
+* ``subject``: what a model or a config says of itself, and that nothing contradicts it
+* ``kept``: what autograd keeps of a layer; ``states``: weights, as quantized, and the optimizer's
+* ``loss``: all logits at once, or in chunks
 * ``shapes``: sizes of a model and its adapter, from ``helpers.params``
 * ``architecture``: how the layers of each kind of model differ
 * ``measure``: steps that are done; ``prepare``: the model made ready for them, and put back;
@@ -21,7 +23,6 @@ against the steps. Where to look; each file calls only those below it:
 
 from helpers.memory.estimate import estimate_training_memory
 from helpers.memory.fit import Change, Fit, fits
-from helpers.memory.kept import bits_per_parameter
 from helpers.memory.measure import measure_training_memory, training_memory_timeline
 from helpers.memory.settings import (
     OPTIMIZERS,
@@ -31,3 +32,4 @@ from helpers.memory.settings import (
     MemoryEstimate,
     TrainingStep,
 )
+from helpers.memory.states import bits_per_parameter

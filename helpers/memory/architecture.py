@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from transformers import PretrainedConfig
 
+MEASURE = "measure_training_memory measures it without rules"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -32,14 +34,27 @@ class Layer:
     qk_norm: bool = False
     fused_qkv: bool = False
     rotary: bool = True
-    activation: str = "gated"  # "gated", "gelu_new" or "relu"
-    attention: str = "sdpa"  # "sdpa" (or another fused kernel) or "eager"
+    gated: bool = True  # the MLP multiplies act(gate) by up
+    activation: str = "silu"  # a key of ACTIVATIONS
+    attention: str = "sdpa"  # "sdpa", "flash" or "eager"
+    window: int | None = None  # tokens that a layer with a sliding window sees
     softcap: bool = False  # of the attention scores
     attention_dropout: bool = False
     residual_dropout: bool = False
     embedding_dropout: bool = False
 
 
+# Activation function -> numbers that it keeps of its input and of the steps between (one for a
+# single operation of PyTorch), and whether it keeps its output. From transformers' ACT2FN.
+ACTIVATIONS = {
+    **dict.fromkeys("silu swish gelu gelu_pytorch_tanh mish leaky_relu relu2".split(), (1, False)),
+    **dict.fromkeys("relu tanh sigmoid".split(), (0, True)),
+    "linear": (0, False),
+    "quick_gelu": (2, False),  # these are written out
+    "gelu_python": (3, False),
+    "gelu_new": (4, False),
+    "gelu_fast": (7, False),
+}
 _LLAMA = {
     "groups": (
         ("norm", "self_attn.q_proj self_attn.k_proj self_attn.v_proj"),
@@ -74,7 +89,7 @@ _KINDS = {  # model_type -> how its layers differ
         "norm": "layer",
         "fused_qkv": True,
         "rotary": False,
-        "activation": "gelu_new",
+        "gated": False,
     },
     "opt": {
         "groups": (
@@ -85,9 +100,44 @@ _KINDS = {  # model_type -> how its layers differ
         ),
         "norm": "layer",
         "rotary": False,
-        "activation": "relu",
+        "gated": False,
     },
 }
+
+
+def sliding_layers(config: PretrainedConfig) -> tuple[bool, ...]:
+    """Which layers see a sliding window of tokens alone."""
+    types = getattr(config, "layer_types", None)
+    if types is None:
+        window = getattr(config, "sliding_window", None)
+        return (window is not None,) * config.num_hidden_layers
+    unknown = set(types) - {"sliding_attention", "full_attention"}
+    if unknown:
+        raise NotImplementedError(
+            f"layer_types: there are no rules for {sorted(unknown)}; {MEASURE}"
+        )
+    return tuple(kind == "sliding_attention" for kind in types)
+
+
+def _activation(config: PretrainedConfig) -> str:
+    names = ("hidden_activation", "hidden_act", "activation_function")
+    name = next(filter(None, (getattr(config, name, None) for name in names)))
+    if name not in ACTIVATIONS:
+        raise NotImplementedError(
+            f"activation function {name!r}: there are rules for {', '.join(ACTIVATIONS)} only; "
+            f"{MEASURE}"
+        )
+    return name
+
+
+def _attention(name: str) -> str:
+    kind = "flash" if "flash" in name and "flex" not in name else name
+    if kind not in ("sdpa", "eager", "flash"):
+        raise NotImplementedError(
+            f"attention {name!r}: there are rules for 'sdpa', 'eager' and flash attention only; "
+            f"{MEASURE}"
+        )
+    return kind
 
 
 def layer_of(config: PretrainedConfig, attention: str) -> Layer:
@@ -95,7 +145,7 @@ def layer_of(config: PretrainedConfig, attention: str) -> Layer:
     if config.model_type not in _KINDS:
         raise NotImplementedError(
             f"model_type={config.model_type!r}: there are no rules for what its layers keep, only "
-            f"for {', '.join(_KINDS)}. measure_training_memory measures it without rules"
+            f"for {', '.join(_KINDS)}. {MEASURE}"
         )
     kind = dict(_KINDS[config.model_type])
     hidden, heads = config.hidden_size, config.num_attention_heads
@@ -118,7 +168,9 @@ def layer_of(config: PretrainedConfig, attention: str) -> Layer:
         key_heads=key_heads,
         mlp=mlp,
         groups=tuple(groups),
-        attention="eager" if attention == "eager" else "sdpa",
+        activation=_activation(config),
+        attention=_attention(attention),
+        window=getattr(config, "sliding_window", None) if any(sliding_layers(config)) else None,
         softcap=bool(getattr(config, "attn_logit_softcapping", None)),
         attention_dropout=bool(attention_dropout),
         residual_dropout=bool(residual_dropout),

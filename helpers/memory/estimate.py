@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 from peft import LoraConfig
 from torch import nn
@@ -13,19 +10,12 @@ from transformers import PretrainedConfig
 
 from helpers._arguments import require
 from helpers.memory.kept import (
-    Formats,
-    backward_needs,
     formats_of,
-    int8_inputs,
-    kept_by_layer,
-    optimizer_needs,
-    states_of,
-    weights_of,
 )
-from helpers.memory.loss import moments_of_loss
+from helpers.memory.moments import Moments
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
 from helpers.memory.shapes import AdapterShapes, BaseShapes, adapter_shapes, base_shapes
-from helpers.params import resolve_config
+from helpers.memory.subject import Subject, subject_of
 
 
 @shows_settings()
@@ -38,22 +28,32 @@ def estimate_training_memory(
 ) -> MemoryEstimate:
     """Bytes of a training step at its peak, by part, from shapes alone.
 
-    ``model_or_config`` is what ``count_lora_parameters`` takes. ``lora_config=None`` means full
-    fine-tuning. ``settings`` are those of ``TrainingStep``; ``batch_size`` and ``sequence_length``
-    must be given. ``device``: "cuda", or "cpu", where dropout masks take more than a byte.
+    ``model_or_config`` is what ``count_lora_parameters`` takes, or a PEFT model; a model, or a
+    config with a ``quantization_config``, is taken for what it is: what it says of its adapter,
+    quantization and precision need not be given. ``lora_config=None`` means full fine-tuning of
+    anything but a PEFT model. ``settings`` are those of ``TrainingStep``; ``batch_size`` and
+    ``sequence_length`` must be given. ``device``: "cuda", or "cpu", where dropout masks take more
+    than a byte.
 
     Attention is the model's (``config._attn_implementation``, by default SDPA) without padding;
-    what one kernel needs for itself, and what CUDA itself takes, is not in it.
+    what one kernel needs for itself, and what CUDA itself takes, is not in it. ``assumed`` of the
+    result says what was taken for granted.
 
-    Raises ``TypeError`` or ``ValueError`` naming the argument, and ``NotImplementedError`` for a
-    model or a variant of LoRA without rules, which ``measure_training_memory`` may still measure.
+    Raises ``TypeError`` or ``ValueError`` naming the argument, also for one that contradicts the
+    model; and ``NotImplementedError`` for a model or a variant of LoRA without rules, which
+    ``measure_training_memory`` may still measure.
     """
-    step = TrainingStep(**settings)
+    return estimate_of(subject_of(model_or_config, lora_config, settings), device)
+
+
+def estimate_of(subject: Subject, device: str = "cuda") -> MemoryEstimate:
+    """The estimate for a subject; see ``estimate_training_memory``."""
+    lora_config, step = subject.lora_config, TrainingStep(**subject.settings)
     step.check_adapter(lora_config)
     require(device in ("cuda", "cpu"), "device", device, "'cuda' or 'cpu'")
-    config = config_of(model_or_config)
-    base = base_shapes(config, lora_config.task_type if lora_config else None)
-    adapter = adapter_shapes(base, config, lora_config) if lora_config else None
+    base = base_of(subject)
+    adapter = adapter_shapes(base, lora_config) if lora_config else None
+    _check_sizes(subject, base, adapter)
     if base.longest is not None and step.sequence_length > base.longest:
         most = f"at most {base.longest}, the positions that the model knows"
         require(False, "sequence_length", step.sequence_length, most)
@@ -61,218 +61,20 @@ def estimate_training_memory(
     return max(moments, key=lambda moment: moment.total)
 
 
-def config_of(
-    model_or_config: nn.Module | PretrainedConfig | str | os.PathLike,
-) -> PretrainedConfig:
-    """The config of a model, or what stands for one."""
-    if isinstance(model_or_config, nn.Module):
-        model_or_config = getattr(model_or_config, "config", model_or_config)
-    return resolve_config(model_or_config)
-
-
-TOKEN_ID = 8  # bytes
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """The moments of one step that can be its peak."""
-
-    base: BaseShapes
-    adapter: AdapterShapes | None  # None: all weights are trained
-    step: TrainingStep
-    formats: Formats
-
-    def __iter__(self) -> Iterator[MemoryEstimate]:
-        yield from self._at_the_loss()
-        yield from self._in_the_backward_pass()
-
-    @cached_property
-    def assumed(self) -> tuple[str, ...]:
-        """What the estimate takes for granted, in words."""
-        step, layer = self.step, self.base.layer
-        bits = {2: "bfloat16", 4: "float32"}
-        words = [
-            f"attention: {layer.attention}, rows without padding",
-            "loss: in chunks, as TRL's trainers compute it"
-            if step.loss == "chunked"
-            else "loss: over all logits at once, as the model's own",
-            "gradients: of earlier batches there at the loss (accumulation)"
-            if self._earlier
-            else "gradients: of one batch",
-            f"weights: {step.quantization + ', the rest ' if step.quantization else ''}"
-            f"{bits[self.formats.stored]}",
-        ]
-        if self.adapter is not None:
-            words.append(f"adapter: {bits[self.formats.adapter]}")
-        return (
-            *words,
-            f"optimizer: {step.optimizer}",
-            f"device: {'cpu cuda'.split()[self.formats.gpu]}",
+def _check_sizes(subject: Subject, base: BaseShapes, adapter: AdapterShapes | None) -> None:
+    """``NotImplementedError`` for a model that was changed after it was made from its config."""
+    adapted, total = subject.trained is not None, base.total
+    if adapted:
+        total += adapter.added
+    if subject.total not in (None, total) or (adapted and subject.trained != adapter.trainable):
+        raise NotImplementedError(
+            f"the model has {subject.total:,} parameters, and one made from its config and adapter "
+            f"has {total:,}, or it trains others: there are rules for unchanged models only. "
+            "measure_training_memory measures it as it is"
         )
 
-    # ------------------------------------------------------------ what is there all the time
 
-    @property
-    def _sizes(self) -> Mapping[int, int]:
-        """Of what is trained: size of a tensor -> how many."""
-        return self.base.sizes if self.adapter is None else self.adapter.sizes
-
-    @cached_property
-    def _standing(self) -> MemoryEstimate:
-        """Weights and states, and the batch."""
-        formats, step = self.formats, self.step
-        return MemoryEstimate(
-            weights=weights_of(self.base, formats.stored, step.quantization),
-            adapter=formats.adapter * self.adapter.added if self.adapter else 0,
-            gradients=0,
-            optimizer_states=states_of(self._sizes, formats.trained, step.optimizer),
-            activations=0,
-            logits=0,
-            overhead=TOKEN_ID * step.tokens,
-        )
-
-    @cached_property
-    def _gradients(self) -> int:
-        """Of all that is trained."""
-        return self.formats.trained * sum(size * count for size, count in self._sizes.items())
-
-    @property
-    def _earlier(self) -> int:
-        """Gradients of the batches before, which this one's are added to."""
-        return self._gradients if self.step.gradient_accumulation_steps > 1 else 0
-
-    def _moment(self, peak: str, **more: int) -> MemoryEstimate:
-        """What is there all the time, and ``more`` bytes of some parts."""
-        parts = {name: size + more.get(name, 0) for name, size in self._standing.parts.items()}
-        return MemoryEstimate(**parts, peak=peak, assumed=self.assumed)
-
-    # ------------------------------------------------------------ what the forward pass leaves
-
-    @cached_property
-    def _hidden(self) -> int:
-        """Bytes of the hidden states between two layers."""
-        return self.formats.stream * self.base.layer.hidden * self.step.tokens
-
-    @cached_property
-    def _by_layer(self) -> list[tuple[int, int]]:
-        """What each kind of layer keeps, and how many layers of this kind there are."""
-        kinds = self.adapter.layers if self.adapter else (({}, self.base.layers),)
-        return [(kept_by_layer(self.base.layer, self.formats, r), count) for r, count in kinds]
-
-    @cached_property
-    def _first_layer(self) -> int:
-        """What the first layer with something to train keeps."""
-        ranks = self.adapter.first if self.adapter else {}
-        return kept_by_layer(self.base.layer, self.formats, ranks, reached=self._reaches_input)
-
-    @property
-    def _reaches_input(self) -> bool:
-        """Whether the gradient has to go back to the embedding."""
-        checkpointing = self.step.gradient_checkpointing
-        return self.adapter is None or self.adapter.reaches_input or checkpointing
-
-    @cached_property
-    def _kept(self) -> int:
-        """What all layers keep; with checkpointing, one input for each layer."""
-        layer, formats = self.base.layer, self.formats
-        if self.step.gradient_checkpointing:
-            kept = self.base.layers * self._hidden
-            if formats.int8:
-                kept += self.base.layers * int8_inputs(layer, formats)
-            if self.adapter and not layer.rotary:  # the embedding, before positions are added
-                kept += self._hidden
-        else:
-            kept = sum(size * count for size, count in self._by_layer)
-        if not self._reaches_input:
-            kept += self._first_layer - kept_by_layer(layer, formats, self.adapter.first)
-        elif layer.embedding_dropout:  # its mask
-            kept += (1 if formats.gpu else formats.stream) * layer.hidden * formats.tokens
-        return kept
-
-    @property
-    def _layer_copies(self) -> int:
-        """Autocast's copies of the layers' weights."""
-        return 0 if self.step.quantization else self.formats.copied * self.base.linear_total
-
-    @property
-    def _adapter_copies(self) -> int:
-        """Autocast's copies of the adapter."""
-        return self._standing.adapter // 2 if self.formats.adapter > self.formats.compute else 0
-
-    @cached_property
-    def _kept_copies(self) -> dict[str, int]:
-        """Autocast's copies that the backward pass needs: of weights, of the adapter."""
-        if self.step.gradient_checkpointing:  # made again with each layer
-            return {"weights": 0, "adapter": 0}
-        weights, adapter, layer = self._layer_copies, self._adapter_copies, self.base.layer
-        if not self._reaches_input:  # the first layers pass no gradient on
-            if not self.step.quantization:
-                wide = layer.queries + 2 * layer.keys
-                weights -= self.formats.copied * layer.hidden * wide
-            if adapter:
-                ranks = sum(self.adapter.first.get(n, 0) for n in layer.groups[0].modules)
-                adapter -= 2 * layer.hidden * ranks
-        return {"weights": weights, "adapter": adapter}
-
-    @property
-    def _shared(self) -> int:
-        """Of all layers together: tables of rotary positions, and eager attention's masks."""
-        layer, sequence, stream = self.base.layer, self.step.sequence_length, self.formats.stream
-        tables = 2 * sequence * stream * (layer.queries // layer.heads) * layer.rotary
-        if layer.attention == "eager":
-            tables += self.base.masks * self.step.tokens * sequence * stream
-        return tables
-
-    # ------------------------------------------------------------ the moments
-
-    def _at_the_loss(self) -> Iterator[MemoryEstimate]:
-        """Everything that autograd keeps is there, and what the loss makes of it."""
-        for moment in moments_of_loss(self.base, self.formats, self.step.loss):
-            copies = dict(self._kept_copies)
-            if moment.forward:
-                copies["adapter"] = self._adapter_copies
-                if self.adapter is None:
-                    copies["weights"] = self._layer_copies
-            yield self._moment(
-                "loss",
-                weights=copies["weights"] + moment.weights,
-                adapter=copies["adapter"],
-                gradients=self._earlier,
-                activations=self._kept + self._shared + moment.activations,
-                logits=moment.logits,
-            )
-
-    def _in_the_backward_pass(self) -> Iterator[MemoryEstimate]:
-        base, formats, trained = self.base, self.formats, self.formats.trained
-        checkpointing, earlier = self.step.gradient_checkpointing, self._earlier
-        needs, freed = backward_needs(base.layer, formats, base.linear, self.step.quantization)
-        head_gradient = trained * base.head if self.adapter is None else 0
-        waiting = head_gradient if base.tied else 0  # to be added to the embedding's
-        recomputed = max((kept for kept, _ in self._by_layer), default=0) if checkpointing else 0
-        # The first layer that it comes to, when all that is kept is still there ...
-        yield self._moment(
-            "backward",
-            **self._kept_copies,
-            gradients=earlier or head_gradient - waiting,
-            activations=self._kept + recomputed + self._shared - freed,
-            overhead=needs + waiting,
-        )
-        # ... and the last one, when the gradients of all layers but this one are.
-        if self.adapter:
-            missing = self._gradients // max(1, base.layers - self.adapter.skipped)
-        else:  # and the embedding's, of the same size as the output layer's
-            of_layer = base.linear_total // base.layers - base.layer.hidden * base.layer.mlp
-            missing = head_gradient + trained * of_layer
-        yield self._moment(
-            "backward",
-            gradients=earlier or self._gradients - missing,
-            activations=self._first_layer + (self._hidden if checkpointing else 0) - freed,
-            overhead=needs + waiting,
-        )
-        # At its end, a tied embedding has two gradients, and their sum, to be added to the earlier.
-        more = optimizer_needs(self._sizes, trained, self.step.optimizer, formats.gpu)
-        for peak, overhead in (
-            ("optimizer step", more),
-            ("backward", (3 if earlier else 2) * waiting),
-        ):
-            yield self._moment(peak, gradients=self._gradients, overhead=overhead)
+def base_of(subject: Subject) -> BaseShapes:
+    """The sizes of a subject's base model."""
+    task_type = subject.lora_config.task_type if subject.lora_config else None
+    return base_shapes(subject.config, task_type, subject.model_class)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peft import LoraConfig
 from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._arguments import check_positive_int, require
-from helpers.memory.estimate import config_of, estimate_training_memory
+from helpers.memory.estimate import base_of, estimate_of
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
-from helpers.memory.shapes import base_shapes
+from helpers.memory.subject import subject_of
 
 GIB = 2**30
 LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192)
@@ -101,23 +101,24 @@ def fits(
     for length in sequence_lengths:
         check_positive_int("sequence_lengths", length)
     usable = int(device_memory * (1 - headroom))
-    settings["lora_config"] = lora_config
-
-    def takes(rows: int, length: int, **settings) -> MemoryEstimate:
-        return estimate_training_memory(
-            model_or_config, batch_size=rows, sequence_length=length, **settings
-        )
-
-    longest = base_shapes(config_of(model_or_config)).longest
+    subject = subject_of(model_or_config, lora_config, settings)
+    longest = base_of(subject).longest
     lengths = sorted(n for n in sequence_lengths if longest is None or n <= longest)
     require(lengths, "sequence_lengths", sequence_lengths, f"at most {longest}")
-    smallest = takes(1, lengths[0], **settings)
+
+    def takes(rows: int, length: int, **changes) -> MemoryEstimate:
+        batch = {"batch_size": rows, "sequence_length": length}
+        lora_config = changes.pop("lora_config", subject.lora_config)
+        settings = {**subject.settings, **changes, **batch}
+        return estimate_of(replace(subject, lora_config=lora_config, settings=settings))
+
+    smallest = takes(1, lengths[0])
     if smallest.total > usable:
+        settings = {**subject.settings, "lora_config": subject.lora_config}
         changes = _changes(lambda **new: takes(1, lengths[0], **new), settings, usable)
         return Fit(device_memory, usable, {}, smallest, changes)
     rows_of = {
-        length: _most(lambda rows, n=length: takes(rows, n, **settings).total <= usable)
-        for length in lengths
+        length: _most(lambda rows, n=length: takes(rows, n).total <= usable) for length in lengths
     }
     fitting = {length: rows for length, rows in rows_of.items() if rows}
     return Fit(device_memory, usable, fitting, smallest, ())

@@ -24,10 +24,10 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._libraries import FakeTensor, FakeTensorMode, no_table_of_8bit_numbers
-from helpers.memory.kept import PAGED_FROM
 from helpers.memory.ledger import Ledger
 from helpers.memory.prepare import adapted, check_model, materialize, quantize, ready
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
+from helpers.memory.states import PAGED_FROM
 from helpers.params import build_on_meta, resolve_config
 
 

@@ -15,8 +15,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._libraries import Conv1D, attribute_of
-from helpers.memory.architecture import Layer, layer_of
-from helpers.params import count_lora_parameters
+from helpers.memory.architecture import Layer, layer_of, sliding_layers
 from helpers.params.count import MetaModel, cached_model
 from helpers.params.fields import VARIANT_FIELDS, structure_of, value_of
 from helpers.params.tables import pattern_of
@@ -37,7 +36,7 @@ class BaseShapes:
     tied: bool  # that weight is the input embedding
     buffers: int
     longest: int | None  # tokens a row, where positions are learned
-    masks: int  # kinds of attention: full, or over a sliding window
+    sliding: tuple[bool, ...]  # which layers see a sliding window alone
 
     @property
     def total(self) -> int:
@@ -63,9 +62,11 @@ class AdapterShapes:
     reaches_input: bool  # something before the layers is trained too
 
 
-def base_shapes(config: PretrainedConfig, task_type: str | None = None) -> BaseShapes:
+def base_shapes(
+    config: PretrainedConfig, task_type: str | None = None, model_class: type | None = None
+) -> BaseShapes:
     """Sizes of the model of a config. Raises ``NotImplementedError`` for one without rules."""
-    return _base_shapes(cached_model(config, task_type))
+    return _base_shapes(cached_model(config, task_type, model_class))
 
 
 @lru_cache(maxsize=64)
@@ -95,7 +96,7 @@ def _base_shapes(meta: MetaModel) -> BaseShapes:
         tied=head.weight is model.get_input_embeddings().weight,
         buffers=sum(buffer.numel() for buffer in model.buffers()),
         longest=None if layer.rotary else config.max_position_embeddings,
-        masks=len(set(getattr(config, "layer_types", None) or ("full",))),
+        sliding=sliding_layers(config),
     )
 
 
@@ -113,9 +114,7 @@ class _Targets:
 _TARGETS: dict[tuple, _Targets] = {}
 
 
-def adapter_shapes(
-    base: BaseShapes, config: PretrainedConfig, lora_config: LoraConfig
-) -> AdapterShapes:
+def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
     """Sizes of the adapter that PEFT would make.
 
     Raises ``NotImplementedError`` for a variant of LoRA without rules.
@@ -126,7 +125,7 @@ def adapter_shapes(
                 f"{name}={value!r}: there are no rules for what it keeps; "
                 "measure_training_memory measures it"
             )
-    count = count_lora_parameters(config, lora_config)
+    count = base.meta.count(lora_config)
     targets, patterns = _targets(base, lora_config), lora_config.rank_pattern or {}
 
     def ranks(modules):

@@ -43,29 +43,33 @@ class MetaModel:
         return self.table(key, lora_config, by_rank=False).count(lora_config.r, {})
 
     def table(self, key: Hashable, lora_config: LoraConfig, by_rank: bool) -> Table:
-        if key not in self.tables:
-            if len(self.tables) >= 256:  # a long sweep over targets must not fill the memory
-                self.tables.clear()
-            self.tables[key] = ask_peft(skeleton(self.base), lora_config, by_rank)
-        return self.tables[key]
+        with LOCK:
+            if key not in self.tables:
+                if len(self.tables) >= 256:  # a long sweep over targets must not fill the memory
+                    self.tables.clear()
+                self.tables[key] = ask_peft(skeleton(self.base), lora_config, by_rank)
+            return self.tables[key]
 
 
 MODELS: list[MetaModel] = []  # most recently used first
 LOCK = threading.RLock()  # the list and what each model knows: a grader's threads count at once
 
 
-def cached_model(config: PretrainedConfig, task_type: str | None) -> MetaModel:
+def cached_model(
+    config: PretrainedConfig, task_type: str | None, model_class: type | None = None
+) -> MetaModel:
     """The meta model of a config of equal content: one changed in place is another config."""
-    model_class, content = class_of(config, task_type), _content(config)
-    for position, model in enumerate(MODELS):
-        if model.model_class is model_class and model.content == content:
-            if position:
-                MODELS.insert(0, MODELS.pop(position))
-            return model
-    model = MetaModel(config, model_class)
-    MODELS.insert(0, model)
-    del MODELS[32:]  # more than the bundled table holds
-    return model
+    model_class, content = model_class or class_of(config, task_type), _content(config)
+    with LOCK:
+        for position, model in enumerate(MODELS):
+            if model.model_class is model_class and model.content == content:
+                if position:
+                    MODELS.insert(0, MODELS.pop(position))
+                return model
+        model = MetaModel(config, model_class)
+        MODELS.insert(0, model)
+        del MODELS[32:]  # more than the bundled table holds
+        return model
 
 
 def _content(config: PretrainedConfig) -> tuple[type, dict[str, object]]:
@@ -111,8 +115,7 @@ def count_lora_parameters(
     if isinstance(model_or_config, nn.Module):
         return _count_module(model_or_config, lora_config)
     config = resolve_config(model_or_config)
-    with LOCK:
-        return cached_model(config, lora_config.task_type).count(lora_config)
+    return cached_model(config, lora_config.task_type).count(lora_config)
 
 
 def _count_module(model: nn.Module, lora_config: LoraConfig) -> ParameterCount:

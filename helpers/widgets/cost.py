@@ -231,7 +231,12 @@ class LoraExplorer(Explorer):
     def _passed_over(self) -> list[str]:
         """What works, and yet cannot be what was meant."""
         asked = self.lora_config.target_modules
-        return [
+        share = self.count.trainable / (self.count.total - self.count.trainable)
+        much = (
+            f"This trains {share:.0%} as many numbers as the model has: at such a rank, LoRA saves "
+            "little over full fine-tuning."
+        )
+        return [much] * (share > 0.5) + [
             f"target_modules: {name!r} adapts nothing in this model, and PEFT does not say so. "
             f'"all-linear" adapts {", ".join(_linear_layers(self.model.value))}.'
             for name in (sorted(asked) if isinstance(asked, (set, list)) else ())

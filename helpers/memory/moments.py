@@ -1,0 +1,250 @@
+"""The bytes of a training step at each moment that can be its peak.
+
+A step of full fine-tuning has its peak either at the loss, when everything that autograd keeps and
+the logits are there but no gradient yet, or at its end, when all gradients are there and nothing is
+kept any more. With LoRA, gradients are few, and the peak comes at the loss unless the vocabulary is
+small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from helpers.memory.kept import (
+    Formats,
+    backward_needs,
+    int8_inputs,
+    kept_by_layer,
+    kept_by_window,
+)
+from helpers.memory.loss import moments_of_loss
+from helpers.memory.settings import MemoryEstimate, TrainingStep
+from helpers.memory.shapes import AdapterShapes, BaseShapes
+from helpers.memory.states import optimizer_needs, states_of, weights_of
+
+TOKEN_ID = 8  # bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The moments of one step that can be its peak."""
+
+    base: BaseShapes
+    adapter: AdapterShapes | None  # None: all weights are trained
+    step: TrainingStep
+    formats: Formats
+
+    def __iter__(self) -> Iterator[MemoryEstimate]:
+        yield from self._at_the_loss()
+        yield from self._in_the_backward_pass()
+
+    @cached_property
+    def assumed(self) -> tuple[str, ...]:
+        """What the estimate takes for granted, in words."""
+        step, layer = self.step, self.base.layer
+        bits = {2: "bfloat16", 4: "float32"}
+        words = [
+            f"attention: {layer.attention}, rows without padding",
+            "loss: in chunks, as TRL's trainers compute it"
+            if step.loss == "chunked"
+            else "loss: over all logits at once, as the model's own",
+            "gradients: of earlier batches there at the loss (accumulation)"
+            if self._earlier
+            else "gradients: of one batch",
+            f"weights: {step.quantization + ', the rest ' if step.quantization else ''}"
+            f"{bits[self.formats.stored]}",
+        ]
+        if self.adapter is not None:
+            words.append(f"adapter: {bits[self.formats.adapter]}")
+        return (
+            *words,
+            f"optimizer: {step.optimizer}",
+            f"device: {'cpu cuda'.split()[self.formats.gpu]}",
+        )
+
+    # ------------------------------------------------------------ what is there all the time
+
+    @property
+    def _sizes(self) -> Mapping[int, int]:
+        """Of what is trained: size of a tensor -> how many."""
+        return self.base.sizes if self.adapter is None else self.adapter.sizes
+
+    @cached_property
+    def _standing(self) -> MemoryEstimate:
+        """Weights and states, and the batch."""
+        formats, step = self.formats, self.step
+        return MemoryEstimate(
+            weights=weights_of(self.base, formats.stored, step.quantization),
+            adapter=formats.adapter * self.adapter.added if self.adapter else 0,
+            gradients=0,
+            optimizer_states=states_of(self._sizes, formats.trained, step.optimizer),
+            activations=0,
+            logits=0,
+            overhead=TOKEN_ID * step.tokens,
+        )
+
+    @cached_property
+    def _gradients(self) -> int:
+        """Of all that is trained."""
+        return self.formats.trained * sum(size * count for size, count in self._sizes.items())
+
+    @property
+    def _earlier(self) -> int:
+        """Gradients of the batches before, which this one's are added to."""
+        return self._gradients if self.step.gradient_accumulation_steps > 1 else 0
+
+    def _moment(self, peak: str, **more: int) -> MemoryEstimate:
+        """What is there all the time, and ``more`` bytes of some parts."""
+        parts = {name: size + more.get(name, 0) for name, size in self._standing.parts.items()}
+        return MemoryEstimate(**parts, peak=peak, assumed=self.assumed)
+
+    # ------------------------------------------------------------ what the forward pass leaves
+
+    @cached_property
+    def _hidden(self) -> int:
+        """Bytes of the hidden states between two layers."""
+        return self.formats.stream * self.base.layer.hidden * self.step.tokens
+
+    @cached_property
+    def _by_layer(self) -> list[tuple[int, int]]:
+        """What each kind of layer keeps, and how many layers of this kind there are."""
+        kinds = self.adapter.layers if self.adapter else (({}, self.base.layers),)
+        return [(kept_by_layer(self.base.layer, self.formats, r), count) for r, count in kinds]
+
+    @cached_property
+    def _first_layer(self) -> int:
+        """What the first layer with something to train keeps."""
+        ranks = self.adapter.first if self.adapter else {}
+        kept = kept_by_layer(self.base.layer, self.formats, ranks, reached=self._reaches_input)
+        return kept + self._window * any(self._sliding[:1])
+
+    @cached_property
+    def _window(self) -> int:
+        """What a layer keeps for its sliding window."""
+        return kept_by_window(self.base.layer, self.formats)
+
+    @property
+    def _sliding(self) -> tuple[bool, ...]:
+        """Which layers have a sliding window, from the first with something to train on."""
+        return self.base.sliding[self.adapter.skipped if self.adapter else 0 :]
+
+    @property
+    def _reaches_input(self) -> bool:
+        """Whether the gradient has to go back to the embedding."""
+        checkpointing = self.step.gradient_checkpointing
+        return self.adapter is None or self.adapter.reaches_input or checkpointing
+
+    @cached_property
+    def _kept(self) -> int:
+        """What all layers keep; with checkpointing, one input for each layer."""
+        layer, formats = self.base.layer, self.formats
+        if self.step.gradient_checkpointing:
+            kept = self.base.layers * self._hidden
+            if formats.int8:
+                kept += self.base.layers * int8_inputs(layer, formats)
+            if self.adapter and not layer.rotary:  # the embedding, before positions are added
+                kept += self._hidden
+        else:
+            kept = sum(size * count for size, count in self._by_layer)
+            kept += self._window * sum(self._sliding)
+        if not self._reaches_input:
+            whole = kept_by_layer(layer, formats, self.adapter.first)
+            kept += self._first_layer - whole - self._window * any(self._sliding[:1])
+        elif layer.embedding_dropout:  # its mask
+            kept += (1 if formats.gpu else formats.stream) * layer.hidden * formats.tokens
+        return kept
+
+    @property
+    def _layer_copies(self) -> int:
+        """Autocast's copies of the layers' weights."""
+        return 0 if self.step.quantization else self.formats.copied * self.base.linear_total
+
+    @property
+    def _adapter_copies(self) -> int:
+        """Autocast's copies of the adapter."""
+        return self._standing.adapter // 2 if self.formats.adapter > self.formats.compute else 0
+
+    @cached_property
+    def _kept_copies(self) -> dict[str, int]:
+        """Autocast's copies that the backward pass needs: of weights, of the adapter."""
+        if self.step.gradient_checkpointing:  # made again with each layer
+            return {"weights": 0, "adapter": 0}
+        weights, adapter, layer = self._layer_copies, self._adapter_copies, self.base.layer
+        if not self._reaches_input:  # the first layers pass no gradient on
+            if not self.step.quantization:
+                wide = layer.queries + 2 * layer.keys
+                weights -= self.formats.copied * layer.hidden * wide
+            if adapter:
+                ranks = sum(self.adapter.first.get(n, 0) for n in layer.groups[0].modules)
+                adapter -= 2 * layer.hidden * ranks
+        return {"weights": weights, "adapter": adapter}
+
+    @property
+    def _shared(self) -> int:
+        """Of all layers together: tables of rotary positions, and masks."""
+        layer, sequence, stream = self.base.layer, self.step.sequence_length, self.formats.stream
+        tables = 2 * sequence * stream * (layer.queries // layer.heads) * layer.rotary
+        if layer.attention == "eager":
+            tables += len(set(self.base.sliding)) * self.step.tokens * sequence * stream
+        elif self._window and self.step.gradient_checkpointing:
+            tables += sequence**2  # a byte a place, from which each layer makes its own again
+        return tables
+
+    # ------------------------------------------------------------ the moments
+
+    def _at_the_loss(self) -> Iterator[MemoryEstimate]:
+        """Everything that autograd keeps is there, and what the loss makes of it."""
+        for moment in moments_of_loss(self.base, self.formats, self.step.loss):
+            copies = dict(self._kept_copies)
+            if moment.forward:
+                copies["adapter"] = self._adapter_copies
+                if self.adapter is None:
+                    copies["weights"] = self._layer_copies
+            yield self._moment(
+                "loss",
+                weights=copies["weights"] + moment.weights,
+                adapter=copies["adapter"],
+                gradients=self._earlier,
+                activations=self._kept + self._shared + moment.activations,
+                logits=moment.logits,
+            )
+
+    def _in_the_backward_pass(self) -> Iterator[MemoryEstimate]:
+        base, formats, trained = self.base, self.formats, self.formats.trained
+        checkpointing, earlier = self.step.gradient_checkpointing, self._earlier
+        needs, freed = backward_needs(base.layer, formats, base.linear, self.step.quantization)
+        head_gradient = trained * base.head if self.adapter is None else 0
+        waiting = head_gradient if base.tied else 0  # to be added to the embedding's
+        recomputed = 0
+        if checkpointing:
+            recomputed = max((kept for kept, _ in self._by_layer), default=0)
+            recomputed += self._window * any(self._sliding)
+        # The first layer that it comes to, when all that is kept is still there ...
+        yield self._moment(
+            "backward",
+            **self._kept_copies,
+            gradients=earlier or head_gradient - waiting,
+            activations=self._kept + recomputed + self._shared - freed,
+            overhead=needs + waiting,
+        )
+        # ... and the last one, when the gradients of all layers but this one are.
+        if self.adapter:
+            missing = self._gradients // max(1, base.layers - self.adapter.skipped)
+        else:  # and the embedding's, of the same size as the output layer's
+            of_layer = base.linear_total // base.layers - base.layer.hidden * base.layer.mlp
+            missing = head_gradient + trained * of_layer
+        yield self._moment(
+            "backward",
+            gradients=earlier or self._gradients - missing,
+            activations=self._first_layer + (self._hidden if checkpointing else 0) - freed,
+            overhead=needs + waiting,
+        )
+        # At its end, a tied embedding has two gradients, and their sum, to be added to the earlier.
+        more = optimizer_needs(self._sizes, trained, self.step.optimizer, formats.gpu)
+        for peak, overhead in (
+            ("optimizer step", more),
+            ("backward", (3 if earlier else 2) * waiting),
+        ):
+            yield self._moment(peak, gradients=self._gradients, overhead=overhead)
