@@ -173,7 +173,7 @@ def _prepare(source: SmallModelSource, folder: Path) -> None:
 def _cure() -> str:
     return (
         f"transformers {version('transformers')} with gguf {version('gguf')} reads its file in "
-        "another way. transformers 5.18 to 5.23 are known to read it right: run "
+        "another way. transformers 5.18, 5.23 and 5.24 have been seen to read it right: run "
         '`pip install "transformers==5.23.0" "gguf==0.19.0"` and restart.'
     )
 
