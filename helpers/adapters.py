@@ -21,9 +21,11 @@ import tempfile
 from pathlib import Path
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
+
+from helpers.params.models import skeleton
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -78,25 +80,17 @@ def check_adapter(
     """The configuration of the adapter in `folder`, if it belongs on `model` and may be loaded.
 
     Only `adapter_config.json` and the header of `adapter_model.safetensors` are read; nothing is
-    unpickled, and `model` (the plain base) is not touched. `base_name` is what the adapter must
-    have been made for, by default the model's `name_or_path`.
+    unpickled, and `model` (the plain base, of any class) is not touched. `base_name` is what the
+    adapter must have been made for, by default the model's `name_or_path`.
 
-    Raises AdapterError, with the reason, for a missing or damaged file, for weights that come as a
-    pickle only, for another base, and for weights that are missing, unknown to the base or of
-    another shape: the cases in which PEFT itself may load something else without an error.
+    PEFT itself is asked, on a copy of `model` without weights, what it would load. Raises
+    AdapterError, with the reason, for a missing or damaged file, for weights that come as a pickle
+    only, for another base, for weights that are missing, unknown to the base or of another shape,
+    and for any that would take the place of the base's own, other than its embeddings: the cases
+    in which PEFT may load something else without an error, too.
     """
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise AdapterError(f"{folder} is not an adapter's folder: it has no {CONFIG}")
-    if not (folder / WEIGHTS).is_file():
-        pickles = sorted(path.name for path in folder.glob("*.bin"))
-        reason = f"it has no {WEIGHTS}"
-        if pickles:
-            reason = (
-                f"its weights come as {pickles[0]}, a pickle, which may run any code when it is "
-                f"opened. Ask for {WEIGHTS}"
-            )
-        raise AdapterError(f"{folder} is refused: {reason}")
+    _check_files(folder)
     try:
         config = PeftConfig.from_pretrained(str(folder))
     except (TypeError, ValueError, KeyError) as error:
@@ -104,23 +98,26 @@ def check_adapter(
     made_for, base_name = config.base_model_name_or_path, base_name or model.name_or_path
     if made_for != base_name:
         raise AdapterError(f"{folder} was made for {made_for!r}, and the base is {base_name!r}")
-    found, expected = _check_header(folder / WEIGHTS), _expected_shapes(model, config)
-    whole = {f"base_model.model.{name}" for name in model.state_dict()}  # saved with the adapter
+    found = _check_header(folder / WEIGHTS)
+    embeddings, adapted = _adapted_copy(model, config, folder)
+    there = {name: tuple(tensor.shape) for name, tensor in adapted.state_dict().items()}
+    trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+    loaded = _as_loaded(adapted, found, folder / WEIGHTS)
+    unlike = [name for name in loaded.keys() & there.keys() if loaded[name] != there[name]]
     for problem, names in {
-        "lacks": expected.keys() - found.keys(),
-        "has, and the base does not know,": found.keys() - expected.keys() - whole,
-        "has another shape than the base for": {
-            name for name in found.keys() & expected.keys() if found[name] != expected[name]
-        },
+        "lacks": trained - loaded.keys(),
+        "has, and the base does not know,": loaded.keys() - there.keys(),
+        "has another shape than the base for": unlike,
+        "would overwrite the base with": loaded.keys() & there.keys() - trained - embeddings,
     }.items():
         if names:
             first = min(names)
-            shapes = ""
-            if first in found and first in expected:
-                shapes = f" ({list(found[first])} for {list(expected[first])})"
+            sizes = ""
+            if first in unlike:
+                sizes = f" ({list(loaded[first])} for {list(there[first])})"
             raise AdapterError(
-                f"{folder / WEIGHTS} does not fit: it {problem} {len(names)} of "
-                f"{len(expected)} tensors, such as {first}{shapes}"
+                f"{folder / WEIGHTS} does not fit: it {problem} {len(names)} of {len(trained)} "
+                f"tensors, such as {first}{sizes}"
             )
     return config
 
@@ -152,19 +149,60 @@ def _check_header(weights: Path) -> dict[str, tuple[int, ...]]:
         raise AdapterError(f"{weights} is damaged or cut off: {error}") from error
 
 
-def _expected_shapes(model: PreTrainedModel, config: PeftConfig) -> dict[str, tuple[int, ...]]:
-    """What an adapter of this configuration must hold, found on an empty copy of the base."""
-    config = copy.deepcopy(config)  # PEFT writes the base's name into it
-    config.base_model_name_or_path = None
-    with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(model.config)
+def _check_files(folder: Path) -> None:
+    if not (folder / CONFIG).is_file():
+        raise AdapterError(f"{folder} is not an adapter's folder: it has no {CONFIG}")
+    if (folder / WEIGHTS).is_file():
+        return
+    pickles = sorted(path.name for path in folder.glob("*.bin"))
+    reason = f"it has no {WEIGHTS}"
+    if pickles:
+        reason = (
+            f"its weights come as {pickles[0]}, a pickle, which may run any code when it is "
+            f"opened. Ask for {WEIGHTS}"
+        )
+    raise AdapterError(f"{folder} is refused: {reason}")
+
+
+def _adapted_copy(
+    model: PreTrainedModel, config: PeftConfig, folder: Path
+) -> tuple[set[str], PeftModel]:
+    """An empty copy of `model` with an adapter of this configuration, and the names in it of the
+    base's embeddings, which PEFT saves with an adapter where a vocabulary was resized."""
+    config = copy.deepcopy(config)  # PEFT writes into it
+    config.base_model_name_or_path, config.inference_mode = None, False
+    if hasattr(config, "init_lora_weights"):
+        config.init_lora_weights = False  # the weights come from the file
+    empty = skeleton(model)
+    layers = empty.get_input_embeddings(), empty.get_output_embeddings()
+    embeddings = {id(layer.weight) for layer in layers if hasattr(layer, "weight")}
     try:
         # low_cpu_mem_usage keeps the new matrices on the meta device, too
         adapted = get_peft_model(empty, config, low_cpu_mem_usage=True)
-    except ValueError as error:
-        raise AdapterError(f"the configuration does not fit the base: {error}") from error
-    state = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+    except Exception as error:  # whatever PEFT stumbles over in a configuration
+        raise AdapterError(
+            f"{folder / CONFIG}: the configuration does not fit the base: {error}"
+        ) from error
+    named = adapted.named_parameters(remove_duplicate=False)
+    return {name for name, parameter in named if id(parameter) in embeddings}, adapted
+
+
+def _as_loaded(
+    adapted: PeftModel, found: dict[str, tuple[int, ...]], weights: Path
+) -> dict[str, tuple[int, ...]]:
+    """The names and shapes in a file, by the names that PEFT gives them in the model."""
+    tensors = {name: torch.empty(shape, device="meta") for name, shape in found.items()}
+    loaded = {}
+
+    def load_state_dict(state: dict[str, torch.Tensor], **_how) -> None:
+        loaded.update({name: tuple(tensor.shape) for name, tensor in state.items()})
+
+    adapted.load_state_dict = load_state_dict  # the last that PEFT does
+    try:
+        set_peft_model_state_dict(adapted, tensors)
+    except KeyError as missing:  # PEFT's own complaint of a module to save that is not there
+        raise AdapterError(f"{weights} does not fit: it lacks {missing}") from missing
+    return loaded
 
 
 def _changed_settings(old: Path, new: Path) -> str:

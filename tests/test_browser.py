@@ -172,8 +172,8 @@ def explorer(page: Page):
 
 
 def type_rank(explorer, rank: int) -> None:
-    explorer.get_by_label("rank r", exact=True).fill(str(rank))
-    explorer.get_by_label("rank r", exact=True).press("Enter")
+    explorer.get_by_role("textbox", name="rank r", exact=True).fill(str(rank))
+    explorer.get_by_role("textbox", name="rank r", exact=True).press("Enter")
     expect(explorer.get_by_role("status").first).to_contain_text(trainable(rank))
 
 
@@ -193,7 +193,7 @@ def test_a_slider_moved_by_keyboard_changes_number_source_and_picture(page, expl
     handle.press("ArrowRight")
     following = RANKS[RANKS.index(PAGE.r) + 1]
     expect(explorer.get_by_role("status").first).to_contain_text(trainable(following))
-    expect(explorer.get_by_label("rank r", exact=True)).to_have_value(str(following))
+    expect(explorer.get_by_role("textbox", name="rank r", exact=True)).to_have_value(str(following))
     expect(explorer.locator("pre")).to_contain_text(f"r={following},")
     assert picture.get_attribute("aria-label") != before
     assert picture.bounding_box()["height"] > 150

@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+import json
 import math
+import re
 import warnings
 
 import pytest
@@ -634,6 +636,146 @@ def test_a_name_that_matches_nothing_is_pointed_out():
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*matches no")
         count_lora_parameters(config, LoraConfig(target_modules=["q_proj", "down_proj"]))
+
+
+UNMATCHED = [
+    ({"target_modules": ["q_proj", "v_prj"]}, "target_modules: 'v_prj' matches no module"),
+    ({"exclude_modules": ["lm_haed"]}, "exclude_modules: 'lm_haed' matches no module"),
+    ({"exclude_modules": r".*layers\.9\..*"}, "exclude_modules: .*layers.* matches no module"),
+    ({"modules_to_save": ["classifier"]}, "modules_to_save: 'classifier' matches no module"),
+    ({"rank_pattern": {"v_proj": 3}}, "rank_pattern key 'v_proj' matches no adapted module"),
+    ({"alpha_pattern": {"v_proj": 3}}, "alpha_pattern key 'v_proj' matches no adapted module"),
+    ({"layers_to_transform": [0, 7]}, "layers_to_transform: layer 7 has no adapted module"),
+    ({"use_dora": True, "rank_pattern": {"v_proj": 3}}, "rank_pattern key 'v_proj' matches no"),
+    ({"init_lora_weights": "olora", "rank_pattern": {"v_proj": 3}}, "rank_pattern key 'v_proj'"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), UNMATCHED)
+def test_a_name_that_matches_nothing_is_pointed_out_every_time(fields, message):
+    lora_config = LoraConfig(**{"target_modules": ["q_proj"]} | fields)
+    for subject in (
+        make_config("llama"),
+        make_config("llama"),
+        make_model(make_config("llama"), None),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            count = count_lora_parameters(subject, lora_config)
+        assert [w for w in caught if re.search(message, str(w.message))], subject
+        assert any(re.search(message, sentence) for sentence in count.unmatched)
+
+
+@pytest.mark.parametrize("fields", [{}, {"rank_pattern": {"q_proj": 2}}, {"exclude_modules": "x"}])
+def test_what_matches_is_passed_over_in_silence(fields):
+    fields = {"target_modules": ["q_proj", "self_attn.v_proj"], "layers_to_transform": 1} | fields
+    fields |= {"modules_to_save": ["lm_head"], "alpha_pattern": {"v_proj": 2}}
+    found = count_lora_parameters(make_config("llama"), LoraConfig(**fields)).unmatched
+    assert len(found) == ("exclude_modules" in fields)
+
+
+VISION = dict(hidden_size=24, num_attention_heads=3, intermediate_size=40)
+FAMILIES = {  # (a config, whose checkpoint is of the class named), and what is adapted
+    "MllamaForConditionalGeneration": lambda: transformers.MllamaConfig(
+        text_config=transformers.models.mllama.configuration_mllama.MllamaTextConfig(
+            **{key: value for key, value in LLAMA.items() if key != "model_type"},
+            cross_attention_layers=[1], pad_token_id=0,
+        ).to_dict(),
+        vision_config=dict(
+            hidden_size=24, attention_heads=3, intermediate_size=40, num_hidden_layers=1,
+            num_global_layers=1, image_size=28, patch_size=14, vision_output_dim=48,
+            intermediate_layers_indices=[0],
+        ),
+    ),
+    "Qwen2_5_VLForConditionalGeneration": lambda: transformers.Qwen2_5_VLConfig(
+        text_config={key: value for key, value in LLAMA.items() if key != "model_type"},
+        vision_config=dict(
+            depth=1, hidden_size=24, num_heads=3, intermediate_size=40, out_hidden_size=24
+        ),
+    ),
+    "WhisperForConditionalGeneration": lambda: transformers.WhisperConfig(
+        vocab_size=50, d_model=24, encoder_layers=1, decoder_layers=1, encoder_attention_heads=3,
+        decoder_attention_heads=3, encoder_ffn_dim=40, decoder_ffn_dim=40, pad_token_id=0,
+        bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+    ),
+    "T5ForConditionalGeneration": lambda: make_config("t5"),
+    "ViTForImageClassification": lambda: transformers.ViTConfig(
+        num_hidden_layers=1, num_labels=101, **VISION
+    ),
+    "ViTModel": lambda: transformers.ViTConfig(num_hidden_layers=1, **VISION),
+    "BertForMaskedLM": lambda: make_config("bert"),
+}  # fmt: skip
+ADAPTED = {"T5ForConditionalGeneration": ["q", "v"], "BertForMaskedLM": ["query", "value"]}
+GENERATES = ("Mllama", "Qwen2_5", "Whisper", "T5")
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize("task_type", [None, "CAUSAL_LM", "SEQ_2_SEQ_LM"])
+def test_the_class_that_is_counted_is_the_checkpoint_s(architecture, task_type):
+    targets = ADAPTED.get(architecture, ["q_proj", "v_proj"])
+    lora_config = LoraConfig(r=3, target_modules=targets, task_type=task_type)
+    model_class = getattr(transformers, architecture)
+    config = FAMILIES[architecture]()
+    config.architectures = [architecture]
+    if task_type is not None and not architecture.startswith(GENERATES):
+        if architecture.startswith("Bert") and task_type == "CAUSAL_LM":
+            with pytest.warns(UserWarning, match="'BertForMaskedLM'.*counted is BertLMHeadModel"):
+                count_lora_parameters(config, lora_config)
+        else:
+            with pytest.raises(ValueError, match=f"None, which counts .*{architecture}"):
+                count_lora_parameters(config, lora_config)
+        return
+    with torch.device("meta"):
+        model = model_class(copy.deepcopy(config))
+    if task_type is None:  # with one, PEFT wants methods that the class may lack
+        expected = peft_counts(model, lora_config)
+    else:
+        expected = peft_counts(model, dataclasses.replace(lora_config, task_type=None))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        count = count_lora_parameters(config, lora_config)
+    assert (count.trainable, count.total) == expected
+    text_to_text = architecture.startswith("T5")  # no class of T5 is a causal language model's
+    if architecture.startswith(GENERATES) and (task_type != "CAUSAL_LM" or not text_to_text):
+        # where no class is named, the whole model is meant
+        config.architectures = None
+        assert count_lora_parameters(config, lora_config) == count
+
+
+def test_a_class_that_transformers_has_not_is_said():
+    config = make_config("llama")
+    config.architectures = ["MyLlama"]
+    with pytest.warns(UserWarning, match="'MyLlama'.*transformers .* has not; counted is Llama"):
+        count_lora_parameters(config, LoraConfig(target_modules=["q_proj"]))
+
+
+def test_published_counts_of_models_that_see_and_hear():
+    """As PEFT printed them: Qwen2.5-VL-3B with rank 8 on q and v; ViT-B/16 with a head of 101."""
+    config = transformers.Qwen2_5_VLConfig(
+        text_config=dict(
+            hidden_size=2048, intermediate_size=11008, num_hidden_layers=36, vocab_size=151936,
+            num_attention_heads=16, num_key_value_heads=2, tie_word_embeddings=True,
+        ),
+        vision_config=dict(hidden_size=1280, intermediate_size=3420, out_hidden_size=2048),
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    config.architectures = ["Qwen2_5_VLForConditionalGeneration"]
+    lora_config = LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    count = count_lora_parameters(config, lora_config)
+    assert (count.trainable, count.total) == (1_843_200, 3_756_466_176)
+    config = transformers.ViTConfig(num_labels=101, architectures=["ViTForImageClassification"])
+    fields = dict(r=16, target_modules=["q_proj", "v_proj"], modules_to_save=["classifier"])
+    count = count_lora_parameters(config, LoraConfig(**fields))
+    assert (count.trainable, count.total) == (667_493, 86_543_818)
+
+
+def test_no_code_of_a_model_is_run_and_nobody_is_asked(tmp_path, monkeypatch):
+    config = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.MyConfig"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "mine.py").write_text("raise SystemExit('this ran')\n")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    with pytest.raises(ValueError):
+        count_lora_parameters(tmp_path, LoraConfig(target_modules=["q_proj"]))
 
 
 def test_quantized_checkpoints_of_other_kinds_are_refused():

@@ -15,6 +15,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
+import transformers
 from killed_training import SAVE_STEPS, STEPS
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.config import PeftConfigMixin
@@ -325,6 +326,15 @@ DAMAGE = {
         rename(lambda n: n.removeprefix("base_model.model.")),
         "lacks 28 of 28",
     ),
+    "a rank that is a word": (edit(r="4"), f"{CONFIG}.*does not fit the base"),
+    "no alpha": (edit(lora_alpha=None), f"{CONFIG}.*does not fit the base"),
+    "a norm of the base's": (
+        lambda folder: save_file(
+            load_file(folder / WEIGHTS) | {"base_model.model.model.norm.weight": torch.zeros(32)},
+            folder / WEIGHTS,
+        ),
+        "would overwrite the base with 1 of 28 tensors, such as base_model.model.model.norm",
+    ),
 }
 
 
@@ -346,6 +356,129 @@ def test_an_adapter_for_a_wider_base_is_refused(tmp_path):
     folder = save_adapter(tiny_adapter(1.0, tiny_base(hidden_size=64)), tmp_path / "adapter")
     with pytest.raises(AdapterError, match=r"another shape .*\[4, 128\] for \[4, 64\]"):
         check_adapter(folder, tiny_base())
+
+
+def named(model):
+    model.config._name_or_path = model.name_or_path = "tiny-base"
+    return model
+
+
+def resized():
+    model = tiny_base()
+    model.resize_token_embeddings(70)
+    return named(model)
+
+
+def t5():
+    shape = dict(vocab_size=64, d_model=32, d_ff=64, num_layers=1, num_heads=4, d_kv=8)
+    return named(transformers.T5ForConditionalGeneration(transformers.T5Config(**shape)))
+
+
+def whisper():
+    config = transformers.WhisperConfig(
+        vocab_size=64, d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, pad_token_id=0,
+        bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+    )  # fmt: skip
+    return named(transformers.WhisperForConditionalGeneration(config))
+
+
+def vit():
+    sizes = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4)
+    return named(transformers.ViTForImageClassification(transformers.ViTConfig(**sizes)))
+
+
+def classifier():
+    return named(transformers.LlamaForSequenceClassification(tiny_base().config))
+
+
+def half():
+    return named(tiny_base().bfloat16())
+
+
+Q = {"target_modules": ["q_proj"]}
+KINDS = {  # the base's class and shape, LoRA's fields, and how it is saved
+    "T5": (t5, {"target_modules": ["q", "wo"]}, {}),
+    "Whisper": (whisper, {"target_modules": ["q_proj", "v_proj"]}, {}),
+    "ViT, with its head": (vit, Q | {"modules_to_save": ["classifier"]}, {}),
+    "a classifier": (classifier, Q | {"task_type": "SEQ_CLS"}, {}),
+    "16 bits": (half, Q, {}),
+    "DoRA": (tiny_base, Q | {"use_dora": True}, {}),
+    "biases": (tiny_base, Q | {"bias": "all"}, {}),
+    "lora_bias": (tiny_base, Q | {"lora_bias": True}, {}),
+    "pissa": (tiny_base, Q | {"init_lora_weights": "pissa"}, {}),
+    "rank_pattern": (tiny_base, Q | {"rank_pattern": {"layers.0.self_attn.q_proj": 2}}, {}),
+    "token indices": (tiny_base, Q | {"trainable_token_indices": [1, 5]}, {}),
+    "modules to save": (tiny_base, Q | {"modules_to_save": ["lm_head", "norm"]}, {}),
+    "a resized vocabulary": (resized, Q, {"save_embedding_layers": True}),
+    "adapted embeddings": (resized, {"target_modules": ["embed_tokens", "lm_head", "q_proj"]}, {}),
+    "a part of the layers": (tiny_base, Q | {"layers_to_transform": [1]}, {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_peft_loads_is_accepted(kind, tmp_path):
+    make, fields, how = KINDS[kind]
+    get_peft_model(make(), LoraConfig(r=4, **fields)).save_pretrained(tmp_path, **how)
+    base = make()
+    state = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    config = check_adapter(tmp_path, base)
+    assert config.r == 4 and not hasattr(base, "peft_config")
+    assert all(torch.equal(tensor, state[name]) for name, tensor in base.state_dict().items())
+    PeftModel.from_pretrained(base, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        (".lora_A.weight", ".lora_A.default.weight", "16 bits"),
+        (".lora_magnitude_vector", ".lora_magnitude_vector.weight", "DoRA"),
+    ],
+)
+def test_other_forms_of_names_are_accepted_where_peft_takes_them(old, new, kind, tmp_path):
+    make, fields, _how = KINDS[kind]
+    get_peft_model(make(), LoraConfig(r=4, **fields)).save_pretrained(tmp_path)
+    renamed = {
+        name.replace(old, new) if name.endswith(old) else name: tensor
+        for name, tensor in load_file(tmp_path / WEIGHTS).items()
+    }
+    assert any(new in name for name in renamed)
+    save_file(renamed, tmp_path / WEIGHTS)
+    model = PeftModel.from_pretrained(make(), str(tmp_path))
+    loaded = dict(model.named_parameters())
+    try:
+        accepted = check_adapter(tmp_path, make()).r == 4
+    except AdapterError:
+        accepted = False
+    changed = [name for name in renamed if new in name]
+    taken = all(
+        any(torch.equal(parameter.float(), renamed[name].float()) for parameter in loaded.values()
+            if parameter.shape == renamed[name].shape)
+        for name in changed
+    )  # fmt: skip
+    assert accepted == taken
+
+
+REFUSED = {
+    "rows of another vocabulary": ("a resized vocabulary", tiny_base, None, "another shape"),
+    "a head that is missing": ("a classifier", classifier, "score", "lacks"),
+    "a bias that is missing": ("lora_bias", tiny_base, "lora_B.bias", "lacks"),
+    "a language model's on a classifier": ("modules to save", classifier, None, "lm_head|lacks"),
+    "a decoder's on an encoder-decoder": ("16 bits", t5, None, "does not fit the base"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_peft_cannot_load_whole_is_refused(case, tmp_path):
+    kind, base, dropped, message = REFUSED[case]
+    make, fields, how = KINDS[kind]
+    get_peft_model(make(), LoraConfig(r=4, **fields)).save_pretrained(tmp_path, **how)
+    weights = load_file(tmp_path / WEIGHTS)
+    kept = {name: w for name, w in weights.items() if dropped is None or dropped not in name}
+    assert (len(kept) < len(weights)) == (dropped is not None)
+    save_file(kept, tmp_path / WEIGHTS)
+    with pytest.raises(AdapterError, match=message):
+        check_adapter(tmp_path, base())
 
 
 def test_checking_reads_no_network_and_changes_nothing(tmp_path, monkeypatch):

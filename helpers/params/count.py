@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import os
 import threading
+import warnings
 from collections.abc import Hashable
 
 from peft import LoraConfig, PeftModel
@@ -20,7 +21,7 @@ from helpers.params.fields import (
     structure_of,
     value_of,
 )
-from helpers.params.models import build_on_meta, class_of, resolve_config, skeleton
+from helpers.params.models import build_on_meta, class_of, other_class, resolve_config, skeleton
 from helpers.params.tables import WRAPPERS, ParameterCount, Table, ask_peft
 
 
@@ -37,10 +38,11 @@ class MetaModel:
         if not has_variant(lora_config):
             table = self.table(structure, lora_config, by_rank=True)
             if table.rank_free and (table.pattern_free or not rank_pattern):
-                return table.count(lora_config.r, rank_pattern)
+                return _noted(lora_config, table, table.count(lora_config.r, rank_pattern))
         variant = tuple(repr(value_of(lora_config, name)) for name in sorted(VARIANT_FIELDS))
         key = (structure, variant, lora_config.r, tuple(rank_pattern.items()))
-        return self.table(key, lora_config, by_rank=False).count(lora_config.r, {})
+        table = self.table(key, lora_config, by_rank=False)
+        return _noted(lora_config, table, table.count(lora_config.r, {}))
 
     def table(self, key: Hashable, lora_config: LoraConfig, by_rank: bool) -> Table:
         with LOCK:
@@ -49,6 +51,15 @@ class MetaModel:
                     self.tables.clear()
                 self.tables[key] = ask_peft(skeleton(self.base), lora_config, by_rank)
             return self.tables[key]
+
+
+def _noted(lora_config: LoraConfig, table: Table, count: ParameterCount) -> ParameterCount:
+    """The count, with what the configuration names and the model has not."""
+    unmatched = list(table.unmatched)
+    for name in ("rank_pattern", "alpha_pattern"):
+        patterns = tuple(value_of(lora_config, name) or ())
+        unmatched += table.unmatched_patterns(name, patterns) if patterns else ()
+    return dataclasses.replace(count, unmatched=tuple(unmatched)) if unmatched else count
 
 
 MODELS: list[MetaModel] = []  # most recently used first
@@ -99,8 +110,9 @@ def count_lora_parameters(
 
     - a local folder with a ``config.json``; a name from the bundled table
       (``helpers.architectures``), short or as on the Hub; or any other Hub id, in this order;
-    - a ``PretrainedConfig``: the class that is built follows ``lora_config.task_type``, else
-      ``config.architectures``, else it is the causal (or sequence-to-sequence) language model;
+    - a ``PretrainedConfig``: the class that is built is the checkpoint's, ``config.architectures``,
+      unless ``lora_config.task_type`` asks for a head of its own (SEQ_CLS and its like); if none is
+      named, the model that generates, whole;
     - a base ``nn.Module``, whose shapes are read at each call and which is left as it is. A
       quantized model is passed this way.
 
@@ -109,13 +121,22 @@ def count_lora_parameters(
     with another ``r`` or ``rank_pattern`` is arithmetic and takes microseconds.
 
     Raises ``TypeError`` or ``ValueError`` naming the argument, its value and what would be valid,
-    and ``NotImplementedError`` for a setting whose effect cannot be told from shapes.
+    and ``NotImplementedError`` for a setting whose effect cannot be told from shapes. Warns, every
+    time, of a name in the configuration that matches nothing and of another class than the
+    checkpoint's. No code that comes with a model is run.
     """
     check_lora_config(lora_config)
     if isinstance(model_or_config, nn.Module):
-        return _count_module(model_or_config, lora_config)
-    config = resolve_config(model_or_config)
-    return cached_model(config, lora_config.task_type).count(lora_config)
+        count = _count_module(model_or_config, lora_config)
+    else:
+        config = resolve_config(model_or_config)
+        model = cached_model(config, lora_config.task_type)
+        count = model.count(lora_config)
+        if other := other_class(config, lora_config.task_type, type(model.base)):
+            warnings.warn(other, stacklevel=2)
+    for sentence in count.unmatched:
+        warnings.warn(sentence, stacklevel=2)
+    return count
 
 
 def _count_module(model: nn.Module, lora_config: LoraConfig) -> ParameterCount:
@@ -128,5 +149,6 @@ def _count_module(model: nn.Module, lora_config: LoraConfig) -> ParameterCount:
     # PEFT counts a packed 4-bit weight in a way of its own: keep its total for the base model.
     packed = PeftModel.get_nb_trainable_parameters(model)[1]
     unpacked = PeftModel.get_nb_trainable_parameters(unpacked_model)[1]
-    count = ask_peft(unpacked_model, lora_config, by_rank=False).count(lora_config.r, {})
+    table = ask_peft(unpacked_model, lora_config, by_rank=False)
+    count = _noted(lora_config, table, table.count(lora_config.r, {}))
     return dataclasses.replace(count, total=count.total + packed - unpacked)

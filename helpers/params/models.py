@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +11,15 @@ from pathlib import Path
 import torch
 import transformers
 from torch import nn
-from transformers import AutoConfig, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoModelForSpeechSeq2Seq,
+    PretrainedConfig,
+)
 
 from helpers._arguments import require
+from helpers._libraries import attribute_of
 from helpers.architectures import get_architecture
 
 AUTO_CLASSES = {
@@ -23,6 +30,7 @@ AUTO_CLASSES = {
     "QUESTION_ANS": transformers.AutoModelForQuestionAnswering,
     "FEATURE_EXTRACTION": transformers.AutoModel,
 }
+GENERATING = ("CAUSAL_LM", "SEQ_2_SEQ_LM")  # tasks that need no head beyond the checkpoint's own
 
 
 def resolve_config(name: PretrainedConfig | str | os.PathLike) -> PretrainedConfig:
@@ -37,7 +45,7 @@ def resolve_config(name: PretrainedConfig | str | os.PathLike) -> PretrainedConf
     if os.path.isdir(name):
         if not (Path(name) / "config.json").is_file():
             raise ValueError(f"model_or_config={str(name)!r}: the folder holds no config.json")
-        return AutoConfig.from_pretrained(name)  # read each time: it may have changed
+        return _read(name)  # each time: it may have changed
     try:
         return bundled_config(str(name))
     except ValueError as not_bundled:
@@ -52,16 +60,49 @@ def resolve_config(name: PretrainedConfig | str | os.PathLike) -> PretrainedConf
 
 # The cached objects stay inside this module, so nobody can change them.
 bundled_config = lru_cache(maxsize=None)(get_architecture)
-hub_config = lru_cache(maxsize=32)(AutoConfig.from_pretrained)
+_read = functools.partial(AutoConfig.from_pretrained, trust_remote_code=False)  # asks nobody
+hub_config = lru_cache(maxsize=32)(_read)
 
 
 def class_of(config: PretrainedConfig, task_type: str | None) -> type:
-    if task_type is not None:
-        return AUTO_CLASSES[task_type]
-    for architecture in config.architectures or ():
-        if hasattr(transformers, architecture):
-            return getattr(transformers, architecture)
-    return AUTO_CLASSES["SEQ_2_SEQ_LM" if config.is_encoder_decoder else "CAUSAL_LM"]
+    """The class whose modules PEFT would meet.
+
+    It is the one that the checkpoint holds, ``config.architectures``. Only a task that needs a head
+    of its own, such as SEQ_CLS, makes it another: that of transformers' Auto class. Where the
+    config names no class, models that see or hear are taken whole, not their language model alone.
+    """
+    own = _own_class(config)
+    generates = task_type in GENERATING
+    if own is not None and (task_type is None or (generates and own.can_generate())):
+        return own
+    if task_type is None or generates:
+        for auto_class in (AutoModelForImageTextToText, AutoModelForSpeechSeq2Seq):
+            if type(config) in attribute_of(auto_class, "_model_mapping", "transformers"):
+                return auto_class
+    by_default = "SEQ_2_SEQ_LM" if config.is_encoder_decoder else "CAUSAL_LM"
+    return AUTO_CLASSES[task_type or by_default]
+
+
+def _own_class(config: PretrainedConfig) -> type | None:
+    names = config.architectures or ()
+    return next((getattr(transformers, n) for n in names if hasattr(transformers, n)), None)
+
+
+def other_class(config: PretrainedConfig, task_type: str | None, counted: type) -> str:
+    """A sentence if the model counted is not of the class that the checkpoint holds, else empty.
+
+    Nothing is said of a task with a head of its own, which means another class.
+    """
+    names = list(config.architectures or ())
+    if not names or counted.__name__ in names or task_type not in (None, *GENERATING):
+        return ""
+    unknown = (
+        "" if _own_class(config) else f", which transformers {transformers.__version__} has not"
+    )
+    return (
+        f"config.architectures is {names}{unknown}; counted is {counted.__name__}, for "
+        f"task_type={task_type!r}"
+    )
 
 
 def build_on_meta(config: PretrainedConfig, model_class: type | None = None) -> nn.Module:
@@ -78,9 +119,11 @@ def build_on_meta(config: PretrainedConfig, model_class: type | None = None) -> 
         with torch.device("meta"):
             return build(copy.deepcopy(config))
     except ValueError as error:
+        own = _own_class(config)
+        none = f", or None, which counts the checkpoint's {own.__name__}" if own else ""
         raise ValueError(
             f"{model_class.__name__} cannot be built for model_type={config.model_type!r}: choose "
-            f"a task_type that fits the model, one of {list(AUTO_CLASSES)}"
+            f"a task_type that fits the model, one of {list(AUTO_CLASSES)}{none}"
         ) from error
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +21,7 @@ from helpers._libraries import (
     attribute_of,
     get_pattern_key,
 )
+from helpers.params.fields import value_of
 
 WRAPPERS = (BaseTunerLayer, AuxiliaryTrainingWrapper)  # what PEFT puts around a module
 
@@ -32,12 +32,14 @@ class ParameterCount:
 
     ``trainable`` and ``total`` count numbers, not bytes; ``total`` includes the adapter.
     ``by_module`` maps a module type such as ``"q_proj"`` to what it trains in all layers together;
-    its values add up to ``trainable``.
+    its values add up to ``trainable``. ``unmatched`` says which names in the configuration match
+    nothing in the model, and are passed over.
     """
 
     trainable: int
     total: int
     by_module: Mapping[str, int] = field(default_factory=dict, hash=False)
+    unmatched: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def percent(self) -> float:
@@ -63,6 +65,8 @@ class Table:
     per_rank: Mapping[str, int]  # full name of an adapted module -> numbers per unit of its rank
     rank_free: bool  # False: PEFT has to be asked for each rank
     pattern_free: bool  # False: PEFT has to be asked for each rank_pattern
+    names: tuple[str, ...]  # of all adapted modules
+    unmatched: tuple[str, ...]  # what the structure fields name and the model has not
     groups: dict[tuple[str, ...], Counter] = field(default_factory=dict)  # by rank_pattern's keys
 
     def count(self, rank: int, rank_pattern: Mapping[str, int]) -> ParameterCount:
@@ -82,9 +86,14 @@ class Table:
         groups = Counter()
         for name, per_rank in self.per_rank.items():
             groups[_module_type(name), pattern_of(name, patterns)] += per_rank
-        for pattern in set(patterns) - {pattern for _, pattern in groups}:
-            warnings.warn(f"rank_pattern key {pattern!r} matches no adapted module", stacklevel=5)
         return groups
+
+    def unmatched_patterns(self, name: str, patterns: tuple[str, ...]) -> Iterator[str]:
+        """A sentence for each key of ``rank_pattern`` or ``alpha_pattern`` that changes nothing."""
+        used = {pattern_of(module, patterns) for module in self.names}
+        for pattern in patterns:
+            if pattern not in used:
+                yield f"{name} key {pattern!r} matches no adapted module"
 
 
 def pattern_of(name: str, patterns: tuple[str, ...]) -> str | None:
@@ -101,6 +110,7 @@ def ask_peft(skeleton: nn.Module, lora_config: LoraConfig, by_rank: bool) -> Tab
     asked = copy.deepcopy(lora_config)  # PEFT writes into the configuration it is given
     if by_rank:
         asked.rank_pattern, asked.init_lora_weights = {}, False
+    modules = [name for name, _module in skeleton.named_modules()]
     model = _adapt(skeleton, asked)
     wrapped = {name: m for name, m in model.named_modules() if isinstance(m, WRAPPERS)}
     layers = {name: m for name, m in wrapped.items() if isinstance(m, LoraLayer)}
@@ -123,6 +133,8 @@ def ask_peft(skeleton: nn.Module, lora_config: LoraConfig, by_rank: bool) -> Tab
         rank_free=all(getattr(m.get_base_layer(), "groups", 1) == 1 for m in layers.values()),
         # PEFT gives fused experts ranks of its own, and a tied adapter the rank of its twin
         pattern_free=not asked.rank_pattern and not asked.ensure_weight_tying,
+        names=tuple(_matched_name(name, layer) for name, layer in layers.items()),
+        unmatched=tuple(_unmatched(lora_config, asked, model, modules)),
     )
 
 
@@ -141,14 +153,38 @@ def _adapt(skeleton: nn.Module, asked: LoraConfig) -> PeftModel:
             f"that exist: {', '.join(sorted(there))}. (In a list, a name matches the end of a "
             "module's full name; a string is a regular expression for the whole of it.)"
         ) from error
-    if isinstance(wanted, (list, set, tuple)) and asked.target_modules == wanted:
-        found = [
-            f".{name}" for name in attribute_of(model.base_model, "targeted_module_names", "peft")
-        ]
-        for target in wanted:
-            if not any(name.endswith(f".{target}") for name in found):
-                warnings.warn(f"target_modules: {target!r} matches no module", stacklevel=6)
     return model
+
+
+def _unmatched(
+    lora_config: LoraConfig, asked: LoraConfig, model: PeftModel, modules: list[str]
+) -> Iterator[str]:
+    """A sentence for each name in the configuration that PEFT passes over in silence.
+
+    ``asked`` is the configuration as PEFT left it, ``modules`` the names in the model as it was.
+    """
+    targeted = attribute_of(model.base_model, "targeted_module_names", "peft")
+    by_list = "layers_to_transform layers_pattern exclude_modules".split()
+    alone = not any(value_of(lora_config, name) for name in by_list)
+    for field_name, there in (
+        ("target_modules", targeted if alone else modules),
+        ("exclude_modules", modules),
+        ("modules_to_save", modules),
+    ):
+        wanted = value_of(lora_config, field_name)
+        if field_name == "target_modules" and wanted != asked.target_modules:
+            continue  # PEFT has put other names in their place
+        if isinstance(wanted, str) and field_name == "exclude_modules":
+            if not any(re.fullmatch(wanted, name) for name in there):
+                yield f"{field_name}: {wanted!r} matches no module"
+        elif isinstance(wanted, (list, set, tuple)):
+            for name in sorted(wanted):
+                if not any(f".{module}".endswith(f".{name}") for module in there):
+                    yield f"{field_name}: {name!r} matches no module"
+    layers = value_of(lora_config, "layers_to_transform")
+    for layer in [layers] if isinstance(layers, int) else layers or ():
+        if not any(str(layer) in name.split(".") for name in targeted):
+            yield f"layers_to_transform: layer {layer} has no adapted module"
 
 
 def _a_and_b(layer: LoraLayer) -> list[nn.Parameter]:

@@ -236,12 +236,15 @@ class LoraExplorer(Explorer):
             f"This trains {share:.0%} as many numbers as the model has: at such a rank, LoRA saves "
             "little over full fine-tuning."
         )
-        return [much] * (share > 0.5) + [
-            f"target_modules: {name!r} adapts nothing in this model, and PEFT does not say so. "
-            f'"all-linear" adapts {", ".join(_linear_layers(self.model.value))}.'
-            for name in (sorted(asked) if isinstance(asked, (set, list)) else ())
-            if name.split(".")[-1] not in self.count.by_module
-        ]
+        notes = [much] * (share > 0.5)
+        for name in sorted(asked) if isinstance(asked, (set, list)) else ():
+            if name.split(".")[-1] not in self.count.by_module:
+                linear = ", ".join(_linear_layers(self.model.value))
+                notes.append(
+                    f"target_modules: {name!r} adapts nothing in this model, and PEFT does not say "
+                    f'so. "all-linear" adapts {linear}.'
+                )
+        return notes + [s for s in self.count.unmatched if not s.startswith("target_modules")]
 
     def _use_preset(self, _change: object = None) -> None:
         """Put the chosen preset's layers, as this model calls them, into the text field."""
