@@ -228,7 +228,8 @@ def planned_files(root: Path, new: str) -> dict[Path, str]:
     old = current_address(root)
     files = {path: address_notebook(path, root, old, new) for path in find_notebooks(root)}
     sources = sorted((root / "notebooks" / "exercises" / "src").glob("*.py"))
-    for path in (*sources, root / "README.md", root / "pyproject.toml"):
+    cited = [path for path in [root / "CITATION.cff"] if path.exists()]
+    for path in (*sources, *cited, root / "README.md", root / "pyproject.toml"):
         files[path] = replace_address(path.read_text(encoding="utf-8"), old, new)
     return files
 
