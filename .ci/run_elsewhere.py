@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="notebooks to run side by side")
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for one cell")
     parser.add_argument("--tree", type=Path, default=ROOT, help="another checkout to run")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     root = options.tree.resolve()
     try:
         paths = selected(options.names, root)
