@@ -595,6 +595,12 @@ def test_a_notebook_runs_alone_and_the_cell_that_failed_is_named(
     assert re.match(problem, found.problem) if problem else found.problem is None
 
 
+def test_notebooks_are_named_after_the_options_as_make_does(capsys):
+    with pytest.raises(SystemExit):
+        run_elsewhere.main(["colab", "--jobs", "2", "01_theory", "nowhere"])
+    assert "there is no notebook 'nowhere'" in capsys.readouterr().err
+
+
 # --- the notebooks -----------------------------------------------------------------------------
 
 
