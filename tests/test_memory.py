@@ -21,6 +21,7 @@ from helpers.memory import (
 from helpers.memory.architecture import ACTIVATIONS
 from helpers.memory.ledger import Ledger
 from helpers.params import count_lora_parameters, models
+from helpers.plots import memory_text
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of PEFT and bitsandbytes, about settings
 
@@ -507,6 +508,16 @@ def test_what_fits_fits_and_no_more():
     assert answer.largest[0] * answer.largest[1] == max(
         n * s for s, n in answer.batch_sizes.items()
     )
+
+
+@pytest.mark.parametrize("share", [0.89, 0.91, 0.99, 1.01])
+def test_a_chart_says_fits_where_fits_does(share):
+    estimate = estimate_training_memory(make_config("llama"), lora(), **STEP)
+    device = int(estimate.total / share)
+    answer = fits(make_config("llama"), lora(), device, sequence_lengths=[STEP["sequence_length"]])
+    fitting = answer.batch_sizes.get(STEP["sequence_length"], 0) >= STEP["batch_size"]
+    words = memory_text({"LoRA": estimate.parts}, {"GPU": device})
+    assert fitting == (share < 0.9) == ("fits GPU" in words) != ("fits none" in words)
 
 
 def test_what_to_change_when_nothing_fits():
