@@ -35,6 +35,7 @@ NAMES = {  # what the helpers call it -> module and name
     "replace_with_bnb_linear": "transformers.integrations.bitsandbytes:replace_with_bnb_linear",
     "get_keys_to_not_convert": "transformers.quantizers.base:get_keys_to_not_convert",
     "masking_utils": "transformers:masking_utils",
+    "moe": "transformers.integrations:moe",
     # bitsandbytes: how it keeps a quantized weight and its tables
     "bnb_functional": "bitsandbytes:functional",
     # TRL: the loss that never holds all logits
@@ -94,6 +95,11 @@ def rows_are_one_sequence() -> AbstractContextManager[None]:
     masks = __getattr__("masking_utils")
     name = "find_packed_sequence_indices"
     return _replaced(masks, name, "transformers", lambda _position_ids: None)
+
+
+def experts_multiplied_by(product: Callable) -> AbstractContextManager[None]:
+    """Within, transformers multiplies tokens with their experts' matrices by ``product``."""
+    return _replaced(__getattr__("moe"), "_grouped_mm", "transformers", product)
 
 
 def no_table_of_8bit_numbers() -> AbstractContextManager[None]:

@@ -21,6 +21,7 @@ from helpers.memory import (
 from helpers.memory.architecture import ACTIVATIONS
 from helpers.memory.ledger import Ledger
 from helpers.params import count_lora_parameters, models
+from helpers.plots import memory_text
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of PEFT and bitsandbytes, about settings
 
@@ -392,22 +393,39 @@ def test_one_model_four_ways():
 
 
 def test_measuring_needs_no_rules():
-    """What the formulas do not know can still be measured: DoRA, an encoder-decoder."""
+    """What the formulas do not know can still be measured."""
     dora = lora(use_dora=True)
     plain = measure_training_memory(make_config("llama"), lora(), device="fake", **STEP)
     measured = measure_training_memory(make_config("llama"), dora, device="fake", **STEP)
     assert measured.activations > plain.activations
-    t5 = transformers.T5Config(
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
-        num_layers=2,
-        num_heads=4,
-        vocab_size=99,
-        decoder_start_token_id=0,
-    )
-    t5.architectures = ["T5ForConditionalGeneration"]
-    assert measure_training_memory(t5, device="fake", **STEP).total > 0
+
+
+OTHERS = {
+    "mixtral": lambda: transformers.MixtralConfig(num_local_experts=4, **SHAPE),
+    "qwen3_moe": lambda: transformers.Qwen3MoeConfig(
+        num_experts=4, num_experts_per_tok=2, moe_intermediate_size=64, **SHAPE
+    ),
+    "jamba": lambda: transformers.JambaConfig(
+        num_experts=2, use_mamba_kernels=False, attn_layer_period=2, attn_layer_offset=1,
+        expert_layer_period=2, **SHAPE | {"hidden_size": 32, "num_hidden_layers": 2},
+    ),
+    "t5": lambda: transformers.T5Config(
+        d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_size=99
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-mixed"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_has_no_rules_is_refused_and_can_be_measured(name, precision):
+    config, step = OTHERS[name](), dict(precision=precision, batch_size=1, sequence_length=8)
+    adapter = lora(targets=["q"] if name == "t5" else ["q_proj"])
+    adapter.task_type = None
+    with pytest.raises(NotImplementedError, match="measure_training_memory measures it"):
+        estimate_training_memory(config, adapter, **step)
+    for lora_config in (adapter, None):
+        fake = measure_training_memory(config, lora_config, device="fake", **step)
+        assert fake == measure_training_memory(config, lora_config, device="cpu", **step)
 
 
 # ------------------------------------------------------------------------- published figures
@@ -507,6 +525,16 @@ def test_what_fits_fits_and_no_more():
     assert answer.largest[0] * answer.largest[1] == max(
         n * s for s, n in answer.batch_sizes.items()
     )
+
+
+@pytest.mark.parametrize("share", [0.89, 0.91, 0.99, 1.01])
+def test_a_chart_says_fits_where_fits_does(share):
+    estimate = estimate_training_memory(make_config("llama"), lora(), **STEP)
+    device = int(estimate.total / share)
+    answer = fits(make_config("llama"), lora(), device, sequence_lengths=[STEP["sequence_length"]])
+    fitting = answer.batch_sizes.get(STEP["sequence_length"], 0) >= STEP["batch_size"]
+    words = memory_text({"LoRA": estimate.parts}, {"GPU": device})
+    assert fitting == (share < 0.9) == ("fits GPU" in words) != ("fits none" in words)
 
 
 def test_what_to_change_when_nothing_fits():
@@ -698,6 +726,8 @@ def test_what_has_no_rules_or_cannot_be_measured_is_named():
         estimate_training_memory(changed, **STEP)
     with pytest.raises(NotImplementedError, match="use_dora"):
         estimate_training_memory(llama, lora(use_dora=True), **STEP)
+    with pytest.raises(NotImplementedError, match="layer_replication.*measures it"):
+        estimate_training_memory(llama, lora(layer_replication=[[0, 2], [1, 3]]), **STEP)
     with pytest.raises(ValueError, match="device must be 'cuda' or 'cpu'"):
         estimate_training_memory(llama, device="tpu", **STEP)
     with pytest.raises(ValueError, match="sequence_length must be at most 256"):

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._arguments import check_positive_int, require
+from helpers._devices import HEADROOM, usable
 from helpers.memory.estimate import base_of, estimate_of
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
 from helpers.memory.subject import subject_of
@@ -59,15 +60,15 @@ class Fit:
         )
 
     def __str__(self) -> str:
-        usable = f"{self.usable / GIB:.1f} of {self.device_memory / GIB:.1f} GiB"
+        room = f"{self.usable / GIB:.1f} of {self.device_memory / GIB:.1f} GiB"
         if self.batch_sizes:
-            lines = [f"Into {usable} fit at most"]
+            lines = [f"Into {room} fit at most"]
             lines += [
                 f"{rows:>8,} row{'s' * (rows != 1)} of {length:,} tokens"
                 for length, rows in self.batch_sizes.items()
             ]
             return "\n".join(lines)
-        lines = [f"Nothing fits into {usable}: one short row takes {self.smallest.total / GIB:.1f}"]
+        lines = [f"Nothing fits into {room}: one short row takes {self.smallest.total / GIB:.1f}"]
         for change in self.changes:
             enough = "fits" if change.estimate.total <= self.usable else "still too much"
             lines.append(f"  {change.advice}: {change.estimate.total / GIB:.1f} GiB, {enough}")
@@ -83,15 +84,15 @@ def fits(
     device_memory: int,
     *,
     sequence_lengths: Sequence[int] = LENGTHS,
-    headroom: float = 0.1,
+    headroom: float = HEADROOM,
     **settings,
 ) -> Fit:
     """The largest batch for each row length that fits ``device_memory`` bytes, by the estimate.
 
     ``headroom`` is the share of the memory that is left to CUDA itself, to kernels' workspace and
-    to gaps between the allocator's blocks. If not even one row of the shortest length fits,
-    ``changes`` says what would help: each change that is enough by itself, else several, one after
-    the other, until it fits.
+    to gaps between the allocator's blocks, by default as much as in charts. If not even one row of
+    the shortest length fits, ``changes`` says what would help: each change that is enough by
+    itself, else several, one after the other, until it fits.
 
     The other arguments are those of ``estimate_training_memory``, and so are the errors raised.
     """
@@ -100,7 +101,7 @@ def fits(
     require(len(sequence_lengths), "sequence_lengths", sequence_lengths, "at least one length")
     for length in sequence_lengths:
         check_positive_int("sequence_lengths", length)
-    usable = int(device_memory * (1 - headroom))
+    free = usable(device_memory, headroom)
     subject = subject_of(model_or_config, lora_config, settings)
     longest = base_of(subject).longest
     lengths = sorted(n for n in sequence_lengths if longest is None or n <= longest)
@@ -113,15 +114,15 @@ def fits(
         return estimate_of(replace(subject, lora_config=lora_config, settings=settings))
 
     smallest = takes(1, lengths[0])
-    if smallest.total > usable:
+    if smallest.total > free:
         settings = {**subject.settings, "lora_config": subject.lora_config}
-        changes = _changes(lambda **new: takes(1, lengths[0], **new), settings, usable)
-        return Fit(device_memory, usable, {}, smallest, changes)
+        changes = _changes(lambda **new: takes(1, lengths[0], **new), settings, free)
+        return Fit(device_memory, free, {}, smallest, changes)
     rows_of = {
-        length: _most(lambda rows, n=length: takes(rows, n).total <= usable) for length in lengths
+        length: _most(lambda rows, n=length: takes(rows, n).total <= free) for length in lengths
     }
     fitting = {length: rows for length, rows in rows_of.items() if rows}
-    return Fit(device_memory, usable, fitting, smallest, ())
+    return Fit(device_memory, free, fitting, smallest, ())
 
 
 def _most(fit: Callable[[int], bool]) -> int:
@@ -139,7 +140,7 @@ def _most(fit: Callable[[int], bool]) -> int:
 
 
 def _changes(
-    takes: Callable[..., MemoryEstimate], settings: Mapping[str, object], usable: int
+    takes: Callable[..., MemoryEstimate], settings: Mapping[str, object], room: int
 ) -> tuple[Change, ...]:
     """Each change that is enough by itself, else several together until it is enough."""
     single, together, joined = [], [], dict(settings)
@@ -150,9 +151,9 @@ def _changes(
         if name != "quantization" or settings["lora_config"] is not None:  # which needs an adapter
             alone = {**settings, name: value}
             single.append(Change(advice, alone, takes(**alone)))
-    enough = [change for change in single if change.estimate.total <= usable]
+    enough = [change for change in single if change.estimate.total <= room]
     if not enough:
-        done = [change.estimate.total <= usable for change in together]
+        done = [change.estimate.total <= room for change in together]
         enough = together[: done.index(True) + 1] if True in done else together
     return tuple(enough)
 

@@ -23,9 +23,21 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import PretrainedConfig
 
-from helpers._libraries import FakeTensor, FakeTensorMode, no_table_of_8bit_numbers
+from helpers._libraries import (
+    FakeTensor,
+    FakeTensorMode,
+    experts_multiplied_by,
+    no_table_of_8bit_numbers,
+)
 from helpers.memory.ledger import Ledger
-from helpers.memory.prepare import adapted, check_model, materialize, quantize, ready
+from helpers.memory.prepare import (
+    adapted,
+    check_model,
+    grouped_product,
+    materialize,
+    quantize,
+    ready,
+)
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
 from helpers.memory.states import PAGED_FROM
 from helpers.params import build_on_meta, resolve_config
@@ -112,6 +124,7 @@ def _account(
             model = stack.enter_context(adapted(model, lora_config, step, quantized=quantized))
         if fake:
             stack.enter_context(FakeTensorMode())
+            stack.enter_context(experts_multiplied_by(grouped_product))
         if next(model.parameters()).is_meta:
             materialize(model, torch.device("cpu" if fake else device))
         ledger = stack.enter_context(ready(model, step))

@@ -170,6 +170,10 @@ def ready(model: nn.Module, step: TrainingStep) -> Iterator[Ledger]:
             stack.callback(_restore, module, attributes)
         for module, training in was_training.items():
             stack.callback(setattr, module, "training", training)
+        if getattr(base.config, "is_encoder_decoder", False):  # any token begins what is written
+            start = getattr(base.config, "decoder_start_token_id", None)
+            stack.callback(setattr, base.config, "decoder_start_token_id", start)
+            base.config.decoder_start_token_id = start or 0
         model.train()
         for module in flags:
             module.gradient_checkpointing = step.gradient_checkpointing
@@ -209,3 +213,32 @@ def _restore(module: nn.Module, attributes: dict) -> None:
             setattr(module, name, attributes[name])
         else:
             vars(module).pop(name, None)
+
+
+class _GroupedProduct(torch.autograd.Function):
+    """The sizes of ``torch.nn.functional.grouped_mm``, which knows fake tensors in bf16 alone.
+
+    It keeps what that keeps: the weights for the rows' gradient, the rows for the weights'.
+    """
+
+    @staticmethod
+    def forward(ctx, rows, weights, ends):
+        for_rows, for_weights, _for_ends = ctx.needs_input_grad
+        kept = rows if for_weights else None, weights if for_rows else None
+        ctx.save_for_backward(*kept, ends)
+        ctx.width, ctx.shape = rows.shape[-1], weights.shape
+        return rows.new_empty(len(rows), weights.shape[-1])
+
+    @staticmethod
+    def backward(ctx, gradient):
+        for_rows, for_weights, _for_ends = ctx.needs_input_grad
+        of_rows = gradient.new_empty(len(gradient), ctx.width) if for_rows else None
+        return of_rows, gradient.new_empty(ctx.shape) if for_weights else None, None
+
+
+def grouped_product(input: torch.Tensor, weight: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
+    """The size of each row of ``input`` (rows, in) times the matrix of its expert.
+
+    ``weight`` is (experts, in, out), and ``offs`` says where an expert's rows end.
+    """
+    return _GroupedProduct.apply(input.to(weight.dtype), weight, offs)

@@ -119,7 +119,11 @@ def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
 
     Raises ``NotImplementedError`` for a variant of LoRA without rules.
     """
-    for name in ("use_dora", *sorted(VARIANT_FIELDS - {"init_lora_weights", "inference_mode"})):
+    for name in (
+        "use_dora",
+        "layer_replication",
+        *sorted(VARIANT_FIELDS - {"init_lora_weights", "inference_mode"}),
+    ):
         if value := value_of(lora_config, name):
             raise NotImplementedError(
                 f"{name}={value!r}: there are no rules for what it keeps; "

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from IPython.display import display
 
+from helpers._devices import usable
 from helpers.plots.style import GIB, SEGMENT_COLORS
 
 
@@ -95,7 +96,8 @@ def memory_bars(
 ) -> None:
     """Show what each way of training keeps in memory, part by part, against devices' memory.
 
-    `rows` maps a name to its parts (name -> bytes), `devices` a name to its memory in bytes. A bar
+    `rows` maps a name to its parts (name -> bytes), `devices` a name to its memory in bytes; what
+    fits leaves a tenth of it free, as `helpers.memory.fits` does. A bar
     more than four times as long as the next is cut off at the end of the axis. The text alternative
     is made from the numbers: see `memory_text`.
     """
@@ -223,10 +225,12 @@ def _device_lines(devices: Mapping[str, tuple[float, float]], bottom: float) -> 
 
 
 def _fits(total: float, devices: Mapping[str, float]) -> str:
-    """Which of the devices is the smallest that holds `total` bytes; empty without devices."""
+    """Which of the devices is the smallest that holds `total` bytes and has headroom left, as
+    `helpers.memory.fits` counts it; empty without devices."""
     if not devices:
         return ""
-    name = min((n for n in devices if devices[n] >= total), key=devices.get, default=None)
+    large = (name for name in devices if usable(devices[name]) >= total)
+    name = min(large, key=devices.get, default=None)
     return f"fits {name}" if name else "fits none of these"
 
 

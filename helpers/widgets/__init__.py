@@ -18,6 +18,7 @@ Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 They call ``helpers.params``, ``helpers.memory``, ``helpers.plots`` and ``helpers.evaluation``.
 """
 
+from helpers._devices import GPUS
 from helpers.widgets.alpha import TrainingExplorer, training_explorer
-from helpers.widgets.cost import GPUS, LoraExplorer, lora_explorer
+from helpers.widgets.cost import LoraExplorer, lora_explorer
 from helpers.widgets.cost_controls import PAGE, RANKS, lora_source

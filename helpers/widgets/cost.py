@@ -17,6 +17,7 @@ from transformers import PretrainedConfig
 
 from helpers import plots
 from helpers._arguments import check_positive_int
+from helpers._devices import GPUS
 from helpers.memory import MemoryEstimate, estimate_training_memory
 from helpers.params import ParameterCount, check_lora_config, count_lora_parameters
 from helpers.widgets.controls import Explorer
@@ -31,13 +32,6 @@ from helpers.widgets.cost_controls import (
     targets_text,
 )
 
-GPUS = {  # bytes; the total that `nvidia-smi` reports, in MiB
-    "T4": 15_360 * 2**20,
-    "RTX 4090": 24_564 * 2**20,
-    "A100": 40_960 * 2**20,
-    "H100": 81_559 * 2**20,
-    "H200": 143_771 * 2**20,
-}
 FADED = '<div style="opacity:0.3">'
 NOTE = "line-height:1.4;border-left:4px solid #E69F00;padding:0.2em 0 0.2em 0.8em;margin:0.4em 0;"
 
