@@ -12,12 +12,12 @@ from typing import Any
 
 from helpers.grading.adapter_files import find_adapter
 from helpers.grading.exercises import SETS, Case, Exercise
-from helpers.grading.exercises.adapters import is_copy
+from helpers.grading.exercises.scoring import is_copy
 from helpers.grading.notebooks import Cell, Unreadable, find_answer, named_exercises, read_cells
 from helpers.grading.outcomes import Outcome, Status
 from helpers.grading.replies import Reply, judged, lacks_a_name
 from helpers.grading.results import ExerciseResult, Result
-from helpers.grading.submissions import Submission
+from helpers.grading.submissions import Submission, readable
 
 NOT_YET_FULL = (
     Outcome.WRONG,
@@ -38,13 +38,15 @@ class Grader:
         self._plans: dict[str, tuple[tuple[Case, ...], list[Any]]] = {}
 
     def grade(self, submission: Submission) -> Result:
-        """The result of one submission. Raises SandboxError if the sandbox fails, nothing else."""
+        """The result of one submission. Whatever goes wrong, a person has to look at it."""
         waits = Result(
             student=submission.student,
             set="",
             file=submission.file,
             status=Status.REVIEW,
             handed_in=submission.handed_in,
+            time_from=submission.time_from,
+            late=submission.late,
         )
         if submission.problem:
             return replace(waits, reasons=(submission.problem,))
@@ -53,6 +55,8 @@ class Grader:
             name = which_set(cells, submission.file)
         except Unreadable as error:
             return replace(waits, reasons=(f"unreadable: {error}",))
+        except Exception as error:
+            return replace(waits, reasons=(grader_failed(error),))
         exercises = tuple(self.grade_exercise(e, cells, submission) for e in SETS[name])
         result = replace(waits, set=name, exercises=exercises)
         status = Status.REVIEW if result.open_reasons else Status.GRADED
@@ -61,9 +65,17 @@ class Grader:
     def grade_exercise(
         self, exercise: Exercise, cells: Sequence[Cell], submission: Submission
     ) -> ExerciseResult:
-        """The result of one exercise of a submission with these cells."""
-        if exercise.hands_in == "adapter":
-            return self._judge(exercise, adapter_reply(exercise, submission))
+        """The result of one exercise of a submission with these cells. A fault of the grader, or of
+        its sandbox, is no fault of the student: it is a result for a person."""
+        try:
+            if exercise.hands_in == "adapter":
+                return self._judge(exercise, adapter_reply(exercise, submission))
+            return self._run_and_judge(exercise, cells)
+        except Exception as error:
+            failed, detail = Outcome.GRADER_ERROR, grader_failed(error)
+            return ExerciseResult(exercise.id, failed, None, exercise.points, (), detail)
+
+    def _run_and_judge(self, exercise: Exercise, cells: Sequence[Cell]) -> ExerciseResult:
         answer = find_answer(cells, exercise.id)
         if answer is None:
             return self._judge(exercise, {"outcome": Outcome.MISSING})
@@ -87,17 +99,7 @@ class Grader:
         return whole if whole.points > (result.points or 0) else result
 
     def _judge(self, exercise: Exercise, reply: Reply, lines: int = 0) -> ExerciseResult:
-        cases, expected = self._plan(exercise)
-        try:
-            return judged(exercise, cases, expected, reply, lines)
-        except Exception as error:  # a fault of the comparison is no fault of the student
-            return ExerciseResult(
-                exercise.id,
-                Outcome.GRADER_ERROR,
-                None,
-                exercise.points,
-                detail=f"{type(error).__name__}: {error}",
-            )
+        return judged(exercise, *self._plan(exercise), reply, lines)
 
     def _plan(self, exercise: Exercise) -> tuple[tuple[Case, ...], list[Any]]:
         """The cases of an exercise and the right answers, computed once."""
@@ -109,13 +111,18 @@ class Grader:
             return self._plans[exercise.id]
 
 
+def grader_failed(error: Exception) -> str:
+    """What is told of a fault that is the grader's own."""
+    return readable(f"the grader failed: {type(error).__name__}: {error}"[:300])
+
+
 def adapter_reply(exercise: Exercise, submission: Submission) -> Reply:
     """An adapter in the form of a worker's reply."""
     files = find_adapter(submission.adapters, exercise.id)
     if files is None:
         return {"outcome": Outcome.AMBIGUOUS}
     if not files:
-        elsewhere = bool(submission.adapters)
+        elsewhere = bool(submission.adapters) or submission.other_weights
         return {"outcome": Outcome.MISPLACED if elsewhere else Outcome.NOT_ATTEMPTED}
     if not submission.reference and is_copy(files, exercise.example):
         return {"outcome": Outcome.COPIED}

@@ -226,7 +226,43 @@ CORPUS: dict[str, Sample] = {
     "one matrix": lost("return r * n_in", "wrong", feedback="every adapter has two matrices"),
     "bool": lost("return True", "wrong", feedback="whole number"),
     "float": lost("return float(r * (n_in + n_out))", "wrong", feedback="whole number"),
-    "NumPy integer": lost("return np.int64(r * (n_in + n_out))", "wrong", feedback="whole number"),
+    "NumPy integer": count("return np.int64(r * (n_in + n_out))"),
+    "an integer of its own kind": count(
+        "return Mine(r * (n_in + n_out))", before="class Mine(int): pass\n"
+    ),
+    "a named tuple": Sample(
+        FULL,
+        {
+            "lora_gradients": "from typing import NamedTuple\nclass Both(NamedTuple):\n"
+            "    of_A: torch.Tensor\n    of_B: torch.Tensor\n"
+            "def lora_gradients(x, G, A, B, alpha):\n    s = alpha / len(A)\n"
+            "    return Both(s * B.T @ G.T @ x, s * G.T @ (x @ A.T))"
+        },
+    ),
+    "a list that every call fills again": Sample(
+        FULL,
+        {
+            "lora_gradients": "BOTH = []\ndef lora_gradients(x, G, A, B, alpha):\n"
+            "    s = alpha / len(A)\n    BOTH.clear()\n"
+            "    BOTH.extend([s * B.T @ G.T @ x, s * G.T @ (x @ A.T)])\n    return BOTH"
+        },
+    ),
+    "looks for the cases while it is being defined": lost(
+        "return 7",
+        "wrong",
+        before="import sys\nframe, seen = sys._getframe(), []\nwhile frame:\n"
+        "    seen += [v for v in frame.f_locals.values() if isinstance(v, dict) and 'cases' in v]\n"
+        "    frame = frame.f_back\n"
+        "if seen: exec(compile('\\n' * seen[0]['cases'][0][1] + '1 / 0', '<your cell>', 'exec'))\n",
+    ),
+    "asks for the cases before its time": lost(
+        RIGHT,
+        "crashed",
+        before="import os\nfrom helpers.grading.wire import pack, unpack\n"
+        "os.write(3, pack({'outcome': 'defined'}))\n"
+        "cases = unpack(lambda n: os.read(3, n))\n"
+        "exec(compile('\\n' * cases[0][1] + '1 / 0', '<your cell>', 'exec'))\n" + "\n" * 2_000,
+    ),
     "nothing returned": lost("r * (n_in + n_out)", "wrong", feedback="whole number"),
     "rounded down": wrong(
         "break_even_rank", "def break_even_rank(i, o):\n    return i * o // (i + o)", 15, "wrong"
