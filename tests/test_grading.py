@@ -377,6 +377,21 @@ def test_what_waits_for_a_person_can_be_run_again(small_class, capsys):
     assert re.search(r"^01_theory_exercises +3 +1 +0$", said, re.M), said
 
 
+def test_syntax_of_a_newer_python_is_for_a_person(box):
+    """Where the notebook was run in one that the grader has not; otherwise it is an error."""
+    cells = corpus.solution_cells()
+    for cell in cells:
+        if corpus.marked(cell) == "lora_parameters":
+            cell["source"] = "# EXERCISE: lora_parameters\ndef lora_parameters[T](r: T, *n: T): new"
+    for version, outcome in (("3.99.1", "lacking"), ("3.8.1", "error")):
+        content = corpus.notebook(cells, language_info={"name": "python", "version": version})
+        if sys.version_info >= (3, 12):
+            content = content.replace(b"[T](r: T, *n: T): new", b"(r, n_in, n_out): new new")
+        result = Grader(box, SEED).grade(Submission("anna", "anna.ipynb", content, None))
+        assert result.exercises[0].outcome == outcome
+        assert result.points == corpus.FULL - 1
+
+
 def test_a_journal_that_was_changed_by_hand_is_not_believed(small_class, capsys):
     _, out, arguments = small_class
     assert cli.main(arguments) == cli.WAITING

@@ -5,15 +5,24 @@ Whether an answer is right is decided here, in this process, which runs none of 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from helpers.grading.adapter_files import find_adapter
 from helpers.grading.exercises import SETS, Case, Exercise
 from helpers.grading.exercises.scoring import is_copy
-from helpers.grading.notebooks import Cell, Unreadable, find_answer, named_exercises, read_cells
+from helpers.grading.notebooks import (
+    Cell,
+    Unreadable,
+    find_answer,
+    named_exercises,
+    read_cells,
+    written_in,
+)
 from helpers.grading.outcomes import Outcome, Status
 from helpers.grading.replies import Reply, judged, lacks_a_name
 from helpers.grading.results import ExerciseResult, Result
@@ -25,8 +34,11 @@ NOT_YET_FULL = (
     Outcome.ERROR,
     Outcome.MISSING,
     Outcome.LACKING,
+    Outcome.NOT_ATTEMPTED,
 )
-"""Outcomes that running the whole notebook may improve."""
+"""Outcomes that running the notebook in another way may improve."""
+BY_MORE = (Outcome.NOT_ATTEMPTED,)
+"""Those that only running more of it may."""
 
 
 class Grader:
@@ -70,33 +82,44 @@ class Grader:
         try:
             if exercise.hands_in == "adapter":
                 return self._judge(exercise, adapter_reply(exercise, submission))
-            return self._run_and_judge(exercise, cells)
+            return self._run_and_judge(exercise, cells, submission)
         except Exception as error:
             failed, detail = Outcome.GRADER_ERROR, grader_failed(error)
             return ExerciseResult(exercise.id, failed, None, exercise.points, (), detail)
 
-    def _run_and_judge(self, exercise: Exercise, cells: Sequence[Cell]) -> ExerciseResult:
+    def _run_and_judge(
+        self, exercise: Exercise, cells: Sequence[Cell], submission: Submission
+    ) -> ExerciseResult:
         answer = find_answer(cells, exercise.id)
         if answer is None:
             return self._judge(exercise, {"outcome": Outcome.MISSING})
-        lines = max(cell.count("\n") + 1 for cell in answer.cells)
+        lines = max(cell.count("\n") + 1 for cell in answer.answers)
         request = {
-            "cells": list(answer.cells),
-            "others": list(answer.others),
             "name": exercise.id,
             "driver": exercise.driver,
             "cases": [case.args for case in self._plan(exercise)[0]],
         }
-        reply = self.sandbox.run(request)
-        result = self._judge(exercise, reply, lines)
-        if reply.get("more") is not True or result.outcome not in NOT_YET_FULL:
-            return result
-        # What the answer needs may be computed elsewhere in the notebook. That may take too long,
-        # which is no reason to give less; but a name that only it can give is one for a person.
-        whole = self._judge(exercise, self.sandbox.run({**request, "whole": True}), lines)
-        if whole.points is None:
-            return whole if lacks_a_name(reply) else result
-        return whole if whole.points > (result.points or 0) else result
+        result, needs_a_name, more = None, False, True
+        # The definitions alone, in three orders; then whole cells, for what the answer needs may be
+        # computed elsewhere. The best counts: each is a way to run the student's own notebook.
+        for whole, order in product((False, True), answer.orders()):
+            if whole and not more:
+                break
+            reply = self.sandbox.run({**request, **order, "whole": whole})
+            found = self._judge(exercise, reply, lines)
+            if result is None:
+                result, needs_a_name = found, lacks_a_name(reply)
+                more = reply.get("more") is True
+            elif found.points is None:
+                # It may take too long, which is no reason to give less; but a name that only it
+                # can give is one for a person.
+                if whole and needs_a_name and not result.points:
+                    return found
+            elif found.points > (result.points or 0):
+                result = found
+            if result.outcome not in NOT_YET_FULL or (result.outcome in BY_MORE and not more):
+                break
+        return _for_a_newer_python(result, reply, submission)
 
     def _judge(self, exercise: Exercise, reply: Reply, lines: int = 0) -> ExerciseResult:
         return judged(exercise, *self._plan(exercise), reply, lines)
@@ -109,6 +132,18 @@ class Grader:
                 expected = [exercise.reference(*case.args) for case in cases]
                 self._plans[exercise.id] = (cases, expected)
             return self._plans[exercise.id]
+
+
+def _for_a_newer_python(
+    result: ExerciseResult, reply: Reply, submission: Submission
+) -> ExerciseResult:
+    """Syntax that this Python does not have may be right in the notebook's own."""
+    python = written_in(submission.content) if reply.get("failed") == "SyntaxError" else (0, 0)
+    if result.points or python <= sys.version_info[:2]:
+        return result
+    detail = f"Python {python[0]}.{python[1]}: {result.detail}"
+    told = (Outcome.LACKING.reason,)
+    return replace(result, outcome=Outcome.LACKING, points=None, feedback=told, detail=detail)
 
 
 def grader_failed(error: Exception) -> str:

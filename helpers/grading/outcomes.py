@@ -36,7 +36,7 @@ class Outcome(StrEnum):
     MISPLACED = "misplaced", "no adapter lies in this exercise's folder, but weights lie elsewhere"
     AMBIGUOUS = "ambiguous", "two folders hold an adapter for this exercise"
     COPIED = "copied", "the adapter is the course's own"
-    LACKING = "lacking", "it needs a module or file that is not here"
+    LACKING = "lacking", "it needs a module, a file or a Python that is not here"
     GRADER_ERROR = "grader error", "the grader failed"
     # on the way: the worker's answers, not yet compared
     ANSWERS = "answers"

@@ -36,9 +36,9 @@ class Result:
     reasons: tuple[str, ...] = ()
     exercises: tuple[ExerciseResult, ...] = ()
     handed_in: datetime | None = None
+    late_penalty: float = 0.0
     time_from: str = ""  # what says when it was handed in
     late: bool | None = None  # what the LMS says
-    late_penalty: float = 0.0
 
     @property
     def points(self) -> float | None:

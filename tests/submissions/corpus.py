@@ -239,6 +239,47 @@ CORPUS: dict[str, Sample] = {
             "    return Both(s * B.T @ G.T @ x, s * G.T @ (x @ A.T))"
         },
     ),
+    "a scratch cell takes a builtin's name": count(
+        "return sum([r * n_in, r * n_out])", change=with_cells("sum = 5", "sum + 1")
+    ),
+    "a scratch cell takes the answer's name": Sample(
+        FULL,
+        {"lora_layer": LAYER.format(**GOOD_LAYER)},
+        change=with_cells("lora_layer = lora_layer(nn.Linear(3, 4), 2, 1)", "lora_layer(1)"),
+    ),
+    "two helpers of one name": Sample(
+        FULL,
+        {
+            "lora_parameters": "def helper(a, b):\n    return a + b\n"
+            "def lora_parameters(r, n_in, n_out):\n    return r * helper(n_in, n_out)",
+            "break_even_rank": "def helper(a, b):\n    return -(-a * b // (a + b))\n"
+            "def break_even_rank(n_in, n_out):\n    return helper(n_in, n_out)",
+        },
+    ),
+    "a method added in the next cell": Sample(
+        FULL,
+        {"lora_layer": LAYER.format(**GOOD_LAYER).replace("def forward", "def later")},
+        change=with_cells("lora_layer.forward = lora_layer.later"),
+    ),
+    "a stub, and the answer as an annotated assignment": Sample(
+        FULL,
+        {"lora_parameters": "def lora_parameters(r, n_in, n_out):\n    ...\n"},
+        change=with_cells(
+            "from collections.abc import Callable\n"
+            "lora_parameters: Callable = lambda r, n_in, n_out: r * (n_in + n_out)"
+        ),
+    ),
+    "a stub, and the answer inside an if": Sample(
+        FULL,
+        {"lora_parameters": "def lora_parameters(r, n_in, n_out):\n    ...\n"},
+        change=with_cells("if True:\n    " + COUNT.replace("    ", "        ") + RIGHT),
+    ),
+    "a star import of a module of one's own": lost(
+        "return total(n_in, n_out, r)", "lacking", change=with_cells("from my_utils import *")
+    ),
+    "another notebook that is run": lost(
+        "return total(n_in, n_out, r)", "lacking", change=with_cells("%run helper.ipynb")
+    ),
     "a list that every call fills again": Sample(
         FULL,
         {
@@ -394,7 +435,7 @@ CORPUS: dict[str, Sample] = {
         "return total(n_in, n_out, r)",
         "lacking",
         before="from utils_of_mine import total\n",
-        reason="lora_parameters: it needs a module or file",
+        reason="lora_parameters: it needs a module, a file or",
     ),
     "a file of one's own": lost(
         "return NUMBERS[r]",
