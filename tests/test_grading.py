@@ -11,11 +11,14 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import psutil
 import pytest
 from peft import LoraConfig
@@ -26,9 +29,9 @@ import release
 from helpers.checks import check
 from helpers.data import course_adapter
 from helpers.grading import cli, sandbox
-from helpers.grading.adapter_files import files_of, find_adapter
+from helpers.grading.adapter_files import files_of, find_adapter, role_of
 from helpers.grading.classroom import solution
-from helpers.grading.exercises import EXERCISES, SETS
+from helpers.grading.exercises import EXERCISES, SETS, scoring_process
 from helpers.grading.grader import Grader, adapter_reply
 from helpers.grading.notebooks import read_cells
 from helpers.grading.outcomes import Outcome, Status
@@ -125,8 +128,11 @@ def test_every_submission_gets_exactly_its_grade(name, graded):
 
 
 def test_nothing_is_left_running(graded):
-    server, *others = psutil.Process().children(recursive=True)
-    assert "--fork-server" in server.cmdline() and not others
+    """But the warm parent, and where adapters were scored before, the process that does."""
+    left = [p.cmdline() for p in psutil.Process().children(recursive=True)]
+    modules = sorted(command[2] for command in left)
+    assert set(modules) <= {"helpers.grading.worker", scoring_process.__name__}
+    assert len(modules) == len(set(modules)) and "helpers.grading.worker" in modules
 
 
 def test_nothing_hidden_and_nothing_unescaped_is_told(graded):
@@ -370,6 +376,49 @@ def test_what_waits_for_a_person_can_be_run_again(small_class, capsys):
     assert re.search(r"^01_theory_exercises +3 +1 +0$", said, re.M), said
 
 
+def test_syntax_of_a_newer_python_is_for_a_person(box):
+    """Where the notebook was run in one that the grader has not; otherwise it is an error."""
+    cells = corpus.solution_cells()
+    for cell in cells:
+        if corpus.marked(cell) == "lora_parameters":
+            cell["source"] = "# EXERCISE: lora_parameters\ndef lora_parameters[T](r: T, *n: T): new"
+    for version, outcome in (("3.99.1", "lacking"), ("3.8.1", "error")):
+        content = corpus.notebook(cells, language_info={"name": "python", "version": version})
+        if sys.version_info >= (3, 12):
+            content = content.replace(b"[T](r: T, *n: T): new", b"(r, n_in, n_out): new new")
+        result = Grader(box, SEED).grade(Submission("anna", "anna.ipynb", content, None))
+        assert result.exercises[0].outcome == outcome
+        assert result.points == corpus.FULL - 1
+
+
+def test_a_journal_that_was_changed_by_hand_is_not_believed(small_class, capsys):
+    _, out, arguments = small_class
+    assert cli.main(arguments) == cli.WAITING
+    before = out.read_bytes()
+    for kept in out.with_suffix(".journal").glob("*.json"):
+        text = kept.read_text("utf-8")
+        kept.write_text(
+            text.replace('"points": 0', '"points": 99').replace('"points": 1', '"points": "x"')
+        )
+    capsys.readouterr()
+    assert cli.main(arguments) == cli.WAITING
+    assert out.read_bytes() == before
+    assert "known from the journal" not in capsys.readouterr().out
+
+
+def test_an_environment_that_is_a_link_is_seen_in_the_sandbox(box, tmp_path):
+    """Python looks for modules along the link, and some are imported only when they are needed."""
+    (tmp_path / "env").symlink_to(sys.prefix)
+    code = (
+        "from helpers.grading import sandbox\nbox = sandbox.choose()\n"
+        "request = dict(others=[], name='f', driver='call', cases=[()], cells=['def f():\\n"
+        "    import numpy.ctypeslib, wave\\n    return 1'])\nprint(box.run(request))\nbox.close()"
+    )
+    command = [tmp_path / "env/bin/python", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "{'outcome': 'answers', 'answers': [{'value': 1}]}\n", done.stderr
+
+
 def test_a_worker_that_cannot_bound_itself_is_no_fault_of_the_student():
     request = {"others": [], "cells": ["f = abs"], "name": "f", "driver": "call", "cases": [(2,)]}
     box = sandbox.Unsandboxed(sandbox.Limits(file_size=1 << 70))
@@ -505,13 +554,59 @@ def test_check_never_raises(id, answer, words):
 
 
 def test_plain_data_keeps_types_and_lets_nothing_else_in():
-    class Sly(dict):
-        pass
-
-    value = {"a": [1, 1.5, True, None, "x", (2, float("inf"))], 3: {"b": Sly(a=1)}}
+    value = {"a": [1, 1.5, True, None, "x", (2, float("inf"))], 3: {"b": {1}}}
     got = plainly(value)
-    assert got == {**value, 3: {"b": Foreign("Sly")}}
+    assert got == {**value, 3: {"b": Foreign("set")}}
     assert type(got["a"][2]) is bool and type(got["a"][5]) is tuple
+
+
+class Pair(NamedTuple):
+    one: int
+    two: float
+
+
+class Sly(float):
+    __float__ = __mul__ = __eq__ = lambda *given: 7.0
+
+
+class Crafty(dict):
+    items = keys = __iter__ = lambda self: [("a", 2)]
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.float64(1.5), 1.5),
+        (np.float32(1.5), 1.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.str_("x"), "x"),
+        (Pair(1, np.float64(2)), (1, 2.0)),
+        (Sly(1.5), 1.5),
+        (Crafty(a=1), {"a": 1}),
+        (OrderedDict(a=(1,)), {"a": (1,)}),
+        (Status.GRADED, "graded"),
+        (np.complex64(1), Foreign("complex64")),
+        (np.longdouble(1), Foreign("longdouble")),
+    ],
+)
+def test_what_is_derived_from_a_plain_type_is_plain(value, plain):
+    """By what it holds: a method that a subclass has changed is not asked."""
+    got = plainly(value)
+    assert got == plain and type(got) is type(plain)
+    if type(plain) is tuple:
+        assert [type(item) for item in got] == [type(item) for item in plain]
+
+
+def test_a_signal_to_its_group_does_not_reach_the_neighbour(box):
+    """Workers share a warm parent, but no session: an answer graded beside another is safe."""
+    signals = "import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ndef f(x):\n"
+    signals += "    for _ in range(20):\n        os.kill(0, signal.SIGINT); time.sleep(0.1)\n"
+    honest = "import time\ndef f(x):\n    time.sleep(1.5)\n    return x + 1"
+    request = {"others": [], "name": "f", "driver": "call", "cases": [(2,)]}
+    with ThreadPoolExecutor(2) as pool:
+        replies = list(pool.map(box.run, ({**request, "cells": [c]} for c in (signals, honest))))
+    assert replies[1] == {"outcome": "answers", "answers": [{"value": 3}]}
 
 
 @pytest.mark.parametrize(
@@ -608,14 +703,14 @@ CONFIG = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_pr
         ({}, None, "adapter_model.safetensors is missing"),
         ({}, b"", "damaged"),
         ({}, with_header(b"{", 1 << 62), "damaged"),
-        ({}, tensor_of("F32", [1 << 50], bytes(4)), "damaged"),
+        ({}, tensor_of("F32", [1 << 50], bytes(4)), "configuration describes"),
         ({}, pickle.dumps(print), "damaged"),
         (b"[" * 60_000, tensor_of("F32", [1], bytes(4)), "damaged"),
         (b'{"r": NaN', tensor_of("F32", [1], bytes(4)), "damaged"),
         (b"[]", tensor_of("F32", [1], bytes(4)), "not LoRA"),
         ({"r": 10**9}, tensor_of("F32", [1], bytes(4)), "rank must be"),
         ({"target_modules": "(q+)+"}, tensor_of("F32", [1], bytes(4)), "list of names"),
-        ({"auto_mapping": {"x": "os"}}, tensor_of("F32", [1], b"\0\0\xc0\x7f"), "NaN"),
+        ({"auto_mapping": {"x": "os"}}, tensor_of("F32", [1], b"\0\0\xc0\x7f"), "configuration"),
     ],
 )
 def test_an_adapter_is_read_without_trust(config, weights, told):
@@ -647,6 +742,13 @@ ADAPTER = files_of(course_adapter("style"))
         ("work/train_style/{c} work/train_style/{w} train_style/step/{w}", "copied"),
         ("train_style/a/{c} train_style/a/{w} train_style/b/{c} train_style/b/{w}", "ambiguous"),
         ("train_style/{c} train_style/a/{w}", "wrong"),
+        ("train_style/adapter_config(1).json train_style/{w}", "copied"),
+        ("train_style/x_1_2_adapter_config-1.json train_style/{w}", "copied"),
+        ("train_style/{c} train_style/adapter_config(1).json train_style/{w}", "copied"),
+        ("x_10235_1_{c} x_10235_2_{w}", "misplaced"),
+        ("train_style/model.safetensors", "misplaced"),
+        ("train_style/adapter_model.bin", "misplaced"),
+        ("train_style.rar", "misplaced"),
         ("{c} {w}", "misplaced"),
         ("adapter/{c} adapter/{w}", "misplaced"),
         ("", "not attempted"),
@@ -660,7 +762,7 @@ def test_an_adapter_is_found_where_students_put_it(places, outcome, tmp_path):
     names = {"c": "adapter_config.json", "w": "adapter_model.safetensors"}
     for place in places.format(**names).split():
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        (folder / place).write_bytes(ADAPTER[Path(place).name])
+        (folder / place).write_bytes(ADAPTER.get(role_of(Path(place).name), b"x"))
     (found,) = find_submissions(tmp_path)
     graded = Grader(None, SEED).grade(found.load())  # runs nothing
     result = next(e for e in graded.exercises if e.id == "train_style")
@@ -668,6 +770,33 @@ def test_an_adapter_is_found_where_students_put_it(places, outcome, tmp_path):
     assert result.points == (None if Outcome(outcome).reason else 0)
     if outcome == "wrong":  # the two halves of it are not put together
         assert "adapter_model.safetensors is missing" in result.feedback[0]
+
+
+@pytest.mark.parametrize(
+    ("zip_name", "inside", "outcome"),
+    [
+        ("anna/train_style.zip", "", "copied"),
+        ("anna/train_style (1).zip", "content/train_style/", "copied"),
+        ("anna/adapter.zip", "train_style/", "copied"),
+        ("anna/adapter.zip", "", "misplaced"),
+        ("anna/notes.zip", None, "misplaced"),
+        ("anna/train_style.zip", "damaged", "misplaced"),
+    ],
+)
+def test_an_adapter_is_read_from_the_zip_that_colab_downloads(zip_name, inside, outcome, tmp_path):
+    cells = [corpus.code("# EXERCISE: train_style")]
+    for name in ("anna/03_training_exercises.ipynb", "ben/03_training_exercises.ipynb"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(corpus.notebook(cells))
+    with zipfile.ZipFile(tmp_path / zip_name, "w") as archive:
+        for name, content in ADAPTER.items() if inside is not None else [("a.txt", b"x")]:
+            archive.writestr(f"{inside or ''}{name}", content)
+    if inside == "damaged":
+        (tmp_path / zip_name).write_bytes((tmp_path / zip_name).read_bytes()[:-9])
+    anna, ben = (one.load() for one in find_submissions(tmp_path))
+    exercise = EXERCISES["train_style"]
+    assert adapter_reply(exercise, anna)["outcome"] == outcome
+    assert adapter_reply(exercise, ben)["outcome"] == "not attempted"
 
 
 def test_the_course_s_own_adapter_counts_as_the_solution_only():

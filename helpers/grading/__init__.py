@@ -2,9 +2,11 @@
 
 Calls go downwards: `cli` (the command line, also `python -m helpers.grading`) -> `classroom` (all
 submissions) -> `grader` (one) -> `sandbox` (runs an answer: `worker`, which sees nothing of what
-follows) and `replies` (judges what came back, by `exercises`: inputs, references, points).
+follows) and `replies` (judges what came back, by `exercises`: inputs, references, points; adapters
+are scored by `exercises.scoring`, in a process of its own).
 
-* in: `submissions` (folders, zips), `notebooks` (cells), `adapter_files`, `decisions` (of people)
+* in: `submissions` (`places`: folders and zips, `class_folder`, `names`: who and when), `notebooks`
+  (cells, answers), `adapter_files`, `decisions` (of people)
 * between: `outcomes` and `results` (what is found), `plain` and `wire` (what travels), `journal`
 * out: `rules` (late, twice), `reports` -> `tables` (CSV), `pages` (HTML, in `templates`)
 * `notebook_check` is `check` in a notebook; `borrowed` holds private names of other libraries

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from helpers.grading.exercises import SETS
-from helpers.grading.grader import Grader, which_set
+from helpers.grading.grader import Grader, grader_failed, which_set
 from helpers.grading.journal import Journal
-from helpers.grading.notebooks import Unreadable, read_cells
+from helpers.grading.notebooks import read_cells
 from helpers.grading.outcomes import Status
 from helpers.grading.results import Result
 from helpers.grading.sandbox.limits import HELPERS
@@ -24,15 +25,25 @@ SOLUTIONS = HELPERS.parent / "notebooks" / "exercises" / "src"
 def grade_all(
     handed_in: Sequence[HandedIn], grader: Grader, journal: Journal, jobs: int
 ) -> list[Result]:
-    """Grade every submission, in parallel; those in the journal are not graded again."""
+    """Grade every submission, in parallel; those in the journal are not graded again.
+
+    Whatever goes wrong with one of them, a person has to look at it; the others are graded.
+    """
 
     def grade(one: HandedIn) -> tuple[Result, bool]:
-        submission = one.load()
-        kept = journal.get(submission)
-        if kept is not None:
-            return kept, True
-        result = grader.grade(submission)
-        journal.put(submission, result)
+        try:
+            submission = one.load()
+            kept = journal.get(submission)
+            if kept is not None:
+                return kept, True
+            result = grader.grade(submission)
+        except Exception as error:
+            reasons = (grader_failed(error),)
+            return Result(one.student, "", one.file, Status.REVIEW, reasons), False
+        try:
+            journal.put(submission, result)
+        except Exception as error:  # it is graded all the same
+            print(f"{one.file}: not kept in the journal: {error}", file=sys.stderr)
         return result, False
 
     results: dict[int, Result] = {}
@@ -101,6 +112,6 @@ def sets_of(submissions: Sequence[HandedIn]) -> list[str]:
     for one in submissions:
         try:
             found.add(which_set(read_cells(one.load().content), one.file))
-        except Unreadable:
+        except Exception:  # which grading will tell of
             continue
     return [name for name in SETS if name in found]

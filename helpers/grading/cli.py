@@ -22,7 +22,7 @@ from helpers.grading.journal import Journal
 from helpers.grading.outcomes import Status
 from helpers.grading.pages import counts
 from helpers.grading.reports import write_reports
-from helpers.grading.rules import RULES, settle_duplicates, with_deadline
+from helpers.grading.rules import RULES, set_by_unpacking, settle_duplicates, with_deadline
 from helpers.grading.sandbox import Limits, SandboxError, choose
 from helpers.grading.submissions import find_submissions
 from helpers.grading.tables import standing
@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         help="its group is the student in the name of a file or folder, such as '^(.+?)_[0-9]+_'",
     )
     parser.add_argument(
+        "--below", metavar="FOLDER", help="the folder in it that holds the students; . for itself"
+    )
+    parser.add_argument(
         "--decisions",
         type=Path,
         help="CSV of student, exercise, points, why: what people decided. For an unreadable file "
@@ -97,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         seed = _seed(options)
         decisions = read_decisions(options.decisions) if options.decisions else []
-        submissions = find_submissions(options.submissions, options.student_pattern)
+        submissions = find_submissions(options.submissions, options.student_pattern, options.below)
         private = [options.submissions, options.solutions, options.seed_file]
         sandbox = choose(options.unsandboxed, options.image, limits, _some_files(private))
     except (OSError, ValueError, SandboxError) as error:
@@ -120,15 +123,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     finally:
         sandbox.close()
+    if options.deadline and set_by_unpacking(results):
+        print("all files have one time, within a minute: was it set by unpacking, or by git?")
     results = [with_deadline(r, options.deadline, options.late_penalty) for r in results]
     results = settle_duplicates(results, options.duplicates)
-    write_reports(
-        results,
-        options.out,
-        isolation=sandbox.description,
-        deadline=options.deadline,
-        nbgrader=options.nbgrader,
-    )
+    try:
+        results = write_reports(
+            results,
+            options.out,
+            isolation=sandbox.description,
+            deadline=options.deadline,
+            nbgrader=options.nbgrader,
+        )
+    except OSError as error:
+        said = f"the grades could not be written: {error}. The same command goes on from here"
+        print(said, file=sys.stderr)
+        return 1
     print(f"\n{standing(results)}\n")
     print(f"{counts(results)}; written: {options.out} and {options.out.with_suffix('.html')}")
     return WAITING if any(r.status == Status.REVIEW for r in results) else 0

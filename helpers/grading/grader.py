@@ -5,19 +5,28 @@ Whether an answer is right is decided here, in this process, which runs none of 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from helpers.grading.adapter_files import find_adapter
 from helpers.grading.exercises import SETS, Case, Exercise
-from helpers.grading.exercises.adapters import is_copy
-from helpers.grading.notebooks import Cell, Unreadable, find_answer, named_exercises, read_cells
+from helpers.grading.exercises.scoring import is_copy
+from helpers.grading.notebooks import (
+    Cell,
+    Unreadable,
+    find_answer,
+    named_exercises,
+    read_cells,
+    written_in,
+)
 from helpers.grading.outcomes import Outcome, Status
 from helpers.grading.replies import Reply, judged, lacks_a_name
 from helpers.grading.results import ExerciseResult, Result
-from helpers.grading.submissions import Submission
+from helpers.grading.submissions import Submission, readable
 
 NOT_YET_FULL = (
     Outcome.WRONG,
@@ -25,8 +34,11 @@ NOT_YET_FULL = (
     Outcome.ERROR,
     Outcome.MISSING,
     Outcome.LACKING,
+    Outcome.NOT_ATTEMPTED,
 )
-"""Outcomes that running the whole notebook may improve."""
+"""Outcomes that running the notebook in another way may improve."""
+BY_MORE = (Outcome.NOT_ATTEMPTED,)
+"""Those that only running more of it may."""
 
 
 class Grader:
@@ -38,13 +50,15 @@ class Grader:
         self._plans: dict[str, tuple[tuple[Case, ...], list[Any]]] = {}
 
     def grade(self, submission: Submission) -> Result:
-        """The result of one submission. Raises SandboxError if the sandbox fails, nothing else."""
+        """The result of one submission. Whatever goes wrong, a person has to look at it."""
         waits = Result(
             student=submission.student,
             set="",
             file=submission.file,
             status=Status.REVIEW,
             handed_in=submission.handed_in,
+            time_from=submission.time_from,
+            late=submission.late,
         )
         if submission.problem:
             return replace(waits, reasons=(submission.problem,))
@@ -53,6 +67,8 @@ class Grader:
             name = which_set(cells, submission.file)
         except Unreadable as error:
             return replace(waits, reasons=(f"unreadable: {error}",))
+        except Exception as error:
+            return replace(waits, reasons=(grader_failed(error),))
         exercises = tuple(self.grade_exercise(e, cells, submission) for e in SETS[name])
         result = replace(waits, set=name, exercises=exercises)
         status = Status.REVIEW if result.open_reasons else Status.GRADED
@@ -61,43 +77,52 @@ class Grader:
     def grade_exercise(
         self, exercise: Exercise, cells: Sequence[Cell], submission: Submission
     ) -> ExerciseResult:
-        """The result of one exercise of a submission with these cells."""
-        if exercise.hands_in == "adapter":
-            return self._judge(exercise, adapter_reply(exercise, submission))
+        """The result of one exercise of a submission with these cells. A fault of the grader, or of
+        its sandbox, is no fault of the student: it is a result for a person."""
+        try:
+            if exercise.hands_in == "adapter":
+                return self._judge(exercise, adapter_reply(exercise, submission))
+            return self._run_and_judge(exercise, cells, submission)
+        except Exception as error:
+            failed, detail = Outcome.GRADER_ERROR, grader_failed(error)
+            return ExerciseResult(exercise.id, failed, None, exercise.points, (), detail)
+
+    def _run_and_judge(
+        self, exercise: Exercise, cells: Sequence[Cell], submission: Submission
+    ) -> ExerciseResult:
         answer = find_answer(cells, exercise.id)
         if answer is None:
             return self._judge(exercise, {"outcome": Outcome.MISSING})
-        lines = max(cell.count("\n") + 1 for cell in answer.cells)
+        lines = max(cell.count("\n") + 1 for cell in answer.answers)
         request = {
-            "cells": list(answer.cells),
-            "others": list(answer.others),
             "name": exercise.id,
             "driver": exercise.driver,
             "cases": [case.args for case in self._plan(exercise)[0]],
         }
-        reply = self.sandbox.run(request)
-        result = self._judge(exercise, reply, lines)
-        if reply.get("more") is not True or result.outcome not in NOT_YET_FULL:
-            return result
-        # What the answer needs may be computed elsewhere in the notebook. That may take too long,
-        # which is no reason to give less; but a name that only it can give is one for a person.
-        whole = self._judge(exercise, self.sandbox.run({**request, "whole": True}), lines)
-        if whole.points is None:
-            return whole if lacks_a_name(reply) else result
-        return whole if whole.points > (result.points or 0) else result
+        result, needs_a_name, more = None, False, True
+        # The definitions alone, in three orders; then whole cells, for what the answer needs may be
+        # computed elsewhere. The best counts: each is a way to run the student's own notebook.
+        for whole, order in product((False, True), answer.orders()):
+            if whole and not more:
+                break
+            reply = self.sandbox.run({**request, **order, "whole": whole})
+            found = self._judge(exercise, reply, lines)
+            if result is None:
+                result, needs_a_name = found, lacks_a_name(reply)
+                more = reply.get("more") is True
+            elif found.points is None:
+                # It may take too long, which is no reason to give less; but a name that only it
+                # can give is one for a person.
+                if whole and needs_a_name and not result.points:
+                    return found
+            elif found.points > (result.points or 0):
+                result = found
+            if result.outcome not in NOT_YET_FULL or (result.outcome in BY_MORE and not more):
+                break
+        return _for_a_newer_python(result, reply, submission)
 
     def _judge(self, exercise: Exercise, reply: Reply, lines: int = 0) -> ExerciseResult:
-        cases, expected = self._plan(exercise)
-        try:
-            return judged(exercise, cases, expected, reply, lines)
-        except Exception as error:  # a fault of the comparison is no fault of the student
-            return ExerciseResult(
-                exercise.id,
-                Outcome.GRADER_ERROR,
-                None,
-                exercise.points,
-                detail=f"{type(error).__name__}: {error}",
-            )
+        return judged(exercise, *self._plan(exercise), reply, lines)
 
     def _plan(self, exercise: Exercise) -> tuple[tuple[Case, ...], list[Any]]:
         """The cases of an exercise and the right answers, computed once."""
@@ -109,13 +134,30 @@ class Grader:
             return self._plans[exercise.id]
 
 
+def _for_a_newer_python(
+    result: ExerciseResult, reply: Reply, submission: Submission
+) -> ExerciseResult:
+    """Syntax that this Python does not have may be right in the notebook's own."""
+    python = written_in(submission.content) if reply.get("failed") == "SyntaxError" else (0, 0)
+    if result.points or python <= sys.version_info[:2]:
+        return result
+    detail = f"Python {python[0]}.{python[1]}: {result.detail}"
+    told = (Outcome.LACKING.reason,)
+    return replace(result, outcome=Outcome.LACKING, points=None, feedback=told, detail=detail)
+
+
+def grader_failed(error: Exception) -> str:
+    """What is told of a fault that is the grader's own."""
+    return readable(f"the grader failed: {type(error).__name__}: {error}"[:300])
+
+
 def adapter_reply(exercise: Exercise, submission: Submission) -> Reply:
     """An adapter in the form of a worker's reply."""
     files = find_adapter(submission.adapters, exercise.id)
     if files is None:
         return {"outcome": Outcome.AMBIGUOUS}
     if not files:
-        elsewhere = bool(submission.adapters)
+        elsewhere = bool(submission.adapters) or submission.other_weights
         return {"outcome": Outcome.MISPLACED if elsewhere else Outcome.NOT_ATTEMPTED}
     if not submission.reference and is_copy(files, exercise.example):
         return {"outcome": Outcome.COPIED}

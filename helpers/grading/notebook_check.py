@@ -49,7 +49,7 @@ def _check(exercise_id: str, answer: Any, seed: str) -> CheckResult:
     # here, so that any problem with them is told
     from helpers.grading.adapter_files import files_of
     from helpers.grading.exercises import EXERCISES, judge
-    from helpers.grading.exercises.adapters import is_copy
+    from helpers.grading.exercises.scoring import is_copy
 
     exercise = EXERCISES.get(exercise_id) if isinstance(exercise_id, str) else None
     if exercise is None:

@@ -26,10 +26,31 @@ class Cell:
 
 @dataclass(frozen=True)
 class Answer:
-    """The cells that answer an exercise, and all the others, in the notebook's order."""
+    """The notebook's code cells in their order, and of each whether it answers the exercise."""
 
-    cells: tuple[str, ...]
-    others: tuple[str, ...]
+    cells: tuple[tuple[str, bool], ...]
+
+    @property
+    def answers(self) -> list[str]:
+        return [source for source, is_answer in self.cells if is_answer]
+
+    def orders(self) -> list[dict[str, list]]:
+        """The ways to run it, as parts of a request: all other cells first, since it may need what
+        stands below; from top to bottom, as the notebook runs; and no further than the answer,
+        since what stands below may take its names for something else."""
+        last = max(place for place, (_, is_answer) in enumerate(self.cells) if is_answer)
+        others = [source for source, is_answer in self.cells if not is_answer]
+        return [
+            {"others": others, "cells": self.answers, "between": []},
+            *(
+                {
+                    "others": [],
+                    "cells": [source for source, _ in cells],
+                    "between": [n for n, (_, is_answer) in enumerate(cells) if not is_answer],
+                }
+                for cells in (self.cells, self.cells[: last + 1])
+            ),
+        ]
 
 
 def read_cells(content: bytes) -> list[Cell]:
@@ -90,14 +111,21 @@ def find_answer(cells: Sequence[Cell], exercise: str) -> Answer | None:
     ]
     if not any(chosen):
         return None
-    return Answer(
-        tuple(cell.source for cell, yes in zip(code, chosen, strict=True) if yes),
-        tuple(cell.source for cell, yes in zip(code, chosen, strict=True) if not yes),
-    )
+    return Answer(tuple((cell.source, yes) for cell, yes in zip(code, chosen, strict=True)))
+
+
+def written_in(content: bytes) -> tuple[int, int]:
+    """The Python that a notebook says it was run in, such as (3, 12); (0, 0) if it does not."""
+    try:
+        found = json.loads(content)["metadata"]["language_info"]["version"]
+        major, minor = re.match(r"(\d+)\.(\d+)", found).groups()
+        return int(major), int(minor)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return 0, 0
 
 
 DEFINITION = re.compile(
-    r"^(?:(?:async[ \t]+)?def|class)[ \t]+(\w+)|^(\w+)[ \t]*=(?!=)", re.MULTILINE
+    r"^(?:(?:async[ \t]+)?def|class)[ \t]+(\w+)|^(\w+)[ \t]*(?::[^=\n]*)?=(?!=)", re.MULTILINE
 )
 
 

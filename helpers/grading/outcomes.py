@@ -33,11 +33,11 @@ class Outcome(StrEnum):
     CRASHED = "crashed", "its process ended without an answer"
     MEMORY = "memory", "used more memory than allowed"
     MISSING = "missing", "no cell answers this exercise"
-    MISPLACED = "misplaced", "no adapter lies in this exercise's folder, but one lies elsewhere"
+    MISPLACED = "misplaced", "no adapter lies in this exercise's folder, but weights lie elsewhere"
     AMBIGUOUS = "ambiguous", "two folders hold an adapter for this exercise"
     COPIED = "copied", "the adapter is the course's own"
-    LACKING = "lacking", "it needs a module or file that is not here"
-    GRADER_ERROR = "grader error", "the comparison failed"
+    LACKING = "lacking", "it needs a module, a file or a Python that is not here"
+    GRADER_ERROR = "grader error", "the grader failed"
     # on the way: the worker's answers, not yet compared
     ANSWERS = "answers"
     # of `check` alone

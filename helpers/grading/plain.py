@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 
@@ -23,6 +24,8 @@ from helpers.grading.borrowed import LORA_CONFIG_MODULE
 MAX_BYTES = 32 << 20
 """The largest message that is read, in bytes."""
 MAX_DEPTH = 20
+MAX_KEYS = 10_000
+"""Of the largest dictionary: many keys with one hash take long to tell apart."""
 
 LORA_FIELDS = (
     "r lora_alpha target_modules lora_dropout bias task_type use_rslora use_dora rank_pattern "
@@ -83,7 +86,9 @@ def type_name(value: Any) -> str:
 
 
 def _encode(value: Any, tensors: list[torch.Tensor], depth: int) -> Any:
-    """Tree of `value`. Exact types only: a subclass may have changed any method."""
+    """Tree of `value`. Its content is read by the methods of Python's own types: a subclass may
+    have changed any of its own."""
+    value = _as_builtin(value)
     kind = type(value)
     if value is None or kind in (bool, str):
         return value
@@ -102,7 +107,33 @@ def _encode(value: Any, tensors: list[torch.Tensor], depth: int) -> Any:
     if kind.__name__ == "LoraConfig" and kind.__module__ == LORA_CONFIG_MODULE:
         fields = {name: _given(getattr(value, name, None)) for name in LORA_FIELDS}
         return {"lora": _encode(fields, tensors, depth + 1)}
-    return {"foreign": kind.__name__[:60]}
+    if kind is LoraSettings:
+        return {"lora": _encode(value.fields, tensors, depth + 1)}
+    return {"foreign": value.type_name if kind is Foreign else kind.__name__[:60]}
+
+
+def _as_builtin(value: Any) -> Any:
+    """A NumPy scalar, a named tuple or whatever else is derived from one of Python's own types, as
+    that type."""
+    kind = type(value)
+    if issubclass(kind, np.generic):
+        scalar = np.generic.item(value)
+        return scalar if type(scalar) in (bool, int, float, str) else value
+    for base, plain in BUILTINS.items():
+        if kind is not base and issubclass(kind, base) and kind is not bool:
+            return plain(value)
+    return value
+
+
+BUILTINS: dict[type, Callable[[Any], Any]] = {
+    int: lambda value: int.__add__(value, 0),
+    float: lambda value: float.__mul__(value, 1.0),
+    str: lambda value: str.__add__(value, ""),
+    tuple: lambda value: tuple(tuple.__iter__(value)),
+    list: lambda value: list(list.__iter__(value)),
+    dict: lambda value: dict(dict.items(value)),
+}
+"""One of Python's own types -> the value of a subclass as that type."""
 
 
 def _given(value: Any) -> Any:
@@ -130,6 +161,8 @@ def _decode(tree: Any, tensors: dict[str, torch.Tensor], depth: int) -> Any:
 
 def _decode_dict(pairs: Any, decode: Callable, tensors: Any) -> dict:
     result = {}
+    if len(pairs) > MAX_KEYS:
+        raise ValueError("not an answer: too many keys")
     for key, value in pairs:
         key = decode(key)
         if type(key) not in (str, int, float, bool, type(None), tuple):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from helpers._files import write_atomically
+from helpers.grading.grader import grader_failed
+from helpers.grading.outcomes import Status
 from helpers.grading.pages import page_name, student_page, summary_page
 from helpers.grading.results import Result
 from helpers.grading.tables import grades_csv, nbgrader_csv
@@ -19,23 +22,38 @@ def write_reports(
     isolation: str,
     deadline: datetime | None = None,
     nbgrader: bool = False,
-) -> None:
-    """Write CSV, feedback pages and summary beside `out`, for the eyes of this user alone."""
+) -> Sequence[Result]:
+    """Write CSV, feedback pages and summary beside `out`, for the eyes of this user alone.
+
+    Returns the results: those of a student whose page could not be made wait for a person.
+    Raises OSError where the disk is full, say.
+    """
 
     def write(path: Path, text: str) -> None:
         write_atomically(path, text, mode=0o600)
 
+    pages = out.with_suffix(".feedback")
+    pages.mkdir(exist_ok=True)
+    names = {}
+    for student in dict.fromkeys(result.student for result in results):
+        theirs = [result for result in results if result.student == student]
+        try:
+            name = page_name(student)
+            write(pages / name, student_page(student, theirs))
+            names[student] = name
+        except Exception as error:
+            results = [_waits(r, error) if r in theirs else r for r in results]
+    for stale in {path.name for path in pages.glob("*.html")} - set(names.values()):
+        (pages / stale).unlink()
     write(out, grades_csv(results))
     if nbgrader:
         write(out.with_suffix(".nbgrader.csv"), nbgrader_csv(results, deadline))
-    pages = out.with_suffix(".feedback")
-    pages.mkdir(exist_ok=True)
-    by_student: dict[str, list[Result]] = {}
-    for result in results:
-        by_student.setdefault(result.student, []).append(result)
-    for student, theirs in by_student.items():
-        write(pages / page_name(student), student_page(student, theirs))
-    for stale in set(pages.glob("*.html")) - {pages / page_name(s) for s in by_student}:
-        stale.unlink()
-    names = {student: f"{pages.name}/{page_name(student)}" for student in by_student}
-    write(out.with_suffix(".html"), summary_page(results, isolation, names))
+    links = {student: f"{pages.name}/{name}" for student, name in names.items()}
+    write(out.with_suffix(".html"), summary_page(results, isolation, links))
+    return results
+
+
+def _waits(result: Result, error: Exception) -> Result:
+    """A result whose page could not be made."""
+    reasons = (*result.reasons, f"no page for the student: {grader_failed(error)}")
+    return replace(result, status=Status.REVIEW, reasons=reasons)

@@ -37,6 +37,8 @@ class Result:
     exercises: tuple[ExerciseResult, ...] = ()
     handed_in: datetime | None = None
     late_penalty: float = 0.0
+    time_from: str = ""  # what says when it was handed in
+    late: bool | None = None  # what the LMS says
 
     @property
     def points(self) -> float | None:
@@ -52,6 +54,12 @@ class Result:
     def score(self) -> float | None:
         """Points less the late penalty."""
         return None if self.points is None else max(0.0, round(self.points - self.late_penalty, 2))
+
+    @property
+    def is_final(self) -> bool:
+        """Whether running it again would find the same: not where the grader itself failed."""
+        failed = any(e.outcome == Outcome.GRADER_ERROR for e in self.exercises)
+        return not failed and not any(r.startswith("the grader failed") for r in self.reasons)
 
     @property
     def open_reasons(self) -> tuple[str, ...]:

@@ -7,17 +7,34 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from helpers.grading.outcomes import Status
+from helpers.grading.places import Folder, Zip
 from helpers.grading.results import Result
 
 
 def with_deadline(result: Result, deadline: datetime | None, share_per_day: float) -> Result:
-    """The result with its late penalty: a share of the points earned for each day begun."""
-    if deadline is None or result.handed_in is None or result.handed_in <= deadline:
+    """The result with its late penalty: a share of the points earned for each day begun.
+
+    What the LMS says counts before a file's time, which unpacking may have set. Where it says
+    late, and not when, a person has to look.
+    """
+    if deadline is None or result.late is False:
+        return result
+    if result.late and share_per_day:
+        reasons = (*result.reasons, "handed in late, says its name, which does not say how late")
+        return replace(result, status=Status.REVIEW, reasons=reasons)
+    if result.handed_in is None or result.handed_in <= deadline:
         return result
     days = -((deadline - result.handed_in) // timedelta(days=1))
     return replace(
         result, late_penalty=round(min(1, days * share_per_day) * (result.points or 0), 2)
     )
+
+
+def set_by_unpacking(results: Sequence[Result]) -> bool:
+    """Whether the files' times look as if unpacking or cloning had set them: all in one minute."""
+    own = (Folder.time_from, Zip.time_from)
+    times = [r.handed_in for r in results if r.handed_in and r.time_from in own]
+    return len(times) > 1 and max(times) - min(times) < timedelta(minutes=1)
 
 
 def settle_duplicates(results: Sequence[Result], rule: str) -> list[Result]:

@@ -10,17 +10,19 @@ or file that holds no notebook is a submission with a problem.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from helpers.grading.adapter_files import ADAPTER_FILES
-from helpers.grading.notebooks import Unreadable
+from helpers.grading.adapter_files import ADAPTER_FILES, OTHER_WEIGHTS, add_file, add_zip, role_of
+from helpers.grading.class_folder import class_folder
+from helpers.grading.names import Named, read_name, read_timestamp, stamped
+from helpers.grading.places import Folder, Zip, is_clutter
 
 MAX_NOTEBOOK = 20 << 20
 """The largest notebook that is read, in bytes, pictures included."""
@@ -39,14 +41,18 @@ class Submission:
     problem: str = ""
     adapters: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)  # by folder
     reference: bool = False  # the course's own solution: nobody handed it in
+    time_from: str = ""  # what says when it was handed in
+    late: bool | None = None  # what the LMS says of it, in the name
+    other_weights: bool = False  # whether there is what may hold weights in another form
 
     @property
     def digest(self) -> str:
         """A hash of all that was handed in; equal files have equal digests."""
         digest = hashlib.sha256(self.content + self.problem.encode())
+        digest.update(b"other weights" * self.other_weights)
         for folder, files in sorted(self.adapters.items()):
             for name, content in sorted(files.items()):
-                digest.update(f"{folder}/{name}".encode() + hashlib.sha256(content).digest())
+                digest.update(os.fsencode(f"{folder}/{name}") + hashlib.sha256(content).digest())
         return digest.hexdigest()
 
 
@@ -59,23 +65,30 @@ class HandedIn:
     load: Callable[[], Submission]
 
 
-def find_submissions(source: Path, student_pattern: str | None = None) -> list[HandedIn]:
-    """Every submission below `source`, a folder or a zip file, in the order of its path.
+def find_submissions(
+    source: Path, student_pattern: str | None = None, below: str | None = None
+) -> list[HandedIn]:
+    """Every submission in `source`, a folder or a zip file, in the order of its path.
 
-    The student is the name of the file or of the topmost folder; with `student_pattern`, a regular
-    expression, what its first group matches there (an LMS puts numbers after the name).
+    The student is what the name of the file or of the topmost folder says (`names`); with
+    `student_pattern`, a regular expression, what its first group matches there. A single folder
+    around the whole class is left off; `below` says which folder holds the class ("." for none).
 
-    Raises ValueError if `source` is neither, if nothing in it is a submission, or if
-    `student_pattern` is no regular expression with a group.
+    Raises ValueError if `source` is neither, if nothing in it is a submission, if it is not clear
+    which folders are students, or if `student_pattern` is no regular expression with a group.
     """
     source = Path(source)
     if source.is_dir():
-        files = _Folder(source)
+        files: Folder | Zip = Folder(source)
     elif source.is_file() and zipfile.is_zipfile(source):
-        files = _Zip(source)
+        files = Zip(source)
     else:
         raise ValueError(f"submissions={str(source)!r} is neither a folder nor a zip file")
-    found = list(_submissions(files, _named_by(student_pattern)))
+    paths = [path for path in files.paths() if not is_clutter(path)]
+    holds = {parent for path in paths for parent in path.parents}
+    paths = [path for path in paths if path not in holds]  # no folder that has something in it
+    top = class_folder(paths, files.name, below)
+    found = list(_submissions(files, top, paths, _named_by(student_pattern)))
     if not any(one.file.endswith(".ipynb") for one in found):
         raise ValueError(
             f"submissions={str(source)!r} holds no <student>.ipynb and no <student>/<set>.ipynb"
@@ -83,9 +96,9 @@ def find_submissions(source: Path, student_pattern: str | None = None) -> list[H
     return found
 
 
-def _named_by(pattern: str | None) -> Callable[[str], str]:
+def _named_by(pattern: str | None) -> Callable[[str, bool], Named]:
     if pattern is None:
-        return lambda name: name
+        return read_name
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -95,9 +108,9 @@ def _named_by(pattern: str | None) -> Callable[[str], str]:
     if not compiled.groups:
         raise ValueError(f"student_pattern={pattern!r} needs a group, such as '^(.+?)_'")
 
-    def name_of(name: str) -> str:
+    def name_of(name: str, is_folder: bool) -> Named:
         match = compiled.search(name)
-        return (match and match[1]) or name
+        return replace(read_name(name, is_folder), student=(match and match[1]) or name, id="")
 
     return name_of
 
@@ -118,106 +131,97 @@ def readable(name: str) -> str:
 JOINERS = "\u200c\u200d"  # part of how some scripts and emoji are written
 
 
-def _submissions(files: _Folder | _Zip, name_of: Callable[[str], str]) -> Iterator[HandedIn]:
-    by_student: dict[str, list[PurePosixPath]] = {}
-    for path in files.paths():
-        if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
-            continue
-        first = path.parts[0].removesuffix(".ipynb") if len(path.parts) == 1 else path.parts[0]
-        by_student.setdefault(readable(name_of(first)), []).append(path)
-    for student, paths in by_student.items():
-        notebooks = [path for path in paths if path.suffix == ".ipynb"]
-        adapters = [path for path in paths if path.name in ADAPTER_FILES and len(path.parts) > 1]
-        for path in notebooks:
-            beside = [a for a in adapters if len(path.parts) == 1 or a.parts[0] == path.parts[0]]
+def _submissions(
+    files: Folder | Zip,
+    top: PurePosixPath,
+    paths: Sequence[PurePosixPath],
+    name_of: Callable[[str, bool], Named],
+) -> Iterator[HandedIn]:
+    """The submissions of a class that lies below `top`."""
+    entries: dict[tuple[str, bool], list[PurePosixPath]] = {}  # (name, whether a folder) -> its all
+    for path in paths:
+        if path.is_relative_to(top):
+            first, *rest = path.relative_to(top).parts
+            name = first if rest else first.removesuffix(".ipynb")
+            entries.setdefault((name, bool(rest)), []).append(path)
+    named = {entry: name_of(*entry) for entry in entries}
+    ids: dict[str, set[str]] = {}
+    for one in named.values():
+        ids.setdefault(readable(one.student), set()).add(one.id)
+    by_student: dict[str, list[tuple[str, bool]]] = {}
+    for entry, one in named.items():
+        student = readable(one.student)
+        if len(ids[student]) > 1:  # namesakes, or all that are anonymous
+            student = f"{student}_{one.id}"
+        by_student.setdefault(student, []).append(entry)
+    for student, theirs in by_student.items():
+        every = [path for entry in theirs for path in entries[entry]]
+        found = [(entry, p) for entry in theirs for p in entries[entry] if p.suffix == ".ipynb"]
+        for entry, path in found:
+            beside = entries[entry] if entry[1] else every
 
-            def load(student=student, path=path, beside=beside) -> Submission:
-                return _load(files, student, path, beside)
+            def load(student=student, path=path, beside=beside, name=named[entry]) -> Submission:
+                return _load(files, student, path, beside, name)
 
-            yield HandedIn(student, readable(str(path)), load)
-        if not notebooks:
-            file = readable(str(paths[0]))
+            yield HandedIn(student, readable(str(path.relative_to(top))), load)
+        if not found:
+            file = readable(str(every[0].relative_to(top)))
             missing = Submission(student, file, b"", None, "no notebook (.ipynb) was handed in")
             yield HandedIn(student, file, lambda missing=missing: missing)
 
 
 def _load(
-    files: _Folder | _Zip, student: str, path: PurePosixPath, beside: Sequence[PurePosixPath]
+    files: Folder | Zip,
+    student: str,
+    path: PurePosixPath,
+    beside: Sequence[PurePosixPath],
+    name: Named,
 ) -> Submission:
     """Read a notebook and the adapters beside it; what cannot be read becomes its problem."""
-    content, adapters, problem = b"", {}, ""
+    content, adapters, others, problem = b"", {}, False, ""
+    time, time_from = None, ""
     reading = path
     try:
+        time, time_from = _time(files, path, beside, name)
         content = files.read(path, MAX_NOTEBOOK)
-        for reading in beside:
-            folder = adapters.setdefault(str(reading.parent), {})
-            folder[reading.name] = files.read(reading, MAX_ADAPTER)
-    except (Unreadable, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        for reading in sorted(beside, key=lambda p: (p.name not in ADAPTER_FILES, p)):
+            if role_of(reading.name):
+                content_of = files.read(reading, MAX_ADAPTER)
+                add_file(adapters, str(reading.parent), reading.name, content_of)
+            elif reading.suffix.lower() in OTHER_WEIGHTS:
+                others |= not _is_zip_of_adapters(files, reading, adapters)
+    except Exception as error:  # every format and file system has errors of its own
         where = "" if reading == path else f"{'/'.join(reading.parts[1:])}: "
         problem = readable(f"unreadable: {where}{error}")
-    return Submission(student, readable(str(path)), content, files.time(path), problem, adapters)
+    return Submission(
+        student, readable(str(path)), content, time, problem, adapters,
+        time_from=time_from, late=name.late, other_weights=others,
+    )  # fmt: skip
 
 
-class _Folder:
-    def __init__(self, root: Path):
-        self.root = root
-
-    def paths(self) -> list[PurePosixPath]:
-        found = (
-            path
-            for path in self.root.rglob("*")
-            if path.parent == self.root or path.is_symlink() or path.is_file()
+def _is_zip_of_adapters(
+    files: Folder | Zip, path: PurePosixPath, adapters: dict[str, dict[str, bytes]]
+) -> bool:
+    """Whether a file is a zip with adapters in it, which are put to the others."""
+    if path.suffix.lower() != ".zip":
+        return False
+    try:
+        return add_zip(
+            adapters, str(path.with_suffix("")), files.read(path, 2 * MAX_ADAPTER), MAX_ADAPTER
         )
-        return sorted(PurePosixPath(p.relative_to(self.root).as_posix()) for p in found)
-
-    def read(self, path: PurePosixPath, limit: int) -> bytes:
-        file = self.root / path
-        if file.is_symlink() or not file.resolve().is_relative_to(self.root.resolve()):
-            raise Unreadable("a link, not a file")
-        if not file.is_file():
-            raise Unreadable("not a file")
-        if file.stat().st_size > limit:
-            raise Unreadable(f"larger than {limit >> 20} MB")
-        return file.read_bytes()
-
-    def time(self, path: PurePosixPath) -> datetime | None:
-        return datetime.fromtimestamp((self.root / path).lstat().st_mtime).astimezone()
+    except Exception:  # somebody has to look at it: it holds what it may
+        return False
 
 
-class _Zip:
-    """Read without extracting. A folder of the zip's own name around everything is left off."""
-
-    def __init__(self, file: Path):
-        self.zip = zipfile.ZipFile(file)
-        members = self.zip.infolist()
-        top = f"{file.stem}/"
-        wrapped = all(info.filename.startswith(top) for info in members)
-        self.members = {
-            PurePosixPath(info.filename.removeprefix(top) if wrapped else info.filename): info
-            for info in members
-        }
-
-    def paths(self) -> list[PurePosixPath]:
-        return sorted(
-            path
-            for path in self.members
-            if path.parts and not path.is_absolute() and ".." not in path.parts
-        )
-
-    def read(self, path: PurePosixPath, limit: int) -> bytes:
-        info = self.members[path]
-        if info.external_attr >> 28 == 0xA:  # S_IFLNK
-            raise Unreadable("a link, not a file")
-        if info.is_dir():
-            raise Unreadable("not a file")
-        with self.zip.open(info) as file:  # what a member says of its own size is not believed
-            content = file.read(limit + 1)
-        if len(content) > limit:
-            raise Unreadable(f"larger than {limit >> 20} MB")
-        return content
-
-    def time(self, path: PurePosixPath) -> datetime | None:
-        try:
-            return datetime(*self.members[path].date_time).astimezone()
-        except (ValueError, OverflowError):
-            return None
+def _time(
+    files: Folder | Zip, path: PurePosixPath, beside: Sequence[PurePosixPath], name: Named
+) -> tuple[datetime | None, str]:
+    """When a notebook was handed in, and what says so: the LMS before the file."""
+    for mark in beside:
+        if mark.name == "timestamp.txt" and path.is_relative_to(mark.parent):
+            text = files.read(mark, 1_000).decode(errors="replace")
+            if time := read_timestamp(text):
+                return time, "timestamp.txt"
+    if time := name.time or stamped(path.name):
+        return time, "the LMS, in the name"
+    return files.time(path), files.time_from

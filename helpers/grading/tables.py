@@ -33,14 +33,22 @@ def grades_csv(results: Sequence[Result]) -> str:
     person has to decide, or that the exercise belongs to another set."""
     sets = {result.set for result in results}
     columns = [e.id for name, exercises in SETS.items() if name in sets for e in exercises]
-    head = "student set file status reasons points late_penalty score max_score handed_in".split()
+    head = (
+        "student set file status reasons points late_penalty score max_score handed_in time_from"
+    ).split()
     rows: list[Sequence[Any]] = [[*head, *columns]]
     for r in results:
         points = {e.id: e.points for e in r.exercises}
         handed_in = r.handed_in.isoformat(timespec="seconds") if r.handed_in else ""
         rows.append(
             [r.student, r.set, r.file, r.status, "; ".join(r.reasons), r.points, r.late_penalty]
-            + [r.score, r.max_points, handed_in, *(points.get(column) for column in columns)]
+            + [
+                r.score,
+                r.max_points,
+                handed_in,
+                r.time_from,
+                *(points.get(column) for column in columns),
+            ]
         )
     return _csv(rows)
 

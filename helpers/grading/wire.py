@@ -1,4 +1,8 @@
-"""What travels between the grader and a worker: frames of plain data, and two lines before them."""
+"""What travels between the grader and a worker: two lines, then frames of plain data.
+
+The grader sends an exercise's cells; the worker defines the answer and says so (`DEFINED`); only
+then the grader sends the cases, and the worker its reply.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from helpers.grading.plain import MAX_BYTES, dumps, loads
 
 HELLO = b"in the sandbox\n"  # what a worker says first: all that follows is its submission's doing
 BOUNDED = b"within its limits\n"  # and what it says before the submission's code runs
+DEFINED = "defined"  # the outcome that asks for the cases: the answer is there to be called
 FRAME = struct.Struct(">QQ")  # bytes of the JSON text, bytes of the safetensors
 
 

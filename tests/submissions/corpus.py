@@ -226,7 +226,84 @@ CORPUS: dict[str, Sample] = {
     "one matrix": lost("return r * n_in", "wrong", feedback="every adapter has two matrices"),
     "bool": lost("return True", "wrong", feedback="whole number"),
     "float": lost("return float(r * (n_in + n_out))", "wrong", feedback="whole number"),
-    "NumPy integer": lost("return np.int64(r * (n_in + n_out))", "wrong", feedback="whole number"),
+    "NumPy integer": count("return np.int64(r * (n_in + n_out))"),
+    "an integer of its own kind": count(
+        "return Mine(r * (n_in + n_out))", before="class Mine(int): pass\n"
+    ),
+    "a named tuple": Sample(
+        FULL,
+        {
+            "lora_gradients": "from typing import NamedTuple\nclass Both(NamedTuple):\n"
+            "    of_A: torch.Tensor\n    of_B: torch.Tensor\n"
+            "def lora_gradients(x, G, A, B, alpha):\n    s = alpha / len(A)\n"
+            "    return Both(s * B.T @ G.T @ x, s * G.T @ (x @ A.T))"
+        },
+    ),
+    "a scratch cell takes a builtin's name": count(
+        "return sum([r * n_in, r * n_out])", change=with_cells("sum = 5", "sum + 1")
+    ),
+    "a scratch cell takes the answer's name": Sample(
+        FULL,
+        {"lora_layer": LAYER.format(**GOOD_LAYER)},
+        change=with_cells("lora_layer = lora_layer(nn.Linear(3, 4), 2, 1)", "lora_layer(1)"),
+    ),
+    "two helpers of one name": Sample(
+        FULL,
+        {
+            "lora_parameters": "def helper(a, b):\n    return a + b\n"
+            "def lora_parameters(r, n_in, n_out):\n    return r * helper(n_in, n_out)",
+            "break_even_rank": "def helper(a, b):\n    return -(-a * b // (a + b))\n"
+            "def break_even_rank(n_in, n_out):\n    return helper(n_in, n_out)",
+        },
+    ),
+    "a method added in the next cell": Sample(
+        FULL,
+        {"lora_layer": LAYER.format(**GOOD_LAYER).replace("def forward", "def later")},
+        change=with_cells("lora_layer.forward = lora_layer.later"),
+    ),
+    "a stub, and the answer as an annotated assignment": Sample(
+        FULL,
+        {"lora_parameters": "def lora_parameters(r, n_in, n_out):\n    ...\n"},
+        change=with_cells(
+            "from collections.abc import Callable\n"
+            "lora_parameters: Callable = lambda r, n_in, n_out: r * (n_in + n_out)"
+        ),
+    ),
+    "a stub, and the answer inside an if": Sample(
+        FULL,
+        {"lora_parameters": "def lora_parameters(r, n_in, n_out):\n    ...\n"},
+        change=with_cells("if True:\n    " + COUNT.replace("    ", "        ") + RIGHT),
+    ),
+    "a star import of a module of one's own": lost(
+        "return total(n_in, n_out, r)", "lacking", change=with_cells("from my_utils import *")
+    ),
+    "another notebook that is run": lost(
+        "return total(n_in, n_out, r)", "lacking", change=with_cells("%run helper.ipynb")
+    ),
+    "a list that every call fills again": Sample(
+        FULL,
+        {
+            "lora_gradients": "BOTH = []\ndef lora_gradients(x, G, A, B, alpha):\n"
+            "    s = alpha / len(A)\n    BOTH.clear()\n"
+            "    BOTH.extend([s * B.T @ G.T @ x, s * G.T @ (x @ A.T)])\n    return BOTH"
+        },
+    ),
+    "looks for the cases while it is being defined": lost(
+        "return 7",
+        "wrong",
+        before="import sys\nframe, seen = sys._getframe(), []\nwhile frame:\n"
+        "    seen += [v for v in frame.f_locals.values() if isinstance(v, dict) and 'cases' in v]\n"
+        "    frame = frame.f_back\n"
+        "if seen: exec(compile('\\n' * seen[0]['cases'][0][1] + '1 / 0', '<your cell>', 'exec'))\n",
+    ),
+    "asks for the cases before its time": lost(
+        RIGHT,
+        "crashed",
+        before="import os\nfrom helpers.grading.wire import pack, unpack\n"
+        "os.write(3, pack({'outcome': 'defined'}))\n"
+        "cases = unpack(lambda n: os.read(3, n))\n"
+        "exec(compile('\\n' * cases[0][1] + '1 / 0', '<your cell>', 'exec'))\n" + "\n" * 2_000,
+    ),
     "nothing returned": lost("r * (n_in + n_out)", "wrong", feedback="whole number"),
     "rounded down": wrong(
         "break_even_rank", "def break_even_rank(i, o):\n    return i * o // (i + o)", 15, "wrong"
@@ -358,7 +435,7 @@ CORPUS: dict[str, Sample] = {
         "return total(n_in, n_out, r)",
         "lacking",
         before="from utils_of_mine import total\n",
-        reason="lora_parameters: it needs a module or file",
+        reason="lora_parameters: it needs a module, a file or",
     ),
     "a file of one's own": lost(
         "return NUMBERS[r]",

@@ -178,7 +178,6 @@ LESSON_3 = [
     ("mask_labels", MASK.format("t if i >= n else -100"), 1, "attention mask"),
     ("mask_labels", MASK.format("t if m else -100"), 0, "mask by position"),
     ("mask_labels", MASK.format("int(i >= n and m)"), 0, "you return [0"),
-    ("mask_labels", "import numpy as np\n" + MASK.format("np.int64(t if i >= n and m else -100)"), 0, "your list holds int64; wanted are plain ints"),
     ("mask_labels", T + MASK.format("torch.tensor(t if i >= n and m else -100)"), 0, "your list holds Tensor; wanted are plain ints"),
     ("completion_loss", LOSS.format("logits, labels"), 0, "position i predicts label i + 1"),
     ("completion_loss", LOSS.format("logits[:-1], labels[1:], reduction='sum'"), 0, "take the mean"),
@@ -376,3 +375,40 @@ ADAPTERS: dict[str, tuple[Callable[[Files], Files], int, str]] = {
     "too large": (with_config(r=65), 0, "1 to 64"),
 }
 """Folders handed in for `train_style`."""
+
+# ------------------------------------------------------------------------------- on every seed
+
+STEPS = "import math\ndef optimizer_steps(rows, b, a, epochs):\n    return {}"
+EVEN = "def break_even_rank(n_in, n_out):\n    return {}"
+ALPHA = "import math\ndef alpha_for_rank(old, alpha, new, rs):\n    return {}"
+NEAREST = BUDGET.replace("budget // (", "round(budget / (").replace(f"{SEVEN}))", f"{SEVEN})))")
+
+EVERY_SEED: list[tuple[str, str, int]] = [
+    ("break_even_rank", EVEN.format("n_in * n_out // (n_in + n_out) + 1"), 0),
+    ("break_even_rank", EVEN.format("round(n_in * n_out / (n_in + n_out))"), 0),
+    ("break_even_rank", EVEN.format("n_in * n_out // (n_in + n_out)"), 0),
+    ("optimizer_steps", STEPS.format("epochs * (rows // (b * a) + 1)"), 0),
+    ("optimizer_steps", STEPS.format("epochs * rows // (b * a) + 1"), 0),
+    ("optimizer_steps", STEPS.format("math.ceil(epochs * math.ceil(rows / b) / a)"), 0),
+    ("optimizer_steps", STEPS.format("epochs * math.ceil(rows // b / a)"), 0),
+    ("optimizer_steps", STEPS.format("epochs * (rows // (b * a))"), 0),
+    ("alpha_for_rank", ALPHA.format("alpha * new // old if not rs else alpha * math.sqrt(new / old)"), 1),
+    ("alpha_for_rank", ALPHA.format("alpha * new // old"), 0),
+    ("alpha_for_rank", ALPHA.format("round(alpha * math.sqrt(new / old)) if rs else alpha // old * new"), 0),
+    ("adapted_modules", MODULES.format(endings="any(x in n.split('.') for x in t)", pattern="re.fullmatch(t, n)"), 1),
+    ("adapted_modules", MODULES.format(endings="any(n.split('.')[-1] == x.split('.')[-1] for x in t)", pattern="re.fullmatch(t, n)"), 1),
+    ("adapted_modules", MODULES.format(endings="n.split('.')[-1] in t", pattern="re.fullmatch(t, n)"), 1),
+    ("pad_rank", PAD.format(f"({ROWS}, {COLUMNS}, alpha * new // len(A))").replace("{}", "zeros"), 1),
+    ("round_once", ROUND.replace("alpha / len(A)", "alpha // len(A)").format("(W.float() + update).to(W.dtype)"), 1),
+    ("merge_file", FILE.format(**GOOD_FILE).replace("s = config['lora_alpha'] / ", "s = config['lora_alpha'] // "), 1),
+    ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "lora_alpha // r"}), 2),
+    ("merge", MERGE + "W + alpha // len(A) * B @ A if not rslora else W + alpha / len(A) ** 0.5 * B @ A", 1),
+    ("lora_gradients", GRADIENTS.replace("alpha / len(A)", "alpha // len(A)") + "s * B.T @ G.T @ x, s * G.T @ (x @ A.T)", 0),
+    ("lora_scaling", "def lora_scaling(r, a, rs):\n    return a // r if not rs else a / r ** 0.5", 1),
+    ("config_for_budget", NEAREST.format(bytes=16, config="LoraConfig(r=r, target_modules='all-linear')"), 0),
+    ("config_for_budget", BUDGET.format(bytes=16, config=f"LoraConfig(r=r, target_modules={SEVEN} + ['lm_head'])"), 0),
+    ("find_fault", FAULT % {**GOOD_FAULT, "missing": "len(A) < len(base['modules'])"}, 4),
+    ("find_fault", FAULT % {**GOOD_FAULT, "missing": "len(A) != len(B)"}, 4),
+    ("find_fault", FAULT % {**GOOD_FAULT, "missing": "len(B) < len(base['modules'])"}, 4),
+]  # fmt: skip
+"""(exercise, answer, points at most), whatever the inputs are."""

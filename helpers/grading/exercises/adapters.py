@@ -1,73 +1,100 @@
-"""Score adapters that a learner hands in, without trusting a byte of them.
+"""Read adapters that a learner hands in, without trusting a byte of them.
 
-The configuration is read field by field and the weights are safetensors; a fresh LoraConfig is made
-from what was read, so that nothing in the files is run, looked up or unpickled.
+The configuration is read field by field and the weights are safetensors. Names, types and shapes
+are compared, in the file's header, with what the configuration implies, before a weight is read;
+a fresh LoraConfig is made from what was read. Nothing in the files is run, looked up or unpickled.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft import LoraConfig
 from safetensors.torch import load
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from helpers.data import course_adapter, load_task, questions
-from helpers.evaluation import StructureScore, StyleScore, generate_answers, score_structure
-from helpers.evaluation import score_style as style_of
-from helpers.grading.adapter_files import ADAPTER_FILES, CONFIG, WEIGHTS
-from helpers.grading.exercises.exercise import Difference
-from helpers.models import load_small_model
+from helpers.data import course_adapter
+from helpers.grading.adapter_files import ADAPTER_FILES, CONFIG, WEIGHTS, files_of
+from helpers.grading.borrowed import is_adapted
+from helpers.models import prepare_small_model
 
 MAX_RANK = 64
 MAX_CONFIG = 64 << 10
 """Bytes of the largest adapter_config.json that is parsed. PEFT writes about 1,200."""
+MAX_HEADER = 256 << 10
+"""Bytes of the largest header of a safetensors file that is parsed. PEFT writes about 60,000."""
 MAX_TARGETS = 32
 """Names in the longest target_modules: PEFT compares each with all others, on every module."""
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear layers of the small model that may be adapted."""
+DTYPES = ("F32", "F16", "BF16")
+"""The types that a weight may have, by their names in safetensors."""
 UNUSED = (
     "use_dora rank_pattern alpha_pattern modules_to_save trainable_token_indices "
     "layers_to_transform target_parameters lora_bias megatron_config layer_replication"
 ).split()
 """Settings that must be left at their defaults: an exercise needs none of them."""
+NEARLY_THE_SAME = 0.25
+"""How far from the course's own update, as a share of it, an update is no copy any more. Trainings
+of one's own are farther from each other than either is from zero."""
 
-_LOCK = threading.Lock()  # one model for all
+Tensors = dict[str, torch.Tensor]
 
 
 class Unusable(ValueError):
     """The adapter cannot be loaded; says why."""
 
 
-def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
+def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, Tensors]:
     """The configuration and weights of an adapter's two files. Raises Unusable."""
     missing = [name for name in ADAPTER_FILES if name not in files]
     if missing:
         raise Unusable(f"{' and '.join(missing)} is missing from the adapter's folder")
-    if len(files[CONFIG]) > MAX_CONFIG:
+    config = _read_config(files[CONFIG])
+    _check_shapes(_shapes_in(files[WEIGHTS]), expected_shapes(config))
+    try:
+        tensors = load(files[WEIGHTS])
+    except Exception as error:  # safetensors has errors of its own
+        raise Unusable("a file of the adapter is damaged") from error
+    if not all(torch.isfinite(t).all() for t in tensors.values()):
+        raise Unusable("a weight is NaN or infinite")
+    return config, tensors
+
+
+def _read_config(content: bytes) -> LoraConfig:
+    if len(content) > MAX_CONFIG:
         raise Unusable(f"{CONFIG} is larger than {MAX_CONFIG >> 10} KB")
     try:
-        fields = json.loads(files[CONFIG])
-        tensors = load(files[WEIGHTS])
-    except Exception as error:  # JSON and safetensors each have errors of their own
+        fields = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise Unusable("a file of the adapter is damaged") from error
     if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
         raise Unusable("the adapter is not LoRA")
     if used := [name for name in UNUSED if fields.get(name)]:
         raise Unusable(f"leave {', '.join(used)} at the default")
-    r, alpha, targets = (fields.get(name) for name in ("r", "lora_alpha", "target_modules"))
+    r, alpha = fields.get("r"), fields.get("lora_alpha")
     if type(r) is not int or not 1 <= r <= MAX_RANK:
         raise Unusable(f"the rank must be 1 to {MAX_RANK}")
     if type(alpha) not in (int, float) or not 0 < alpha <= 10_000:
         raise Unusable("lora_alpha must be a number above 0")
     if fields.get("bias", "none") != "none":
         raise Unusable('bias must be "none"')
+    return LoraConfig(
+        r=r,
+        lora_alpha=alpha,
+        target_modules=_targets(fields.get("target_modules")),
+        use_rslora=fields.get("use_rslora") is True,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _targets(targets: Any) -> list[str]:
     if type(targets) is not list or not all(
         type(name) is str and re.fullmatch(r"[\w.]{1,80}", name) for name in targets
     ):
@@ -80,118 +107,101 @@ def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, dict[str, torc
             "a name in target_modules names no module that may be adapted: take them from "
             f"{', '.join(LINEAR)}"
         )
-    if not all(t.is_floating_point() and torch.isfinite(t).all() for t in tensors.values()):
-        raise Unusable("a weight is NaN, infinite or no floating-point number")
-    rslora = fields.get("use_rslora") is True
-    config = LoraConfig(
-        r=r, lora_alpha=alpha, target_modules=targets, use_rslora=rslora, task_type="CAUSAL_LM"
-    )
-    return config, tensors
+    return targets
 
 
-@lru_cache(maxsize=1)
-def _small_model() -> Any:
-    return load_small_model(attn_implementation="eager")
-
-
-@contextmanager
-def _borrowed() -> Iterator[tuple[Any, Any]]:
-    """The small model, bare, and its tokenizer. Whoever borrows it unloads what they put on it;
-    after any failure it is loaded afresh, so that no layer of one adapter meets the next."""
-    base, tokenizer = _small_model()
-    if any("lora_" in name for name, _ in base.named_parameters()):
-        _small_model.cache_clear()
-        base, tokenizer = _small_model()
+def _shapes_in(weights: bytes) -> dict[str, list[int]]:
+    """The names and shapes in the header of a safetensors file."""
+    size = int.from_bytes(weights[:8], "little")
+    if size > MAX_HEADER:
+        raise Unusable(f"the header of {WEIGHTS} is damaged, or larger than {MAX_HEADER >> 10} KB")
     try:
-        yield base, tokenizer
-    except BaseException:
-        _small_model.cache_clear()
-        raise
+        header = dict(json.loads(weights[8 : 8 + size]))
+        header.pop("__metadata__", None)
+        shapes = {name: tensor["shape"] for name, tensor in header.items()}
+        dtypes = {tensor["dtype"] for tensor in header.values()}
+        known = dtypes <= set(DTYPES)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Unusable("a file of the adapter is damaged") from error
+    if not known:
+        raise Unusable("the weights must be in float32, float16 or bfloat16")
+    return shapes
 
 
-@contextmanager
-def _adapted(files: Mapping[str, bytes]) -> Iterator[tuple[Any, Any]]:
-    """The small model with the adapter on it, and its tokenizer."""
-    config, tensors = read_adapter(files)
-    with _borrowed() as (base, tokenizer):
-        try:
-            model = get_peft_model(base, config)
-        except Exception as error:  # whatever PEFT finds in a name that looked right
-            raise Unusable("target_modules names no module of the course's small model") from error
-        expected = sum("lora_" in name for name, _ in model.named_parameters())
-        try:
-            result = set_peft_model_state_dict(model, tensors)
-        except RuntimeError as error:
-            raise Unusable("the weights do not fit the course's small model") from error
-        if result.unexpected_keys or len(tensors) != expected:
-            raise Unusable("the weights are not those that the configuration describes")
-        yield model, tokenizer
-        model.unload()
+@cache
+def _linear_layers() -> dict[str, tuple[int, int]]:
+    """Name -> (in, out) of the small model's linear layers."""
+    config = AutoConfig.from_pretrained(prepare_small_model(), local_files_only=True)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    found = ((n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear))
+    return {name: (layer.in_features, layer.out_features) for name, layer in found}
+
+
+def expected_shapes(config: LoraConfig) -> dict[str, list[int]]:
+    """The names and shapes that PEFT saves for an adapter of this configuration: A of (r, in) and
+    B of (out, r) for each linear layer that it adapts."""
+    shapes = {}
+    for name, (n_in, n_out) in _linear_layers().items():
+        if is_adapted(config, name):
+            shapes[f"base_model.model.{name}.lora_A.weight"] = [config.r, n_in]
+            shapes[f"base_model.model.{name}.lora_B.weight"] = [n_out, config.r]
+    if not shapes:
+        raise Unusable("target_modules names no module of the course's small model")
+    return shapes
+
+
+def _check_shapes(found: Mapping[str, Any], expected: Mapping[str, list[int]]) -> None:
+    """Raises Unusable unless the two are equal: a name more could be a weight of the base."""
+    missing, more = expected.keys() - found.keys(), found.keys() - expected.keys()
+    if missing or more:
+        raise Unusable(
+            "the weights are not those that the configuration describes: of "
+            f"{len(expected)} tensors {len(missing)} are missing, and {len(more)} others are there"
+        )
+    if others := [name for name in expected if repr(found[name]) != repr(expected[name])]:
+        raise Unusable(
+            "the weights do not fit the course's small model and the rank in the configuration: "
+            f"{len(others)} of {len(expected)} tensors have another shape"
+        )
 
 
 def is_copy(files: Mapping[str, bytes], task: str) -> bool:
-    """Whether the weights are those of the course's own adapter, in whatever floating-point type.
+    """Whether the update is, or nearly is, that of the course's own adapter.
 
-    A training of one's own never comes this close.
+    The updates are compared, factor times B A: A doubled and B halved is the same update, and so
+    are another type, another order of the rank's rows, or rows of zeros more.
     """
     try:
-        _, tensors = read_adapter(files)
+        theirs = _update(*read_adapter(files))
     except Unusable:
         return False
-    ours = load((course_adapter(task) / WEIGHTS).read_bytes())
-    if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in ours.items()}:
-        return False
-    apart = sum((t.double() - ours[name].double()).square().sum() for name, t in tensors.items())
-    size = sum(t.double().square().sum() for t in ours.values())
-    return bool(apart < 1e-4 * size)  # 1 % away
+    ours = _update(*read_adapter(files_of(course_adapter(task))))
+    size = _inner(ours, ours)
+    apart = _inner(theirs, theirs) - 2 * _inner(theirs, ours) + size
+    return apart < NEARLY_THE_SAME**2 * size
 
 
-def style_score(files: Mapping[str, bytes], rows: tuple[int, ...]) -> StyleScore:
-    """Held-out style score on the given rows. Raises Unusable."""
-    return _style_score(tuple(sorted(files.items())), rows)
+Update = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""Module -> its A and its B times the factor, in float64."""
 
 
-@lru_cache(maxsize=64)
-def _style_score(files: tuple, rows: tuple[int, ...]) -> StyleScore:
-    heldout = load_task("style")["heldout"].select(rows)
-    with _LOCK, _adapted(dict(files)) as (model, tokenizer):
-        answers = generate_answers(model, tokenizer, questions(heldout))
-    return style_of(answers, heldout["answers"])
-
-
-WAYS: dict[str, dict[str, Any]] = {"cat": {}, "linear": {}, "ties": {"density": 0.5}}
-"""The combination types that an answer may choose, with the settings that they need."""
-
-
-@lru_cache(maxsize=64)
-def mix_scores(
-    way: str, style: float, structure: float, rows: tuple[int, ...]
-) -> tuple[StyleScore, StructureScore]:
-    """Held-out scores of the course's two adapters, mixed by PEFT with these two weights."""
-    heldout = {task: load_task(task)["heldout"].select(rows) for task in ("style", "structure")}
-    with _LOCK, _borrowed() as (base, tokenizer):
-        model = PeftModel.from_pretrained(base, course_adapter("style"), adapter_name="style")
-        model.load_adapter(course_adapter("structure"), "structure")
-        model.add_weighted_adapter(
-            ["style", "structure"],
-            [style, structure],
-            "mixed",
-            combination_type=way,
-            **WAYS[way],
+def _update(config: LoraConfig, tensors: Tensors) -> Update:
+    scaling = config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r)
+    stems = [name.removesuffix(".lora_A.weight") for name in tensors if "lora_A" in name]
+    return {
+        stem: (
+            tensors[f"{stem}.lora_A.weight"].double(),
+            scaling * tensors[f"{stem}.lora_B.weight"].double(),
         )
-        model.set_adapter("mixed")
-        asked = [q for split in heldout.values() for q in questions(split)]
-        answers = generate_answers(model, tokenizer, asked, max_new_tokens=48)
-        model.unload()
-    return (
-        style_of(answers[: len(rows)], heldout["style"]["answers"]),
-        score_structure(answers[len(rows) :], heldout["structure"]["fields"]),
-    )
+        for stem in stems
+    }
 
 
-def scored(score: Callable[[], Any]) -> Any | Difference:
-    """The score, or in what way the adapter cannot be used (which tells nothing of the cases)."""
-    try:
-        return score()
-    except Unusable as error:
-        return Difference("the adapter could not be used", str(error))
+def _inner(one: Update, other: Update) -> float:
+    """The sum of all products of entries, of B A with B A: the trace of Aᵀ Bᵀ B A, by r × r."""
+    total = 0.0
+    for stem in one.keys() & other.keys():
+        (A, B), (C, D) = one[stem], other[stem]
+        total += ((B.T @ D) * (A @ C.T)).sum().item()
+    return total

@@ -20,6 +20,11 @@ def normal(g: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=g)
 
 
+def alpha_for(rng: random.Random, r: int) -> int:
+    """An alpha that the rank does not divide: whoever rounds the factor shows on every seed."""
+    return rng.choice([alpha for alpha in range(3, 25) if alpha % r])
+
+
 def several(times: int, *parts: str) -> Callable[[Callable[..., Case]], Callable[..., list[Case]]]:
     """Make of a function that draws one case, `draw(rng, part)`, one that draws `times` cases of
     each part: `draw(rng)`. Without parts it is called with `rng` alone."""

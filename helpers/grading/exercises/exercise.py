@@ -63,6 +63,7 @@ class Exercise:
     compare: Compare
     driver: str = "call"
     hands_in: str = "function"
+    constant: bool = False  # whether the answer is one and the same, whenever it is asked for
     example: str = ""  # the course's adapter that solves it, where one is handed in
 
     @property
@@ -116,6 +117,9 @@ def judge(
     Raises ValueError if the three differ in length.
     """
     found: dict[str, Difference] = {}  # the first of each part
+    if exercise.constant and len({repr(got) for got in answers}) > 1:
+        changes = Difference("two calls do not return the same", "return the same at every call")
+        return Verdict(0, Outcome.WRONG, dict.fromkeys(exercise.parts, changes))
     only_errors = True
     for case, wanted, got in zip(cases, expected, answers, strict=True):
         part = exercise.part_of(case)

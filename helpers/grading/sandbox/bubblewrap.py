@@ -175,7 +175,9 @@ def _mounts(limits: Limits) -> list[str]:
         "--unshare-user --unshare-ipc --unshare-pid --unshare-net --unshare-uts "
         "--unshare-cgroup-try --die-with-parent --new-session --as-pid-1 --clearenv"
     ).split()
-    shown = {Path("/usr"), *(Path(p).resolve() for p in (sys.prefix, sys.base_prefix)), HELPERS}
+    prefixes = [Path(p) for p in (sys.prefix, sys.base_prefix)]
+    shown = {Path("/usr"), *(p.resolve() for p in prefixes), HELPERS}
+    shown |= set(prefixes)  # an environment may be a link, and Python looks along it
     for top in ("/bin", "/lib", "/lib32", "/lib64", "/sbin"):
         if os.path.islink(top):
             options += ["--symlink", os.readlink(top), top]

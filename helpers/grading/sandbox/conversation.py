@@ -11,7 +11,7 @@ from typing import Any
 
 from helpers.grading.outcomes import Outcome
 from helpers.grading.sandbox.limits import Limits, SandboxError
-from helpers.grading.wire import BOUNDED, HELLO, pack, unpack
+from helpers.grading.wire import BOUNDED, DEFINED, HELLO, pack, unpack
 
 MAX_TEXT = 1 << 20
 """Bytes of JSON in the largest reply that is read; tensors are counted apart."""
@@ -51,11 +51,17 @@ def converse(
     deadline = start + 4 * limits.seconds
     watch = None if init is None else MemoryWatch(init, limits.memory)
     try:
-        _write(sink, pack({**request, "limits": asdict(limits)}), deadline)
+        cells = {key: value for key, value in request.items() if key != "cases"}
+        _write(sink, pack({**cells, "limits": asdict(limits)}), deadline)
         said = _read_line(source, deadline, watch)
         if said != BOUNDED:  # none of the submission's code has run yet: it cannot have said it
             raise SandboxError(f"the worker could not set its limits: {said.decode().strip()}")
         reply = unpack(lambda size: _read(source, size, deadline, watch), MAX_TEXT)
+        if type(reply) is dict and reply.get("outcome") == DEFINED:
+            _write(sink, pack(request["cases"]), deadline)
+            reply = unpack(lambda size: _read(source, size, deadline, watch), MAX_TEXT)
+            if type(reply) is dict:
+                reply.pop("line", None)  # it knows the cases: the line could tell one of them
     except TimeoutError:
         return {"outcome": Outcome.TIMED_OUT}
     except MemoryError:

@@ -21,6 +21,7 @@ PRELUDE = (
     "from peft import LoraConfig\n"
 )
 """What every answer may use without importing it again."""
+ANY_NAME = "*"  # what a star import, or another notebook, would have given
 REFERENCES = "helpers.grading.exercises"
 
 
@@ -42,7 +43,7 @@ class Notebook:
         imports, say), unless it is the definition. Returns the last failure."""
         error = None
         try:
-            statements = _statements(source)
+            statements = self._statements(source)
         except BaseException as raised:
             return failure(raised)
         for statement in statements:
@@ -57,7 +58,7 @@ class Notebook:
     def run_other(self, source: str, whole: bool) -> None:
         """The definitions of a cell, or the whole of it but its checks."""
         try:
-            statements = _statements(source)
+            statements = self._statements(source)
         except BaseException:  # no Python
             return
         for statement in statements:
@@ -70,6 +71,11 @@ class Notebook:
                 self._run(statement)
             except BaseException:
                 continue
+
+    def _statements(self, source: str) -> list[ast.stmt]:
+        if runs := re.search(r"^[ \t]*(%run|%%writefile)\b.*", source, re.MULTILINE):
+            self._lacking[ANY_NAME] = f"not run here: {runs[0].strip()[:200]}"
+        return ast.parse(_python(source), CELL).body
 
     def _run(self, statement: ast.stmt) -> None:
         try:
@@ -90,11 +96,9 @@ class Notebook:
             return ""  # which nobody has
         if isinstance(error, ModuleNotFoundError | FileNotFoundError):
             return f"{type(error).__name__}: {error}"[:300]
-        return self._lacking.get(error.name, "") if isinstance(error, NameError) else ""
-
-
-def _statements(source: str) -> list[ast.stmt]:
-    return ast.parse(_python(source), CELL).body
+        if not isinstance(error, NameError):
+            return ""
+        return self._lacking.get(error.name) or self._lacking.get(ANY_NAME, "")
 
 
 def _python(source: str) -> str:

@@ -14,7 +14,7 @@ from helpers.grading.exercises.compare import (
     same_int,
     tensor_difference,
 )
-from helpers.grading.exercises.draw import generator, normal, several
+from helpers.grading.exercises.draw import alpha_for, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 
 GRAD_A, GRAD_B = "gradient of A", "gradient of B"
@@ -24,7 +24,7 @@ GRAD_A, GRAD_B = "gradient of A", "gradient of B"
 def _draw_gradients(rng: random.Random, part: str) -> Case:
     g = generator(rng)
     rows, n_in, n_out, r = rng.randint(3, 9), rng.randint(10, 16), rng.randint(17, 24), 3
-    alpha = rng.choice([2, 4, 9])
+    alpha = alpha_for(rng, r)
     tensors = normal(g, rows, n_in), normal(g, rows, n_out), normal(g, r, n_in)
     named = f"{rows} rows, rank {r}, alpha {alpha} on {n_in}→{n_out}"
     return Case((*tensors, normal(g, n_out, r), alpha), named, part)

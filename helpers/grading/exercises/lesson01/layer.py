@@ -16,7 +16,7 @@ from helpers.grading.exercises.compare import (
     tensor_difference,
     wrong_type,
 )
-from helpers.grading.exercises.draw import generator, normal, several
+from helpers.grading.exercises.draw import alpha_for, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 from helpers.grading.worker.drivers import one_step
 
@@ -54,12 +54,13 @@ LORA_PARAMETERS = Exercise(
 
 
 def _draw_break_even(rng: random.Random) -> list[Case]:
-    cases = []
-    for _ in range(5):
-        n_in, n_out = (rng.choice([48, 72, 100, 128, 200, 256, 300]) for _ in range(2))
-        cases.append(Case((n_in, n_out), f"{n_in}→{n_out}"))
-    odd = rng.randrange(33, 99, 2)
-    return [*cases, Case((odd, odd + 20), f"{odd}→{odd + 20}")]
+    """Some of each kind of quotient in · out / (in + out): whole, a little more, a lot more."""
+    sizes = [48, 50, 72, 75, 100, 128, 200, 250, 256, 300]
+    pairs = [(n_in, n_out) for n_in in sizes for n_out in sizes]
+    share = {(i, o): i * o % (i + o) / (i + o) for i, o in pairs}
+    kinds = (lambda s: s == 0, lambda s: 0 < s < 0.4, lambda s: s > 0.6)
+    chosen = [p for kind in kinds for p in rng.sample([p for p in pairs if kind(share[p])], 2)]
+    return [Case(pair, f"{pair[0]}→{pair[1]}") for pair in chosen]
 
 
 def _break_even(n_in: int, n_out: int) -> int:
@@ -90,7 +91,7 @@ START, NUMBERS, TRAINS = "starts as the base layer", "computes the update", "tra
 def _draw_layer(rng: random.Random, part: str) -> Case:
     g = generator(rng)
     n_in, n_out, r = rng.randint(9, 24), rng.randint(25, 40), rng.randint(2, 7)
-    alpha = rng.choice([1, 8, 9, 16, 24])
+    alpha = alpha_for(rng, r)
     weight, bias = normal(g, n_out, n_in), normal(g, n_out)
     args = (weight, bias, r, alpha, normal(g, 5, n_in), normal(g, r, n_in))
     named = f"rank {r}, alpha {alpha} on {n_in}→{n_out}"
@@ -190,7 +191,7 @@ PLAIN, RSLORA = "alpha / r", "alpha / √r (rsLoRA)"
 def _draw_merge(rng: random.Random, part: str) -> Case:
     g = generator(rng)
     n_in, n_out, r = rng.randint(8, 20), rng.randint(21, 36), rng.randint(3, 8)
-    alpha = rng.choice([1, 10, 12, 16])  # the factor is never 1
+    alpha = alpha_for(rng, r)  # the factor is never 1
     tensors = normal(g, n_out, n_in), normal(g, r, n_in), normal(g, n_out, r)
     named = f"rank {r}, alpha {alpha} on {n_in}→{n_out}, use_rslora={part == RSLORA}"
     return Case((*tensors, alpha, part == RSLORA), named, part)

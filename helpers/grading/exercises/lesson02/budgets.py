@@ -89,14 +89,18 @@ def _needed(
 
 
 FITS, USES = "fits the budget", "leaves no rank unused"
+LEFT = (2, 85)
+"""Percent of a rank that a budget leaves: too little for anything more, and nearly enough."""
 
 
-@several(2, FITS, USES)
-def _draw_budget(rng: random.Random, part: str) -> Case:
+def _draw_budget(rng: random.Random) -> list[Case]:
+    return [_budget(rng, part, left) for part in (FITS, USES) for left in LEFT]
+
+
+def _budget(rng: random.Random, part: str, left: int) -> Case:
     shape, r = draw_shape(rng), rng.randint(3, 40)
     least = count_trained(shape, r=r, target_modules="all-linear") * BYTES_PER_NUMBER
-    step = least // r
-    budget = least + rng.randint(step // 10, step * 9 // 10)
+    budget = least + least // r * left // 100
     return Case((shape, budget), f"{budget:,} bytes, {named_shape(shape)}", part)
 
 
@@ -158,14 +162,15 @@ def _step_bytes(shape: dict[str, int], **settings: Any) -> int:
     return estimate_training_memory(config, lora, **STEP).total
 
 
-@several(2, FITS, USES)
-def _draw_card(rng: random.Random, part: str) -> Case:
-    shape, r = (
-        {"vocab_size": 64 * rng.randint(4, 20), **draw_shape(rng)},
-        rng.randint(3, 40),
-    )
+def _draw_card(rng: random.Random) -> list[Case]:
+    return [_card(rng, part, left) for part in (FITS, USES) for left in LEFT]
+
+
+def _card(rng: random.Random, part: str, left: int) -> Case:
+    r, vocab_size = rng.randint(3, 40), 64 * rng.randint(4, 20)
+    shape = {"vocab_size": vocab_size, **draw_shape(rng)}
     least, more = (_step_bytes(shape, r=n, target_modules="all-linear") for n in (r, r + 1))
-    memory = least + (more - least) * rng.randint(2, 8) // 10
+    memory = least + (more - least) * left // 100
     return Case((shape, memory), f"{memory:,} bytes, {named_shape(shape)}", part)
 
 

@@ -16,7 +16,7 @@ from helpers.grading.exercises.compare import (
     same_int,
     same_value,
 )
-from helpers.grading.exercises.draw import several
+from helpers.grading.exercises.draw import alpha_for, several
 from helpers.grading.exercises.exercise import Case, Exercise
 
 PLAIN, RSLORA = "alpha / r", "rsLoRA"
@@ -24,7 +24,8 @@ PLAIN, RSLORA = "alpha / r", "rsLoRA"
 
 @several(3, PLAIN, RSLORA)
 def _draw_scaling(rng: random.Random, part: str) -> Case:
-    r, alpha = rng.randint(2, 64), rng.choice([1, 4, 8, 16, 20, 32, 100])
+    r = rng.randint(2, 64)
+    alpha = alpha_for(rng, r)
     named = f"r={r}, lora_alpha={alpha}, use_rslora={part == RSLORA}"
     return Case((r, alpha, part == RSLORA), named, part)
 
@@ -49,8 +50,9 @@ LORA_SCALING = Exercise(
 
 @several(3, PLAIN, RSLORA)
 def _draw_alpha(rng: random.Random, part: str) -> Case:
-    old, new = rng.sample([2, 4, 6, 8, 12, 16, 24, 32, 64], 2)
-    alpha = rng.choice([4, 8, 12, 16, 32])
+    ranks = [4, 6, 8, 12, 16, 24, 32, 64]
+    old, new = rng.choice([(old, new) for old in ranks for new in ranks if new % old])
+    alpha = rng.choice([alpha for alpha in range(3, 33) if alpha * new % old])
     named = f"r {old} → {new}, lora_alpha={alpha}, use_rslora={part == RSLORA}"
     return Case((old, alpha, new, part == RSLORA), named, part)
 
@@ -109,7 +111,7 @@ TRAINED_BIASES = Exercise(
 
 
 ENDINGS, PATTERN = "a list of endings", "a string"
-OTHER_ENDINGS = ["self_attn.v_proj", "proj", "layers", "embed_tokens", "attn.q_proj"]
+OTHER_ENDINGS = ["proj", "embed_tokens", "attn.q_proj", "lm_head"]
 
 
 def _patterns(rng: random.Random, layer: int) -> list[str]:
@@ -133,9 +135,9 @@ def _draw_modules(rng: random.Random) -> list[Case]:
             ] + ["q_proj", "lm_head", "model.embed_tokens"]
             rng.shuffle(names)
             if part == ENDINGS:
-                deep = f"layers.{first + 1}.mlp.up_proj"
-                targets: Any = [*rng.sample([*OTHER_ENDINGS, deep], 2), "q_proj"]
-                targets += rng.sample(["lm_head"], rng.randint(0, 1))
+                # what PEFT does not match inside a name, and what is more than a name's last part
+                telling = ["layers", "self_attn.v_proj", f"layers.{first + 1}.mlp.up_proj"][kind]
+                targets: Any = [telling, rng.choice(OTHER_ENDINGS), "q_proj"]
             else:
                 targets = _patterns(rng, first)[kind]
             cases.append(Case((names, targets), f"target_modules={targets!r}", part))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from helpers.grading.exercises.adapters import scored, style_score
+from helpers.grading.exercises.adapters import Unusable
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.scoring import style_score
 
 PIRATE, FACTS = "speaks like a pirate", "keeps facts"
 ROWS, STYLE_RATE, FACTS_RIGHT = 20, 0.8, 0.5
@@ -18,9 +19,10 @@ def _draw_rows(rng: random.Random) -> list[Case]:
 
 
 def _compare_style(case: Case, expected: None, got: Any) -> Difference | None:
-    score = scored(lambda: style_score(got, case.args[0]))
-    if isinstance(score, Difference):
-        return score
+    try:
+        score = style_score(got, case.args[0])
+    except Unusable as error:  # which tells nothing of the cases
+        return Difference("the adapter could not be used", str(error))
     rate, wanted = (
         (score.style_rate, STYLE_RATE) if case.part == PIRATE else (score.facts_right, FACTS_RIGHT)
     )

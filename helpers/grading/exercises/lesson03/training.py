@@ -20,12 +20,23 @@ from helpers.grading.exercises.exercise import Case, Difference, Exercise
 from helpers.grading.plain import type_name
 
 
-@several(5)
-def _draw_steps(rng: random.Random) -> Case:
-    rows, batch = rng.randint(50, 400), rng.choice([2, 3, 4, 8])
-    accumulation, epochs = rng.choice([1, 2, 3, 4]), rng.randint(1, 3)
-    named = f"{rows} rows, batch {batch}, accumulation {accumulation}, {epochs} epochs"
-    return Case((rows, batch, accumulation, epochs), named)
+def _draw_steps(rng: random.Random) -> list[Case]:
+    """Rows that fill every step; that leave one batch for the last step of an epoch; that leave a
+    part of a batch for it; and any number. Each on its own tells of a step too many or too few."""
+    cases = []
+    for kind in ("full", "a batch", "a part", "any", "any"):
+        batch, accumulation, epochs = (
+            rng.choice([3, 4, 8]),
+            rng.choice([2, 3, 4]),
+            rng.randint(2, 3),
+        )
+        rows = batch * accumulation * rng.randint(8, 20)
+        rows += {"full": 0, "a batch": batch, "a part": rng.randint(1, batch - 1)}.get(
+            kind, rng.randint(1, 99)
+        )
+        named = f"{rows} rows, batch {batch}, accumulation {accumulation}, {epochs} epochs"
+        cases.append(Case((rows, batch, accumulation, epochs), named))
+    return cases
 
 
 def _count_steps(rows: int, batch_size: int, accumulation: int, epochs: int) -> int:

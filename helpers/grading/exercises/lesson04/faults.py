@@ -44,15 +44,21 @@ def _healthy(rng: random.Random, fault: str) -> tuple[dict, dict, dict]:
 
 
 def _plant(fault: str, config: dict, weights: dict, rng: random.Random, way: int) -> dict:
-    """The weights with the fault in them (or in the configuration). A rank can be too low or too
-    high, and few weights or many can be missing: `way` is 0 or 1."""
+    """The weights with the fault in them (or in the configuration). `way` is its kind: a rank too
+    low or too high; a B, an A, or the pair of some modules missing."""
     if fault == BASE:
         config["base_model_name_or_path"] = "somebody/" + rng.choice(["a-base", "another-model"])
     elif fault == RANK:
-        config["r"] += rng.choice([(-1,), (1, 4)][way])
+        config["r"] += rng.choice([(-1,), (1, 4)][way % 2])
     elif fault == MISSING:
-        some = rng.sample(sorted(weights), [1, len(weights) // 2][way])
-        return {name: w for name, w in weights.items() if name not in some}
+        stems = sorted({name.rpartition(".lora_")[0] for name in weights})
+        some = tuple(f"{s}.lora_" for s in rng.sample(stems, [1, 1, len(stems) // 2][way]))
+        which = [".lora_B.weight", ".lora_A.weight", ".weight"][way]
+        return {
+            name: w
+            for name, w in weights.items()
+            if not (name.startswith(some) and name.endswith(which))
+        }
     elif fault == BARE:
         return {name.removeprefix(PREFIX): w for name, w in weights.items()}
     elif fault == UNTRAINED:
@@ -63,7 +69,8 @@ def _plant(fault: str, config: dict, weights: dict, rng: random.Random, way: int
 def _draw_faults(rng: random.Random) -> list[Case]:
     cases = []
     for fault in (BASE, RANK, MISSING, BARE, UNTRAINED):
-        for way, planted in enumerate((fault, fault, "none")):
+        ways = 3 if fault == MISSING else 2
+        for way, planted in enumerate([*[fault] * ways, "none"]):
             config, weights, base = _healthy(rng, fault)
             weights = _plant(planted, config, weights, rng, way)
             what = "a healthy adapter" if planted == "none" else f"an adapter with {planted!r}"

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from helpers.grading.exercises.adapters import WAYS, mix_scores
 from helpers.grading.exercises.compare import (
     matrices_difference,
     not_several,
@@ -18,6 +17,7 @@ from helpers.grading.exercises.compare import (
 from helpers.grading.exercises.draw import generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 from helpers.grading.exercises.lesson04.layers import Adapter, draw_adapter, peft_layer
+from helpers.grading.exercises.scoring import WAYS, mix_scores
 
 RANKS, SUM = "rank of both", "the exact sum"
 
@@ -117,7 +117,8 @@ SHAPE, EFFECT = "of the new rank", "the same effect"
 def _draw_pad(rng: random.Random, part: str) -> Case:
     g = generator(rng)
     r, n_in, n_out = rng.randint(2, 5), rng.randint(9, 14), rng.randint(15, 20)
-    alpha, new = rng.choice([4, 8, 12]), r + rng.randint(1, 4)
+    new = rng.choice([new for new in range(r + 1, r + 5) if new % r])
+    alpha = rng.choice([alpha for alpha in range(3, 25) if alpha * new % r])
     args = (normal(g, r, n_in), normal(g, n_out, r), alpha, new)
     return Case(args, f"rank {r}, alpha {alpha} → rank {new}", part)
 
@@ -193,4 +194,5 @@ MIX_BOTH = Exercise(
     draw=_draw_rows,
     reference=lambda: None,
     compare=_compare_mix,
+    constant=True,
 )

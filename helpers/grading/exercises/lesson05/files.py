@@ -15,7 +15,7 @@ from helpers.grading.exercises.compare import (
     tensor_difference,
     wrong_type,
 )
-from helpers.grading.exercises.draw import generator, normal, several
+from helpers.grading.exercises.draw import alpha_for, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 
 GROWS, STAYS = "more tokens than rows", "rows to spare"
@@ -182,7 +182,8 @@ def _draw_file(rng: random.Random) -> list[Case]:
     for part in (NAMES, VALUES):
         for use_rslora in (False, True):
             hidden, layers = 4 * rng.randint(2, 4), rng.randint(1, 2)
-            model, r, alpha = _tiny_llama(hidden, layers), rng.randint(2, 4), rng.choice([4, 8, 9])
+            model, r = _tiny_llama(hidden, layers), rng.randint(2, 4)
+            alpha = alpha_for(rng, r)
             modules = rng.sample(["q_proj", "v_proj", "up_proj", "down_proj"], 3)
             base, adapter = {}, {}
             for name, shape in ((n, p.shape) for n, p in model.named_parameters()):

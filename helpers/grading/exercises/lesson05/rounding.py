@@ -12,7 +12,7 @@ from helpers.grading.exercises.compare import (
     tensor_difference,
     wrong_type,
 )
-from helpers.grading.exercises.draw import generator, normal
+from helpers.grading.exercises.draw import alpha_for, generator, normal
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 
 BF16, FP16 = torch.bfloat16, torch.float16
@@ -79,7 +79,8 @@ def _draw_round(rng: random.Random) -> list[Case]:
     for part in (TYPE, ONCE):
         for dtype in (BF16, FP16):
             weight, _ = _draw_matrix(g, rng)
-            r, alpha = rng.randint(2, 5), rng.choice([4, 8, 16])
+            r = rng.randint(2, 5)
+            alpha = alpha_for(rng, r)
             A, B = 0.1 * normal(g, r, weight.shape[1]), 0.1 * normal(g, len(weight), r)
             named = f"rank {r}, alpha {alpha}, into {_named(dtype)}"
             cases.append(Case((weight.to(dtype), A, B, alpha), named, part))
