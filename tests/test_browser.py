@@ -174,7 +174,7 @@ def explorer(page: Page):
 def type_rank(explorer, rank: int) -> None:
     explorer.get_by_role("textbox", name="rank r", exact=True).fill(str(rank))
     explorer.get_by_role("textbox", name="rank r", exact=True).press("Enter")
-    expect(explorer.get_by_role("status").first).to_contain_text(trainable(rank))
+    expect(explorer.get_by_role("status").last).to_contain_text(trainable(rank))
 
 
 def trainable(rank: int) -> str:
@@ -192,14 +192,14 @@ def test_a_slider_moved_by_keyboard_changes_number_source_and_picture(page, expl
     handle = explorer.get_by_role("slider").first
     handle.press("ArrowRight")
     following = RANKS[RANKS.index(PAGE.r) + 1]
-    expect(explorer.get_by_role("status").first).to_contain_text(trainable(following))
+    expect(explorer.get_by_role("status").last).to_contain_text(trainable(following))
     expect(explorer.get_by_role("textbox", name="rank r", exact=True)).to_have_value(str(following))
     expect(explorer.locator("pre")).to_contain_text(f"r={following},")
     assert picture.get_attribute("aria-label") != before
     assert picture.bounding_box()["height"] > 150
     for _ in range(30):  # a key held down: the last event counts, none is left behind
         handle.press("ArrowRight")
-    expect(explorer.get_by_role("status").first).to_contain_text(trainable(RANKS[-1]))
+    expect(explorer.get_by_role("status").last).to_contain_text(trainable(RANKS[-1]))
 
 
 def test_every_control_has_a_name(explorer):

@@ -680,6 +680,15 @@ def test_a_prepared_model_is_mixed_precision(tmp_path):
     assert_agree(predicted, measure_training_memory(model, **settings))
 
 
+def test_a_name_that_matches_nothing_is_said_every_time():
+    lora_config = lora(targets=["q_proj", "v_prj"])
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="'v_prj' matches no module") as caught:
+            estimate_training_memory(make_config("llama"), lora_config, **STEP)
+        said = [warning for warning in caught if "v_prj" in str(warning.message)]
+        assert [warning.filename for warning in said] == [__file__]
+
+
 WRONG = [
     ({"loss": "fused"}, ValueError, "loss .*'chunked'.*'fused'"),
     ({"gradient_accumulation_steps": 0}, ValueError, "gradient_accumulation_steps"),

@@ -4,7 +4,8 @@
 * "chunked": what TRL's trainers use (``trl.trainer.utils.add_fused_lm_head``; sizes read from TRL
   1.16). Hidden states are projected in tiles of at most 4,096 tokens by 32,768 words, and each tile
   is folded into a sum; the backward pass computes the tiles again. On a GPU a Triton kernel folds a
-  tile in place. On a CPU, PyTorch's operations make copies of it in float32.
+  tile in place. On a CPU, PyTorch's operations make copies of it in float32. A test holds the CPU's
+  sizes against real steps; the GPU's are read from the code.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ _TARGETS: dict[tuple, _Targets] = {}
 
 
 def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
-    """Sizes of the adapter that PEFT would make.
+    """Sizes of the adapter that PEFT would make. Warns of names that match nothing, every time.
 
     Raises ``NotImplementedError`` for a variant of LoRA without rules.
     """
@@ -130,6 +131,8 @@ def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
                 "measure_training_memory measures it"
             )
     count = base.meta.count(lora_config)
+    for sentence in count.unmatched:
+        warnings.warn(sentence, stacklevel=4)  # of estimate_training_memory's caller
     targets, patterns = _targets(base, lora_config), lora_config.rank_pattern or {}
 
     def ranks(modules):

@@ -69,14 +69,8 @@ def lines(
         )
     for name, level in (reference or {}).items():
         axes.axhline(level, color="0.45", linestyle=":", zorder=1)
-        axes.annotate(
-            name,
-            (0.99, level),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            color="0.3",
-        )
+        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        axes.annotate(name, (0.99, level), color="0.3", **place)
     if logx:
         axes.set_xscale("log", base=2)
         ticks = sorted({float(v) for x, _ in series.values() for v in x})
