@@ -426,6 +426,18 @@ def test_a_worker_that_cannot_bound_itself_is_no_fault_of_the_student():
         box.run(request)
 
 
+def test_the_time_that_an_answer_has_is_counted_from_when_its_limits_are_set():
+    """What was spent before, importing say, is rounded up: no part of a second is taken from it."""
+    code = (
+        "import resource, time\nfrom helpers.grading.worker import limits\n"
+        "while time.process_time() % 1 < 0.5: pass\nspent = time.process_time()\n"
+        "limits.set_limits(dict(seconds=2, memory=1 << 30, file_size=1 << 20, processes=99))\n"
+        "print(resource.getrlimit(resource.RLIMIT_CPU)[0] - spent >= 2)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_a_machine_without_proc_has_limits_all_the_same():
     """As on macOS: memory is not bounded there, everything else is."""
     code = (

@@ -115,6 +115,8 @@ class Grader:
                 # can give is one for a person.
                 if whole and needs_a_name and not result.points:
                     return found
+                if whole:  # nor would it end in another order
+                    break
             elif found.points > (result.points or 0):
                 result = found
             if result.outcome not in NOT_YET_FULL or (result.outcome in BY_MORE and not more):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 
@@ -18,7 +19,7 @@ def set_limits(limits: dict[str, int]) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     bounds = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime) + limits["seconds"],
+        resource.RLIMIT_CPU: math.ceil(used.ru_utime + used.ru_stime) + limits["seconds"],
         resource.RLIMIT_FSIZE: limits["file_size"],
         resource.RLIMIT_NOFILE: 256,
         resource.RLIMIT_NPROC: limits["processes"],
