@@ -114,6 +114,7 @@ def run_alone(path: Path, kind: str, course: Path, address: str, timeout_s: int 
                 km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=kernels),
             )
             variables = environment_variables(kind, place / "home", course, address)
+            client.owns_km = True  # and so ends the kernel, although we made its manager
             problem = None
             try:
                 client.execute(env=variables)

@@ -591,7 +591,9 @@ def test_a_notebook_runs_alone_and_the_cell_that_failed_is_named(
     nbformat.write(
         nbformat.v4.new_notebook(cells=cells[: 3 if problem else 2]), tmp_path / "a.ipynb"
     )
+    before = psutil.Process().children()
     found = run_elsewhere.run_alone(tmp_path / "a.ipynb", "lowest", tmp_path, "some/where", 60)
+    assert psutil.Process().children() == before  # its kernel has ended
     assert re.match(problem, found.problem) if problem else found.problem is None
 
 
