@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import peft
+import psutil
 import pytest
 import yaml
 from hypothesis import given
