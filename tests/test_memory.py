@@ -204,7 +204,13 @@ MORE = {
             {"adapter_precision": there, "precision": precision, "quantization": quantization}
             | {"lora_config": lora(64, lora_dropout=0.1)},
         )
-        for there, quantization in (("bf16", None), ("fp32", "nf4"), ("fp32", "int8"))
+        for there, quantization in (
+            ("bf16", None),
+            ("bf16", "nf4"),
+            ("bf16", "int8"),
+            ("fp32", "nf4"),
+            ("fp32", "int8"),
+        )
         for precision in ("bf16", "bf16-mixed")
     },
     **{

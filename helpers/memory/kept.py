@@ -70,8 +70,8 @@ def formats_of(step: TrainingStep, lora_config: LoraConfig | None, gpu: bool) ->
         linear = 4  # bitsandbytes gives back what it was given, and that is float32
     adapter = step.adapter_bytes(step.quantization is not None)
     own_copies = lora_config is not None and adapter > compute
-    inputs = {"norm": stream, "attention": compute, "mlp": linear}
-    mask = {source: 1 if gpu else 4 if own_copies else size for source, size in inputs.items()}
+    # On a CPU a mask has the type of what it strikes, which PEFT has cast to the adapter's.
+    mask = dict.fromkeys(("norm", "attention", "mlp"), 1 if gpu else adapter)
     return Formats(
         batch=step.batch_size,
         sequence=step.sequence_length,
