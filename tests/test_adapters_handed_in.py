@@ -22,6 +22,8 @@ from helpers.grading.outcomes import Outcome
 from helpers.grading.submissions import Submission
 from helpers.models import load_small_model
 
+pytestmark = pytest.mark.slow
+
 STYLE = files_of(course_adapter("style"))
 TENSORS = load(STYLE[WEIGHTS])
 NAMES = sorted(TENSORS)

@@ -15,6 +15,8 @@ from helpers.grading.plain import plainly
 from helpers.grading.sandbox import Limits
 from helpers.grading.worker.answering import answer
 
+pytestmark = pytest.mark.slow
+
 UNLUCKY = "bert_the_unlucky"
 
 

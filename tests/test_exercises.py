@@ -18,6 +18,8 @@ from helpers.grading.exercises import EXERCISES, SETS, Failed, adapters, judge
 from helpers.grading.plain import plainly
 from helpers.grading.worker.drivers import DRIVERS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = release.sources(ROOT)
 SLOW = "mix_both"  # asks the real model: once here, once with a secret seed in test_grading

@@ -43,6 +43,8 @@ from helpers.grading.sandbox.limits import HELPERS
 from helpers.grading.submissions import Submission, find_submissions
 from helpers.params import count_lora_parameters
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = release.sources(ROOT)
 SEED = "a secret that no public file holds"

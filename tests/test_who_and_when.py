@@ -16,6 +16,8 @@ from helpers.grading.results import Result
 from helpers.grading.rules import set_by_unpacking, with_deadline
 from helpers.grading.submissions import find_submissions
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = corpus.notebook([corpus.code("# EXERCISE: merge")])
 SET = "01_theory_exercises.ipynb"
 FLAT = "gradebook_C1_Set 1"

@@ -22,6 +22,7 @@ from helpers.grading.journal import Journal
 from helpers.grading.outcomes import Status
 from helpers.grading.pages import counts
 from helpers.grading.reports import write_reports
+from helpers.grading.results import Result
 from helpers.grading.rules import RULES, set_by_unpacking, settle_duplicates, with_deadline
 from helpers.grading.sandbox import Limits, SandboxError, choose
 from helpers.grading.submissions import find_submissions
@@ -123,6 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     finally:
         sandbox.close()
+    return _report(results, options, sandbox.description)
+
+
+def _report(results: Sequence[Result], options: argparse.Namespace, isolation: str) -> int:
+    """Apply the rules of the course, write everything, say what came of it; the exit status."""
     if options.deadline and set_by_unpacking(results):
         print("all files have one time, within a minute: was it set by unpacking, or by git?")
     results = [with_deadline(r, options.deadline, options.late_penalty) for r in results]
@@ -131,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = write_reports(
             results,
             options.out,
-            isolation=sandbox.description,
+            isolation=isolation,
             deadline=options.deadline,
             nbgrader=options.nbgrader,
         )
