@@ -43,15 +43,14 @@ from helpers.grading.sandbox.limits import HELPERS
 from helpers.grading.submissions import Submission, find_submissions
 from helpers.params import count_lora_parameters
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = release.sources(ROOT)
 SEED = "a secret that no public file holds"
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="submissions are graded on Linux and macOS"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="submissions are graded on Linux and macOS"),
+]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
