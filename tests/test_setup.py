@@ -248,7 +248,7 @@ def test_the_second_run_does_nothing(shell, colab, capsys):
 
 def test_what_is_not_pinned_is_left_to_its_range():
     """numpy, matplotlib, ipywidgets and so on stay as Colab has them; hub and torch are named."""
-    left = {"numpy", "matplotlib", "ipywidgets", "ipython", "psutil", "platformdirs", "filelock"}
+    left = set("numpy matplotlib ipywidgets ipython psutil platformdirs filelock jinja2".split())
     assert set(RUNTIME) == {*address.PINNED, *left, "torch", "huggingface-hub", "pyyaml"}
 
 
