@@ -54,6 +54,7 @@ if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
     COURSE = "https://github.com/ADDRESS"
     if os.path.isdir("/content/drive/MyDrive"):  # the small model stays there for the next lesson
         os.environ.setdefault("LORA_COURSE_CACHE", "/content/drive/MyDrive/lora-course")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # of Kaggle's two cards one, as on Colab
 
     def complete():
         importlib.invalidate_caches()
