@@ -11,11 +11,13 @@ them at every move, can take the theme's own colours instead.
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
+* ``guessed``: ``guess_svg``, a guess beside its answer
 * ``raster``: ``png``, an SVG of ours as PNG, for viewers that show no other
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
 from helpers.plots.charts import bars, dots, lines, panels
+from helpers.plots.guessed import guess_svg
 from helpers.plots.pictures import (
     answer_table,
     codebooks,
