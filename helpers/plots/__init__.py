@@ -6,7 +6,8 @@ apart for colour-blind readers; series differ by marker too. Figures keep a whit
 they read alike in a light and in a dark theme. Those drawn as SVG text, because a slider redraws
 them at every move, can take the theme's own colours instead.
 
-* ``charts``: ``bars``, ``lines``, ``panels``, ``dots``
+* ``charts``: ``bars``, ``lines``, ``intervals``, ``panels``, ``dots``
+* ``grids``: ``grid``, a table coloured by its numbers
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
@@ -16,7 +17,8 @@ them at every move, can take the theme's own colours instead.
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
-from helpers.plots.charts import bars, dots, lines, panels
+from helpers.plots.charts import bars, dots, intervals, lines, panels
+from helpers.plots.grids import grid
 from helpers.plots.guessed import guess_svg
 from helpers.plots.pictures import (
     answer_table,
