@@ -114,11 +114,8 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(browser_path, server, tmp_path_factory):
-    """The lesson in the browser, every cell run.
-
-    No request leaves this machine, and the badge's picture is all that it asks for elsewhere.
-    """
+def browser(browser_path, server, tmp_path_factory):
+    """A browser of which no request leaves this machine, and that asks for badges alone."""
     elsewhere = set()
 
     def stay_here(route):
@@ -136,15 +133,21 @@ def page(browser_path, server, tmp_path_factory):
             "--disable-default-apps".split(),
             viewport={"width": 1300, "height": 1000},
         )
-        page = browser.new_page()
-        page.set_default_timeout(120_000)
+        browser.set_default_timeout(120_000)
         expect.set_options(timeout=30_000)
-        page.route("**/*", stay_here)
-        page.goto(f"{server}/lab/tree/lesson.ipynb?token={TOKEN}&reset")
-        run_all(page)
-        yield page
+        browser.route("**/*", stay_here)
+        yield browser
         browser.close()
     assert elsewhere <= BADGES
+
+
+@pytest.fixture(scope="module")
+def page(browser, server):
+    """The lesson in the browser, every cell run."""
+    page = browser.new_page()
+    page.goto(f"{server}/lab/tree/lesson.ipynb?token={TOKEN}&reset")
+    run_all(page)
+    return page
 
 
 def run_all(page: Page) -> None:

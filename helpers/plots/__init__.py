@@ -12,14 +12,18 @@ them at every move, can take the theme's own colours instead.
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
+* ``fitted``: ``fit_svg``, ``fit_panels``, ``fit_text``, what a training of ``low_rank`` came to
+* ``heat``: ``heat_image``, ``heat_png``, a matrix as a small picture for a slider
 * ``guessed``: ``guess_svg``, a guess beside its answer
 * ``raster``: ``png``, an SVG of ours as PNG, for viewers that show no other
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
 from helpers.plots.charts import bars, dots, intervals, lines, panels
+from helpers.plots.fitted import fit_panels, fit_svg, fit_text, short
 from helpers.plots.grids import grid
 from helpers.plots.guessed import guess_svg
+from helpers.plots.heat import heat_image, heat_png
 from helpers.plots.pictures import (
     answer_table,
     codebooks,
