@@ -230,8 +230,8 @@ def _check_line(name: str, text: object, what: str) -> None:
 def _check_named(claim_id: str, verdict: str, named: Mapping[str, str]) -> None:
     """What a verdict has to name, it names, and nothing else."""
     wanted = {WITH_CONDITION: ("condition",), NOT_SHOWN: ("why", "source")}.get(verdict, ())
-    if verdict == WITH_CONDITION and claim_id in CONDITION_IN_THE_TEXT and not named["condition"]:
-        return
+    if claim_id in CONDITION_IN_THE_TEXT and named["condition"] == "":
+        wanted = tuple(name for name in wanted if name != "condition")
     for name, text in named.items():
         if name in wanted:
             _check_line(name, text, f"that the verdict {verdict!r} is to be read with")
