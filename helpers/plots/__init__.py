@@ -6,16 +6,18 @@ apart for colour-blind readers; series differ by marker too. Figures keep a whit
 they read alike in a light and in a dark theme. Those drawn as SVG text, because a slider redraws
 them at every move, can take the theme's own colours instead.
 
-* ``charts``: ``bars``, ``lines``, ``panels``, ``dots``
+* ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
+* ``knobs``: ``quantization_svg``, ``sweep_svg``, ``rounding_svg``, ``switches_svg``
 * ``raster``: ``png``, an SVG of ours as PNG, for viewers that show no other
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
-from helpers.plots.charts import bars, dots, lines, panels
+from helpers.plots.charts import bars, dots, lines, pairs, panels
+from helpers.plots.knobs import quantization_svg, rounding_svg, sweep_svg, switches_svg
 from helpers.plots.pictures import (
     answer_table,
     codebooks,
