@@ -31,6 +31,9 @@ def shown(monkeypatch):
 FIGURES = {
     "bars": lambda alt: plots.bars({"a": 3.0, "b": 0.0}, title="t", xlabel="x", alt=alt),
     "one bar": lambda alt: plots.bars({"a": 3.0}, title="t", xlabel="x", alt=alt, log=True),
+    "pairs": lambda alt: plots.pairs(
+        {name: {"one": 3.0, "two": 0.0} for name in "ab"}, title="t", xlabel="x", alt=alt
+    ),
     "shares": lambda alt: plots.bars(
         {"a": 0.0, "b": 1.0}, title="t", xlabel="x", alt=alt, percent=True
     ),
@@ -56,7 +59,7 @@ FIGURES = {
             }
             for name in ("float32", "NF4, dequantized")
         },
-        {"float32": [1e-7, 1e-7], "NF4": [0.5, 1.0]},
+        of=10,
         alt=alt,
     ),
     "grid": lambda alt: plots.grid(

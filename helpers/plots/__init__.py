@@ -8,6 +8,7 @@ them at every move, can take the theme's own colours instead.
 
 * ``charts``: ``bars``, ``lines``, ``intervals``, ``panels``, ``dots``
 * ``grids``: ``grid``, a table coloured by its numbers
+* ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
@@ -15,6 +16,7 @@ them at every move, can take the theme's own colours instead.
 * ``fitted``: ``fit_svg``, ``fit_panels``, ``fit_text``, what a training of ``low_rank`` came to
 * ``heat``: ``heat_image``, ``heat_png``, a matrix as a small picture for a slider
 * ``guessed``: ``guess_svg``, a guess beside its answer
+* ``knobs``: ``quantization_svg``, ``sweep_svg``, ``rounding_svg``, ``switches_svg``
 * ``raster``: ``png``, an SVG of ours as PNG, for viewers that show no other
 * ``style``: colours, axes, and ``show``; all others call it
 """
@@ -24,6 +26,8 @@ from helpers.plots.fitted import fit_panels, fit_svg, fit_text, short
 from helpers.plots.grids import grid
 from helpers.plots.guessed import guess_svg
 from helpers.plots.heat import heat_image, heat_png
+from helpers.plots.charts import bars, dots, lines, pairs, panels
+from helpers.plots.knobs import quantization_svg, rounding_svg, sweep_svg, switches_svg
 from helpers.plots.pictures import (
     answer_table,
     codebooks,

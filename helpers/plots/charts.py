@@ -1,4 +1,4 @@
-"""Charts of a few numbers: bars, lines, dots."""
+"""Charts of a few numbers: bars, pairs of bars, lines, dots."""
 
 from __future__ import annotations
 
@@ -45,6 +45,31 @@ def bars(
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
         axes.set_xlim(0, 1.12)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    show(figure, alt)
+
+
+def pairs(
+    rows: Mapping[str, Mapping[str, float]],
+    *,
+    title: str,
+    xlabel: str,
+    alt: str,
+    label: Callable[[float], str] = "{:,.0f}".format,
+) -> None:
+    """Two or three bars beside each other for each row: row -> series -> value, from 0 on."""
+    series = list(next(iter(rows.values())))
+    height = 0.8 / len(series)
+    figure, axes = new_axes(title, xlabel, "", height=0.3 * len(rows) * len(series) + 1.6)
+    for i, name in enumerate(series):
+        places = [y + height * (i - (len(series) - 1) / 2) for y in range(len(rows))]
+        values = [row[name] for row in rows.values()]
+        drawn = axes.barh(places, values, color=COLORS[i], height=0.9 * height, label=name)
+        axes.bar_label(drawn, labels=[label(value) for value in values], padding=4)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.18)
+    figure.legend(loc="outside lower center", ncols=len(series), frameon=False)
     show(figure, alt)
 
 
