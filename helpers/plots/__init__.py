@@ -6,9 +6,8 @@ apart for colour-blind readers; series differ by marker too. Figures keep a whit
 they read alike in a light and in a dark theme. Those drawn as SVG text, because a slider redraws
 them at every move, can take the theme's own colours instead.
 
-* ``charts``: ``bars``, ``lines``, ``intervals``, ``panels``, ``dots``
+* ``charts``: ``bars``, ``pairs``, ``lines``, ``intervals``, ``panels``, ``dots``
 * ``grids``: ``grid``, a table coloured by its numbers
-* ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
@@ -21,12 +20,11 @@ them at every move, can take the theme's own colours instead.
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
-from helpers.plots.charts import bars, dots, intervals, lines, panels
+from helpers.plots.charts import bars, dots, intervals, lines, pairs, panels
 from helpers.plots.fitted import fit_panels, fit_svg, fit_text, short
 from helpers.plots.grids import grid
 from helpers.plots.guessed import guess_svg
 from helpers.plots.heat import heat_image, heat_png
-from helpers.plots.charts import bars, dots, lines, pairs, panels
 from helpers.plots.knobs import quantization_svg, rounding_svg, sweep_svg, switches_svg
 from helpers.plots.pictures import (
     answer_table,
