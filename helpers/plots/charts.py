@@ -31,13 +31,15 @@ def bars(
     figure, axes = new_axes(title, xlabel, "", height=0.42 * len(values) + 1.2)
     names = list(values)
     drawn = axes.barh(names, list(values.values()), color=COLORS[0], height=0.62)
-    axes.bar_label(drawn, labels=[label(v) for v in values.values()], padding=4)
+    words = axes.bar_label(drawn, labels=[label(v) for v in values.values()], padding=4)
+    for word in words if reference else ():
+        word.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the line
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     for name, level in (reference or {}).items():
         axes.axvline(level, color="0.3", linestyle=":")
-        place = {"xycoords": ("data", "axes fraction"), "ha": "right", "va": "bottom"}
-        axes.annotate(f"{name} ", (level, 0.01), color="0.3", **place)
+        place = {"xycoords": ("data", "axes fraction"), "ha": "left", "va": "bottom"}
+        axes.annotate(f" {name}", (level, 0.01), color="0.3", **place)
     if log:
         axes.set_xscale("log")
     axes.margins(x=0.18)
@@ -99,10 +101,7 @@ def lines(
             marker=MARKERS[i % len(MARKERS)] if len(x) <= 40 else None,
             linestyle=LINESTYLES[(i // len(COLORS)) % len(LINESTYLES)],
         )
-    for name, level in (reference or {}).items():
-        axes.axhline(level, color="0.45", linestyle=":", zorder=1)
-        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-        axes.annotate(name, (0.99, level), color="0.3", **place)
+    _draw_levels(axes, reference or {})
     if logx:
         _name_ticks(axes, {float(v) for x, _ in series.values() for v in x})
     if logy:
@@ -125,10 +124,12 @@ def intervals(
     logx: bool = False,
     logy: bool = False,
     percent: bool = False,
+    reference: Mapping[str, float] | None = None,
 ) -> None:
     """Means with their intervals: name -> x -> (mean, low, high), joined by a line.
 
-    A point whose mean is no number is left out. `percent` writes the y axis in percent.
+    A point whose mean is no number is left out. `percent` writes the y axis in percent, and
+    `reference` draws labelled horizontal lines.
     """
     figure, axes = new_axes(title, xlabel, ylabel)
     for i, (name, points) in enumerate(series.items()):
@@ -147,6 +148,7 @@ def intervals(
         if logy:
             low = np.maximum(low, mean / 10)  # an interval may reach below 0, a logarithm not
         axes.vlines(np.array(x)[whole], low[whole], high[whole], color=line.get_color(), alpha=0.6)
+    _draw_levels(axes, reference or {})
     if logx:
         _name_ticks(axes, {float(x) for points in series.values() for x in points})
     if logy:
@@ -159,12 +161,21 @@ def intervals(
     show(figure, alt)
 
 
+def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
+    """A labelled horizontal line for each level."""
+    for name, level in levels.items():
+        axes.axhline(level, color="0.45", linestyle=":", zorder=1)
+        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        axes.annotate(name, (0.99, level), color="0.3", **place)
+
+
 def _name_ticks(axes: Axes, values: Collection[float]) -> None:
     """A logarithmic x axis that names its values where they are few."""
     axes.set_xscale("log", base=2)
     ticks = sorted(values)
     if len(ticks) <= 12:
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        every = 1 + len(ticks) // 8  # more names than that run into each other
+        axes.set_xticks(ticks, ["" if i % every else f"{t:g}" for i, t in enumerate(ticks)])
         axes.minorticks_off()
     else:
         axes.xaxis.set_major_formatter("{x:g}")
