@@ -13,6 +13,7 @@ them at every move, can take the theme's own colours instead.
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
 * ``fitted``: ``fit_svg``, ``fit_panels``, ``fit_text``, what a training of ``low_rank`` came to
+* ``runs``: ``runs_svg``, stored runs' curves, and where they lie among their like
 * ``heat``: ``heat_image``, ``heat_png``, a matrix as a small picture for a slider
 * ``guessed``: ``guess_svg``, a guess beside its answer
 * ``knobs``: ``quantization_svg``, ``sweep_svg``, ``rounding_svg``, ``switches_svg``
@@ -35,6 +36,7 @@ from helpers.plots.pictures import (
     timeline,
 )
 from helpers.plots.raster import png
+from helpers.plots.runs import Curve, runs_svg
 from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
 from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg

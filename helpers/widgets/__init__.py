@@ -14,11 +14,13 @@ Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 
 * ``bench``: ``lora_bench``, which trains at each move
 * ``cost``: ``lora_explorer``, with its ``cost_controls``; ``alpha``: ``training_explorer``
+* ``landscape``: ``landscape_explorer``, rank, alpha and rate over stored runs
 * ``guess``: ``Guesses``, a guess set before the answer is seen
 * ``quantization``, ``mix``, ``merge``, ``switches``: a lesson's own knob, with ``knob``
 * ``controls``: a choice, a number typed or dragged; and ``Explorer``, what a cell shows of either
 
-They call ``helpers.params``, ``helpers.memory``, ``helpers.plots`` and ``helpers.evaluation``.
+They call ``helpers.params``, ``helpers.memory``, ``helpers.plots``, ``helpers.landscape`` and
+``helpers.evaluation``.
 """
 
 from helpers._devices import GPUS
@@ -27,6 +29,7 @@ from helpers.widgets.bench import Bench, lora_bench
 from helpers.widgets.cost import LoraExplorer, lora_explorer
 from helpers.widgets.cost_controls import PAGE, RANKS, lora_source
 from helpers.widgets.guess import Guesses
+from helpers.widgets.landscape import LandscapeExplorer, landscape_explorer
 from helpers.widgets.merge import MergedAt, MergeExplorer, merge_explorer, merge_rounded
 from helpers.widgets.mix import MixExplorer, mix_explorer
 from helpers.widgets.quantization import QuantizationExplorer, quantization_explorer
