@@ -11,6 +11,7 @@ them at every move, can take the theme's own colours instead.
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
+* ``cut``: ``cut_svg``, a matrix, what is left of it at a rank, and what that keeps
 * ``fitted``: ``fit_svg``, ``fit_panels``, ``fit_text``, what a training of ``low_rank`` came to
 * ``heat``: ``heat_image``, ``heat_png``, a matrix as a small picture for a slider
 * ``guessed``: ``guess_svg``, a guess beside its answer
@@ -19,6 +20,7 @@ them at every move, can take the theme's own colours instead.
 """
 
 from helpers.plots.charts import bars, dots, lines, panels
+from helpers.plots.cut import cut_svg
 from helpers.plots.fitted import fit_panels, fit_svg, fit_text, short
 from helpers.plots.guessed import guess_svg
 from helpers.plots.heat import heat_image, heat_png

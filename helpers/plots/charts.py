@@ -69,8 +69,9 @@ def lines(
         )
     for name, level in (reference or {}).items():
         axes.axhline(level, color="0.45", linestyle=":", zorder=1)
-        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-        axes.annotate(name, (0.99, level), color="0.3", **place)
+        side, x = ("left", 0.01) if _crossed_at_the_end(series, level) else ("right", 0.99)
+        place = {"xycoords": ("axes fraction", "data"), "ha": side, "va": "bottom"}
+        axes.annotate(name, (x, level), color="0.3", **place)
     if logx:
         axes.set_xscale("log", base=2)
         ticks = sorted({float(v) for x, _ in series.values() for v in x})
@@ -87,6 +88,17 @@ def lines(
     if len(series) > 1:
         axes.legend(frameon=False)
     show(figure, alt)
+
+
+def _crossed_at_the_end(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], level: float
+) -> bool:
+    """Whether a line comes near `level` in its last half, where a label would stand."""
+    heights = np.concatenate([np.asarray(y, dtype=float) for _, y in series.values()])
+    near = 0.1 * (heights.max() - heights.min())
+    return any(
+        np.any(np.abs(np.asarray(y)[len(y) // 2 :] - level) < near) for _, y in series.values()
+    )
 
 
 def panels(

@@ -14,6 +14,7 @@ Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 
 * ``bench``: ``lora_bench``, which trains at each move
 * ``cost``: ``lora_explorer``, with its ``cost_controls``; ``alpha``: ``training_explorer``
+* ``cut``: ``cut_explorer``, the rank at which a change of weights is cut
 * ``guess``: ``Guesses``, a guess set before the answer is seen
 * ``controls``: a choice, a number typed or dragged; and ``Explorer``, what a cell shows of either
 
@@ -25,4 +26,5 @@ from helpers.widgets.alpha import TrainingExplorer, training_explorer
 from helpers.widgets.bench import Bench, lora_bench
 from helpers.widgets.cost import LoraExplorer, lora_explorer
 from helpers.widgets.cost_controls import PAGE, RANKS, lora_source
+from helpers.widgets.cut import CutExplorer, cut_explorer
 from helpers.widgets.guess import Guesses
