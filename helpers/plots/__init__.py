@@ -12,6 +12,7 @@ them at every move, can take the theme's own colours instead.
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
+* ``cut``: ``cut_svg``, a matrix, what is left of it at a rank, and what that keeps
 * ``fitted``: ``fit_svg``, ``fit_panels``, ``fit_text``, what a training of ``low_rank`` came to
 * ``runs``: ``runs_svg``, stored runs' curves, and where they lie among their like
 * ``heat``: ``heat_image``, ``heat_png``, a matrix as a small picture for a slider
@@ -22,6 +23,7 @@ them at every move, can take the theme's own colours instead.
 """
 
 from helpers.plots.charts import bars, dots, intervals, lines, pairs, panels
+from helpers.plots.cut import cut_svg
 from helpers.plots.fitted import fit_panels, fit_svg, fit_text, short
 from helpers.plots.grids import grid
 from helpers.plots.guessed import guess_svg

@@ -101,7 +101,8 @@ def lines(
             marker=MARKERS[i % len(MARKERS)] if len(x) <= 40 else None,
             linestyle=LINESTYLES[(i // len(COLORS)) % len(LINESTYLES)],
         )
-    _draw_levels(axes, reference or {})
+    for name, level in (reference or {}).items():
+        _draw_level(axes, name, level, left=_crossed_at_the_end(series, level))
     if logx:
         _name_ticks(axes, {float(v) for x, _ in series.values() for v in x})
     if logy:
@@ -148,7 +149,8 @@ def intervals(
         if logy:
             low = np.maximum(low, mean / 10)  # an interval may reach below 0, a logarithm not
         axes.vlines(np.array(x)[whole], low[whole], high[whole], color=line.get_color(), alpha=0.6)
-    _draw_levels(axes, reference or {})
+    for name, level in (reference or {}).items():
+        _draw_level(axes, name, level)
     if logx:
         _name_ticks(axes, {float(x) for points in series.values() for x in points})
     if logy:
@@ -161,12 +163,12 @@ def intervals(
     show(figure, alt)
 
 
-def _draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
-    """A labelled horizontal line for each level."""
-    for name, level in levels.items():
-        axes.axhline(level, color="0.45", linestyle=":", zorder=1)
-        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-        axes.annotate(name, (0.99, level), color="0.3", **place)
+def _draw_level(axes: Axes, name: str, level: float, *, left: bool = False) -> None:
+    """A horizontal line, named at its right end, or at its left."""
+    axes.axhline(level, color="0.45", linestyle=":", zorder=1)
+    side, x = ("left", 0.01) if left else ("right", 0.99)
+    place = {"xycoords": ("axes fraction", "data"), "ha": side, "va": "bottom"}
+    axes.annotate(name, (x, level), color="0.3", **place)
 
 
 def _name_ticks(axes: Axes, values: Collection[float]) -> None:
@@ -179,6 +181,17 @@ def _name_ticks(axes: Axes, values: Collection[float]) -> None:
         axes.minorticks_off()
     else:
         axes.xaxis.set_major_formatter("{x:g}")
+
+
+def _crossed_at_the_end(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], level: float
+) -> bool:
+    """Whether a line comes near `level` in its last half, where a label would stand."""
+    heights = np.concatenate([np.asarray(y, dtype=float) for _, y in series.values()])
+    near = 0.1 * (heights.max() - heights.min())
+    return any(
+        np.any(np.abs(np.asarray(y)[len(y) // 2 :] - level) < near) for _, y in series.values()
+    )
 
 
 def panels(

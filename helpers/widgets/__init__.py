@@ -15,6 +15,7 @@ Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 * ``bench``: ``lora_bench``, which trains at each move
 * ``cost``: ``lora_explorer``, with its ``cost_controls``; ``alpha``: ``training_explorer``
 * ``landscape``: ``landscape_explorer``, rank, alpha and rate over stored runs
+* ``cut``: ``cut_explorer``, the rank at which a change of weights is cut
 * ``guess``: ``Guesses``, a guess set before the answer is seen
 * ``quantization``, ``mix``, ``merge``, ``switches``: a lesson's own knob, with ``knob``
 * ``controls``: a choice, a number typed or dragged; and ``Explorer``, what a cell shows of either
@@ -28,6 +29,7 @@ from helpers.widgets.alpha import TrainingExplorer, training_explorer
 from helpers.widgets.bench import Bench, lora_bench
 from helpers.widgets.cost import LoraExplorer, lora_explorer
 from helpers.widgets.cost_controls import PAGE, RANKS, lora_source
+from helpers.widgets.cut import CutExplorer, cut_explorer
 from helpers.widgets.guess import Guesses
 from helpers.widgets.landscape import LandscapeExplorer, landscape_explorer
 from helpers.widgets.merge import MergedAt, MergeExplorer, merge_explorer, merge_rounded
