@@ -158,8 +158,9 @@ def intervals(
         axes.yaxis.set_major_formatter("{x:g}")
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.margins(y=0.1)
     if len(series) > 1:
-        axes.legend(frameon=False)
+        axes.legend(framealpha=0.85, edgecolor="none")
     show(figure, alt)
 
 

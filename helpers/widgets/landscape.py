@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -91,18 +92,26 @@ class LandscapeExplorer(Explorer):
         method = self.method.value if self.method.value in methods else methods[0]
         self.method.options = methods
         self.method.value = method
+        nearest = min(self._stored(), key=self._distance)
         for name in TURNED:
-            control, before = self._control(name), self._control(name).value
-            there = {run[name] for run in self._stored()}
-            values = sorted(there - {None}) or [NONE]
+            control = self._control(name)
+            values = sorted({run[name] for run in self._stored()} - {None}) or [NONE]
             options = [(NONE if v == NONE else f"{v:g}", v) for v in values]
-            known = before if isinstance(before, int | float) and values != [NONE] else values[0]
-            near = values[0] if values == [NONE] else min(values, key=lambda v: abs(v - known))
-            control.options, control.value = options, near
+            control.options = options
+            control.value = NONE if nearest[name] is None else nearest[name]
             control.disabled = self._sliders[name].disabled = len(values) == 1
             self._sliders[name].options = [label for label, _ in options]
         self._settling = False
         self._follow()
+
+    def _distance(self, run: Run) -> float:
+        """How far a stored run is from where the controls stand; at first, from the best one."""
+        far = 0.0
+        for name in TURNED:
+            there, here = run[name], self._control(name).value
+            if there and isinstance(here, int | float) and here:
+                far += abs(math.log(there / here))
+        return far + 1e-3 * (run[self._measure[1]] or 99)
 
     def _follow(self) -> None:
         self._settling = True
