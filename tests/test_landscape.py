@@ -11,6 +11,7 @@ from dataclasses import asdict
 import pytest
 
 import landscape as runner
+from helpers.data import load_task
 from helpers.landscape import (
     best_rate,
     bits_stored,
@@ -24,6 +25,7 @@ from helpers.landscape import (
     summarize,
 )
 from helpers.landscape.grid import CHEAP, SEEDS, STAGES, sample, stage_runs
+from helpers.landscape.prompting import CASES, SYSTEM, chat
 from helpers.landscape.settings import RunSettings
 from helpers.landscape.store import MixedVersionsError, Store
 
@@ -244,6 +246,24 @@ def test_bits_are_counted_from_what_the_loss_lacks():
     assert bits_stored(run | {"trained_loss": 9.0}) == 0
     with pytest.raises(ValueError, match="task='style'"):
         bits_stored(run | {"task": "style"})
+
+
+# --- the prompt baseline --------------------------------------------------------------------
+
+
+def test_each_way_to_ask_is_a_chat_of_its_own():
+    splits = load_task("structure")
+    question = splits["heldout"]["prompt"][0]
+    chats = {c.method: chat(c, splits, question) for c in CASES if c.task == "structure"}
+    assert chats["untouched"] == chats["course adapter"] == question
+    assert chats["asked"] == [{"role": "system", "content": SYSTEM["structure"]}, *question]
+    roles = [message["role"] for message in chats["asked, 3 examples"]]
+    assert roles == ["system", *["user", "assistant"] * 3, "user"]
+    assert chats["asked, 3 examples"][1:3] == [
+        splits["train"][0]["prompt"][0],
+        splits["train"][0]["completion"][0],
+    ]
+    assert len({c.key for c in CASES}) == len(CASES) == 8
 
 
 # --- what is stored -------------------------------------------------------------------------

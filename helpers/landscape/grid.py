@@ -122,11 +122,15 @@ VARIANT_RATES = {
 }
 
 
+FURTHER = {"pissa": (1.8e-2,), "vera": (9e-1,)}  # whose best of three rates was the highest
+
+
 def _variants() -> list[RunSettings]:
     """Each at three rates, a factor of three apart, about the best one that a first try found."""
     runs = []
     for method, (rank, alpha, rate) in VARIANT_RATES.items():
         rates = tuple(float(f"{rate * factor:.2g}") for factor in (1, 1 / 3, 3))
+        rates += FURTHER.get(method, ())
         runs += _grid(**STYLE, method=method, rank=rank, alpha=alpha, learning_rate=rates)
     return runs
 
