@@ -11,6 +11,7 @@ from dataclasses import asdict
 import pytest
 
 import landscape as runner
+from helpers.data import load_task
 from helpers.landscape import (
     best_rate,
     bits_stored,
@@ -24,6 +25,7 @@ from helpers.landscape import (
     summarize,
 )
 from helpers.landscape.grid import CHEAP, SEEDS, STAGES, sample, stage_runs
+from helpers.landscape.prompting import CASES, SYSTEM, chat
 from helpers.landscape.settings import RunSettings
 from helpers.landscape.store import MixedVersionsError, Store
 
@@ -246,6 +248,24 @@ def test_bits_are_counted_from_what_the_loss_lacks():
         bits_stored(run | {"task": "style"})
 
 
+# --- the prompt baseline --------------------------------------------------------------------
+
+
+def test_each_way_to_ask_is_a_chat_of_its_own():
+    splits = load_task("structure")
+    question = splits["heldout"]["prompt"][0]
+    chats = {c.method: chat(c, splits, question) for c in CASES if c.task == "structure"}
+    assert chats["untouched"] == chats["course adapter"] == question
+    assert chats["asked"] == [{"role": "system", "content": SYSTEM["structure"]}, *question]
+    roles = [message["role"] for message in chats["asked, 3 examples"]]
+    assert roles == ["system", *["user", "assistant"] * 3, "user"]
+    assert chats["asked, 3 examples"][1:3] == [
+        splits["train"][0]["prompt"][0],
+        splits["train"][0]["completion"][0],
+    ]
+    assert len({c.key for c in CASES}) == len(CASES) == 8
+
+
 # --- what is stored -------------------------------------------------------------------------
 
 
@@ -260,14 +280,14 @@ def test_the_stored_landscape_is_whole():
         made = RunSettings(**{name: run[name] for name in settings})
         assert made.key == run["run"]
         assert run["trainable"] > 0 and run["seconds"] > 0
-    steps = {}
+    by_run = {}
     for point in curves:
-        steps.setdefault(point["run"], []).append(point["step"])
-    assert steps.keys() == {run["run"] for run in training}
+        by_run.setdefault(point["run"], []).append(point)
+    assert by_run.keys() == {run["run"] for run in training}
     for run in training:
-        assert steps[run["run"]][0] == 0 and steps[run["run"]][-1] == run["steps"]
-        last = curve_of(curves.filter(lambda p, k=run["run"]: p["run"] == k), run)[-1]
-        assert last["heldout_loss"] == run["heldout_loss"]
+        points = curve_of(by_run[run["run"]], run)
+        assert points[0]["step"] == 0 and points[-1]["step"] == run["steps"]
+        assert points[-1]["heldout_loss"] == run["heldout_loss"]
 
 
 def test_a_higher_rank_holds_more_codes():
@@ -308,11 +328,11 @@ def test_the_plain_loop_on_the_upper_layers_trains_as_trl_does_on_the_whole_mode
         task="style", method="lora", rank=8, alpha=16.0, learning_rate=4e-3, seed=0,
         rows=3, steps=3, batch_size=3, first_layer=27,
     )  # fmt: skip
-    bench = benches.make_bench("style", settings.first_layer)
+    bench = benches.make_bench("style", settings.first_layer, settings.longest)
     rows = training.drawn_rows(bench, settings)
     ours = training.adapt(bench, settings, list(rows.values()))
     start = {name: p.detach().clone() for name, p in ours.named_parameters() if p.requires_grad}
-    plan = training.orders(3, settings)
+    plan = training.orders(settings)
     assert plan and all(sorted(chosen) == [0, 1, 2] for chosen in plan)  # order plays no part
     curve = training.train(ours, bench, rows, settings)
     losses = [point.train_loss for point in curve[1:]]
@@ -354,7 +374,7 @@ def test_the_plain_loop_on_the_upper_layers_trains_as_trl_does_on_the_whole_mode
             max_steps=3,
             completion_only_loss=True,
             gradient_checkpointing=False,
-            bf16=True,
+            bf16=base.dtype == torch.bfloat16,
             use_cpu=True,
             logging_steps=1,
             save_strategy="no",

@@ -5,7 +5,8 @@
 
 Layers below the first trained one give the same output in every step of every run, so they are
 computed once. That is exact, and what makes hundreds of runs on a CPU possible. The weights are
-those of the small model rounded to bfloat16, for every method alike.
+those of the small model rounded to bfloat16, for every method alike; matrices are multiplied in
+bfloat16 where the CPU can, else in float32, which is within the rounding.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from helpers.data import load_task
-from helpers.models import load_small_model
+from helpers.models import hardware, load_small_model
 
-LONGEST = 40  # tokens; longer rows are left out
-HELDOUT_ROWS = 24
+HELDOUT_ROWS, HELDOUT_LONGEST = 24, 40  # the first rows of up to so many tokens: one exam for all
 PLAIN = """\
 Water boils at one hundred degrees Celsius at sea level, and earlier in the mountains.
 The heart pumps blood through the lungs, where it takes up oxygen, and then through the body.
@@ -39,7 +39,7 @@ The committee will meet again on Monday to discuss the budget for the coming yea
 class Row:
     """One row at the first trained layer."""
 
-    states: torch.Tensor  # (tokens, hidden size), bfloat16
+    states: torch.Tensor  # (tokens, hidden size), in the bench's precision
     labels: torch.Tensor  # (answer's tokens,): what is to come at the last positions
 
 
@@ -54,7 +54,7 @@ class Batch:
 def collate(rows: Sequence[Row]) -> Batch:
     """Rows side by side. Padding lies on the right, where a causal model never looks."""
     longest = max(len(row.states) for row in rows)
-    states = torch.zeros(len(rows), longest, rows[0].states.shape[1], dtype=torch.bfloat16)
+    states = rows[0].states.new_zeros(len(rows), longest, rows[0].states.shape[1])
     where, owner = [], []
     for i, row in enumerate(rows):
         states[i, : len(row.states)] = row.states
@@ -68,7 +68,7 @@ def collate(rows: Sequence[Row]) -> Batch:
 def scores(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Logits at the labelled positions, (labels, vocabulary), float32."""
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=batch.states.dtype == torch.bfloat16):
         seen = bare.model(inputs_embeds=batch.states, use_cache=False).last_hidden_state
         return bare.lm_head(seen.flatten(0, 1)[batch.where]).float()
 
@@ -113,6 +113,12 @@ class Bench:
     plain: list[Row]  # text that no task touches: every token but the first is a label
     arrived: dict[int, Row]  # training rows that some run has asked for
 
+    @functools.cached_property
+    def before(self) -> tuple[float, float]:
+        """Loss on the held-out rows and on the plain text before training."""
+        model = self.model()
+        return examine(model, self.heldout).loss, examine(model, self.plain).loss
+
     def train(self, wanted: Sequence[int]) -> list[Row]:
         """Training rows by their number; each is computed once."""
         new = [i for i in dict.fromkeys(wanted) if i not in self.arrived]
@@ -120,9 +126,13 @@ class Bench:
         self.arrived.update(zip(new, rows, strict=True))
         return [self.arrived[i] for i in wanted]
 
-    def model(self, dtype: torch.dtype = torch.bfloat16) -> PreTrainedModel:
-        """A fresh copy of the layers from `first_layer` on; embedding and head are shared."""
+    def model(self, dtype: torch.dtype | None = None) -> PreTrainedModel:
+        """A fresh copy of the layers from `first_layer` on; embedding and head are shared.
+
+        Without `dtype` in the bench's precision.
+        """
         base, _ = _base()
+        dtype = dtype or base.dtype
         config = copy.deepcopy(base.config)
         config.num_hidden_layers -= self.first_layer
         with torch.device("meta"):
@@ -139,8 +149,10 @@ class Bench:
 
 @functools.cache
 def _base() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The small model rounded to bfloat16, and kept so where the CPU computes in it."""
     model, tokenizer = load_small_model()
-    return model.to(torch.bfloat16).eval().requires_grad_(False), tokenizer
+    model = model.to(torch.bfloat16).to(torch.bfloat16 if hardware().bf16 else torch.float32)
+    return model.eval().requires_grad_(False), tokenizer
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, row: dict) -> tuple[list[int], int]:
@@ -169,24 +181,26 @@ def arrive(encoded: Sequence[tuple[list[int], int]], first_layer: int) -> list[R
         some = encoded[start : start + 25]
         longest = max(len(ids) for ids, _ in some)
         padded = [ids + [tokenizer.pad_token_id] * (longest - len(ids)) for ids, _ in some]
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=base.dtype == torch.bfloat16):
             states = lower(input_ids=torch.tensor(padded), use_cache=False).last_hidden_state
         for one, (ids, labels) in zip(states, some, strict=True):
-            kept = one[: len(ids)].to(torch.bfloat16).clone()
+            kept = one[: len(ids)].to(base.dtype).clone()
             rows.append(Row(kept, torch.tensor(ids[-labels:])))
     return rows
 
 
-@functools.lru_cache(maxsize=2)
-def make_bench(task: str, first_layer: int) -> Bench:
-    """The task's rows at `first_layer`, those of the exams at once, training rows when asked."""
+@functools.lru_cache(maxsize=4)
+def make_bench(task: str, first_layer: int, longest: int) -> Bench:
+    """The task's rows at `first_layer`, those of the exams at once, training rows when asked.
+
+    `longest` is the most tokens that a training row may have.
+    """
     _, tokenizer = _base()
-    splits = load_task(task)
-    fit = {
-        split: [one for one in (encode(tokenizer, row) for row in rows) if len(one[0]) <= LONGEST]
-        for split, rows in splits.items()
+    splits = {
+        split: [encode(tokenizer, row) for row in rows] for split, rows in load_task(task).items()
     }
+    train = [row for row in splits["train"] if len(row[0]) <= longest]
+    exam = [row for row in splits["heldout"] if len(row[0]) <= HELDOUT_LONGEST][:HELDOUT_ROWS]
     plain = [tokenizer(line)["input_ids"] for line in PLAIN.splitlines()]
     text = arrive([(ids, len(ids) - 1) for ids in plain], first_layer)
-    heldout = arrive(fit["heldout"][:HELDOUT_ROWS], first_layer)
-    return Bench(first_layer, fit["train"], heldout, text, {})
+    return Bench(first_layer, train, arrive(exam, first_layer), text, {})

@@ -54,18 +54,17 @@ def _memory_rates() -> list[RunSettings]:
 
 
 def _memory_rows() -> list[RunSettings]:
-    """Half as many names, and twice as many, in as many passes."""
-    runs = []
-    for rank in (1, 16, 4):
-        for rows, steps in ((50, 30), (200, 120)):
-            runs += _grid(
-                **CODES | {"rows": rows, "steps": steps},
-                method="lora",
-                rank=rank,
-                alpha=16.0,
-                learning_rate=1e-2,
-            )
-    return runs
+    """Twice as many names, and half as many, in as many passes: does what fits grow with rank?"""
+    twice, half = CODES | {"rows": 200, "steps": 120}, CODES | {"rows": 50, "steps": 30}
+    fixed = dict(method="lora", alpha=16.0, learning_rate=1e-2)
+    return _grid(**twice, **fixed, rank=(1, 16, 4)) + _grid(**half, **fixed, rank=1)
+
+
+def _memory_long() -> list[RunSettings]:
+    """Three times as many steps: is rank 1 short of room, or of time?"""
+    return _grid(
+        **CODES | {"steps": 180}, method="lora", rank=(1, 16), alpha=16.0, learning_rate=1e-2
+    )
 
 
 def _full() -> list[RunSettings]:
@@ -79,6 +78,13 @@ def _full() -> list[RunSettings]:
     return runs
 
 
+def _long() -> list[RunSettings]:
+    """Three times as many steps at the best rate of each: had the curves levelled off?"""
+    return _grid(**STYLE, method="lora", rank=8, alpha=16.0, learning_rate=8e-3, steps=60) + _grid(
+        **STYLE, method="full", learning_rate=1e-3, steps=60
+    )
+
+
 def _rank() -> list[RunSettings]:
     """Four times alpha beside four times the rate, at three ranks."""
     return _grid(
@@ -90,16 +96,17 @@ def _rank() -> list[RunSettings]:
     )
 
 
-FEW = dict(**STYLE, method="lora", rank=8, alpha=16.0, learning_rate=8e-3, steps=40)
+BEST = dict(**STYLE, method="lora", rank=8, alpha=16.0, learning_rate=8e-3)
 
 
 def _rows() -> list[RunSettings]:
-    return _grid(**FEW, rows=(10, 30, 100, 300))
+    """As many steps for all: 75, in which 300 rows are seen once and 10 rows thirty times."""
+    return _grid(**BEST, steps=75, longest=60, rows=(10, 30, 100, 300))
 
 
 def _dropout() -> list[RunSettings]:
-    """Ten rows, each seen two dozen times; the runs without dropout are those of `rows`."""
-    return _grid(**FEW, rows=10, dropout=(0.0, 0.1, 0.5))
+    """Ten rows, each seen sixteen times."""
+    return _grid(**BEST, steps=40, rows=10, dropout=(0.0, 0.1, 0.5))
 
 
 VARIANT_RATES = {
@@ -115,11 +122,15 @@ VARIANT_RATES = {
 }
 
 
+FURTHER = {"pissa": (1.8e-2,), "vera": (9e-1,)}  # whose best of three rates was the highest
+
+
 def _variants() -> list[RunSettings]:
     """Each at three rates, a factor of three apart, about the best one that a first try found."""
     runs = []
     for method, (rank, alpha, rate) in VARIANT_RATES.items():
         rates = tuple(float(f"{rate * factor:.2g}") for factor in (1, 1 / 3, 3))
+        rates += FURTHER.get(method, ())
         runs += _grid(**STYLE, method=method, rank=rank, alpha=alpha, learning_rate=rates)
     return runs
 
@@ -151,7 +162,7 @@ def _rslora() -> list[RunSettings]:
 
 
 def _whole() -> list[RunSettings]:
-    """LoRA and full fine-tuning of all thirty layers: does the upper third tell the same?"""
+    """LoRA and full fine-tuning of all thirty layers: do the upper six tell the same?"""
     all_layers = dict(**STYLE, first_layer=0)
     runs = []
     for factor in (1.0, 0.5, 2.0):
@@ -164,13 +175,15 @@ STAGES: dict[str, list[RunSettings]] = {
     "memory": _memory(),
     "full": _full(),
     "rank": _rank(),
-    "rows": _rows(),
     "memory-rates": _memory_rates(),
     "variants": _variants(),
     "dropout": _dropout(),
     "targets": _targets(),
     "rslora": _rslora(),
+    "rows": _rows(),
     "memory-rows": _memory_rows(),
+    "memory-long": _memory_long(),
+    "long": _long(),
     "whole": _whole(),
 }
 

@@ -33,8 +33,8 @@ SYSTEM = {
         "day (English weekday), time (HH:MM, 24 hours) and place (text)."
     ),
 }
-ROWS = {"style": 48, "structure": 24}
-NEW_TOKENS = {"style": 40, "structure": 64}
+ROWS = {"style": 32, "structure": 16}
+NEW_TOKENS = {"style": 32, "structure": 60}
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ class RunSettings:
     targets: str = "all-linear"  # of TARGETS
     first_layer: int = 24  # of 30
     dropout: float = 0.0
-    rows: int = 300  # training rows to draw from
+    rows: int = 85  # training rows to draw from
+    longest: int = 40  # tokens of a training row; of `style`, 85 of 300 rows are so short
     steps: int = 20
     batch_size: int = 4  # rows a step
 
@@ -50,7 +51,7 @@ class RunSettings:
             raise ValueError(f"rank={self.rank!r} does not go with method={self.method!r}")
         if not 0 <= self.first_layer < 30:
             raise ValueError(f"first_layer={self.first_layer!r} must be 0 to 29")
-        for name in ("learning_rate", "rows", "steps", "batch_size"):
+        for name in ("learning_rate", "rows", "longest", "steps", "batch_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be above 0")
 

@@ -9,7 +9,6 @@ norm 1, rows in random order; a test holds the two against each other.
 
 from __future__ import annotations
 
-import functools
 import random
 import time
 from dataclasses import dataclass
@@ -70,7 +69,7 @@ def peft_config(settings: RunSettings) -> peft.PeftConfig:
 
 
 def adapt(bench: Bench, settings: RunSettings, rows: list[Row]) -> torch.nn.Module:
-    """The model of a run; what is trained is float32, what stays is bfloat16 (full: float32)."""
+    """The model of a run; what is trained is float32, what stays as the bench has it."""
     set_seed(settings.seed)
     if settings.method == "full":
         model = bench.model(torch.float32)
@@ -108,9 +107,9 @@ def optimizer_of(model: torch.nn.Module, settings: RunSettings) -> torch.optim.O
     return torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=0.0)
 
 
-def orders(rows: int, settings: RunSettings) -> list[list[int]]:
+def orders(settings: RunSettings) -> list[list[int]]:
     """Which rows each step takes: pass after pass, each in its own random order."""
-    generator = random.Random(settings.seed)
+    generator, rows = random.Random(settings.seed), settings.rows
     batches: list[list[int]] = []
     while len(batches) < settings.steps:
         order = generator.sample(range(rows), rows)
@@ -130,12 +129,10 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 1 - s / settings.steps)
     trained = [p for p in model.parameters() if p.requires_grad]
     stops = {round(settings.steps * (i + 1) / LOOKS) for i in range(LOOKS)}
-    curve = [Point(0, None, _before(settings.task, settings.first_layer)[0])]
+    curve = [Point(0, None, bench.before[0])]
     model.train()
     losses: list[float] = []
-    for step, chosen in enumerate(
-        orders(min(settings.rows, len(bench.encoded)), settings), start=1
-    ):
+    for step, chosen in enumerate(orders(settings), start=1):
         loss = loss_of(model, collate([rows[i] for i in chosen]))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, CLIP)
@@ -152,9 +149,9 @@ def train(
 
 def run(settings: RunSettings) -> tuple[dict[str, Any], list[Point]]:
     """What a run gave (the columns that its settings do not hold), and its curve."""
-    bench = make_bench(settings.task, settings.first_layer)
-    _, plain_before = _before(settings.task, settings.first_layer)
+    bench = make_bench(settings.task, settings.first_layer, settings.longest)
     rows = drawn_rows(bench, settings)
+    _, plain_before = bench.before  # measured once, outside of this run's time
     start = time.perf_counter()
     model = adapt(bench, settings, list(rows.values()))
     curve = train(model, bench, rows, settings)
@@ -175,16 +172,16 @@ def run(settings: RunSettings) -> tuple[dict[str, Any], list[Point]]:
 
 
 def drawn_rows(bench: Bench, settings: RunSettings) -> dict[int, Row]:
-    """Of the `settings.rows` training rows that the seed draws, those that the steps will use."""
+    """Of the `settings.rows` training rows that the seed draws, those that the steps will use.
+
+    Raises ValueError if the task has fewer rows that are short enough.
+    """
     every = len(bench.encoded)
-    drawn = random.Random(settings.seed).sample(range(every), min(settings.rows, every))
-    used = sorted({i for chosen in orders(len(drawn), settings) for i in chosen})
+    if settings.rows > every:
+        raise ValueError(
+            f"rows={settings.rows}: of {settings.task}, {every} training rows have "
+            f"up to {settings.longest} tokens"
+        )
+    drawn = random.Random(settings.seed).sample(range(every), settings.rows)
+    used = sorted({i for chosen in orders(settings) for i in chosen})
     return dict(zip(used, bench.train([drawn[i] for i in used]), strict=True))
-
-
-@functools.cache
-def _before(task: str, first_layer: int) -> tuple[float, float]:
-    """Loss on the held-out rows and on plain text before training."""
-    bench = make_bench(task, first_layer)
-    model = bench.model()
-    return examine(model, bench.heldout).loss, examine(model, bench.plain).loss
