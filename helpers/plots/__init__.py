@@ -9,7 +9,9 @@ them at every move, can take the theme's own colours instead.
 * ``charts``: ``bars``, ``lines``, ``panels``, ``dots``
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
-* ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``
+* ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
+* ``scheme``: ``scheme``, how data flows through an adapted layer
+* ``raster``: ``png``, an SVG of ours as PNG, for viewers that show no other
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
@@ -22,5 +24,7 @@ from helpers.plots.pictures import (
     merging,
     timeline,
 )
+from helpers.plots.raster import png
+from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
-from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg
+from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg
