@@ -129,6 +129,7 @@ def run(tmp_path, monkeypatch):
         namespace = {"__name__": "__main__"}
         first = len(watch.events)
         gc.collect()
+        gc.freeze()  # what the libraries hold is looked at no more: it is most of what there is
         gc.disable()
         try:
             for cell in notebook.cells:
@@ -139,6 +140,7 @@ def run(tmp_path, monkeypatch):
         finally:
             namespace.clear()
             gc.enable()
+            gc.unfreeze()
             gc.collect()
         return watch.events[first:]
 
