@@ -92,7 +92,7 @@ class WarmPython:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=dict(os.environ if environment is None else environment) | _same_path(),
+            env=environment,
         )
         if not self._process.stdout.readline():
             self.close()
@@ -114,11 +114,6 @@ class WarmPython:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _same_path() -> dict[str, str]:
-    """It finds the modules that its maker finds."""
-    return {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
 
 
 class _Server:
@@ -211,6 +206,7 @@ def _become(request: dict, files: list[int], program: str) -> None:
 
 
 def main(address: str, program: str, *modules: str) -> None:
+    del sys.path[0]  # the present folder: each fork has its own
     server = _Server(address)
     for module in modules:
         importlib.import_module(module)

@@ -43,7 +43,8 @@ class _Kernels:
     def command(self, *args, **kwargs):
         """What starts a kernel: ipykernel's own command, with the warm Python."""
         if self.python is None:
-            self.python = WarmPython(IMPORTED)
+            is_child = {"JPY_PARENT_PID": str(os.getpid())}  # ipykernel reads it when imported
+            self.python = WarmPython(IMPORTED, os.environ | is_child)
         return [self.python.executable, *self.cold_command(*args, **kwargs)[1:]]
 
     def close(self):
