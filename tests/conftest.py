@@ -1,13 +1,23 @@
-"""How many tests run side by side, and how strict the lessons' expectations are in them."""
+"""How many tests run side by side, how strict the lessons' expectations are in them, and where
+their kernels come from."""
 
 import os
 
+import ipykernel.kernelspec
+
 from helpers.expectations import STRICT
 from helpers.machine import usable_memory
+from helpers.warm import TRAINING, WarmPython
 
 os.environ[STRICT] = "1"  # what a lesson expects must come true here, or the test fails
 
 GIB_PER_LESSON = 7  # what the largest notebook takes
+LONGEST = (  # they begin first, so that both workers end together: minutes each, then half of one
+    "03_training.ipynb 06_qlora.ipynb 07_variants.ipynb 09_page_exercise.ipynb test_grading.py "
+    "05_merging.ipynb 04_adapters.ipynb test_exercises.py 08_scaling.ipynb test_t4.py "
+    "01_theory.ipynb test_robustness.py test_memory.py test_models.py instructor_guide.ipynb"
+).split()
+IMPORTED = (*TRAINING, "ipykernel.kernelapp", "ipywidgets", "matplotlib.figure", "bitsandbytes")
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -22,3 +32,42 @@ def pytest_xdist_auto_num_workers(config):
     workers = max(1, min(cores, int(memory / GIB_PER_LESSON), 4))
     os.environ["OMP_NUM_THREADS"] = str(cores // workers)  # for the workers and their kernels
     return workers
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first; each file's own order stays."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+class _Kernels:
+    """Each notebook has a process of its own, forked from one that has imported the libraries.
+
+    Importing them takes five seconds a notebook. A notebook that is tested alone starts cold, and
+    so do `make notebooks`, from which the stored outputs come, and the runs on Colab's packages and
+    on the lower bounds.
+    """
+
+    def __init__(self):
+        self.cold_command, self.python = ipykernel.kernelspec.make_ipkernel_cmd, None
+
+    def command(self, *args, **kwargs):
+        """What starts a kernel: ipykernel's own command, with the warm Python."""
+        if self.python is None:
+            is_child = {"JPY_PARENT_PID": str(os.getpid())}  # ipykernel reads it when imported
+            self.python = WarmPython(IMPORTED, os.environ | is_child)
+        return [self.python.executable, *self.cold_command(*args, **kwargs)[1:]]
+
+    def close(self):
+        if self.python is not None:
+            self.python.close()
+
+
+def pytest_configure(config):
+    config.warm_kernels = kernels = _Kernels()
+    ipykernel.kernelspec.make_ipkernel_cmd = kernels.command
+
+
+def pytest_unconfigure(config):
+    config.warm_kernels.close()
+    ipykernel.kernelspec.make_ipkernel_cmd = config.warm_kernels.cold_command

@@ -4,8 +4,8 @@
 the process kills itself with SIGKILL in that step (counted from 1), at the moment `forward` (before
 the step), `update` (gradients computed, nothing updated), `end` (after the step) or `save` (while
 the step's checkpoint is being written). Each training and each resuming is a process of its own,
-forked from this one, which has only imported the libraries: an import takes seconds, a training a
-fraction of one.
+forked from this one, which has imported the libraries and read model and data, and trained nothing:
+that takes seconds, a training a fraction of one.
 """
 
 import hashlib
@@ -63,14 +63,18 @@ def half_written(then) -> None:
     torch.save = save
 
 
-def train(profile: Profile, output: Path, kill: tuple[int, str] | None) -> None:
+def read(profile: Profile) -> dict:
+    """The model, its tokenizer and the data, by the names that the trainer has for them."""
+    model, tokenizer = load_model(profile, dtype=torch.float32, device_map="cpu")
+    rows = load_smoltalk(profile)["train"]
+    return {"model": model, "processing_class": tokenizer, "train_dataset": rows}
+
+
+def train(given: dict, output: Path, kill: tuple[int, str] | None) -> None:
     """Start, or go on from the last checkpoint that is whole, and save the adapter at the end."""
     checkpoint = last_complete_checkpoint(output)
-    model, tokenizer = load_model(profile, dtype=torch.float32, device_map="cpu")
     trainer = SFTTrainer(
-        model=model,
-        processing_class=tokenizer,
-        train_dataset=load_smoltalk(profile)["train"],
+        **given,
         peft_config=LoraConfig(r=4, lora_dropout=0.1, target_modules="all-linear"),
         args=SFTConfig(
             output_dir=str(output),
@@ -115,13 +119,13 @@ def main(folder: Path, kills: list[str]) -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    profile = make_smoltalk_stand_in(folder / "data", make_page_stand_in(folder / "model"))
+    given = read(make_smoltalk_stand_in(folder / "data", make_page_stand_in(folder / "model")))
     for number, kill in enumerate(["", *kills]):
         output = folder / f"run{number}"
         step, _, moment = kill.partition(":")
-        first = in_a_process(profile, output, (int(step), moment) if kill else None)
+        first = in_a_process(given, output, (int(step), moment) if kill else None)
         started = last_complete_checkpoint(output)
-        second = in_a_process(profile, output, None) if kill else None
+        second = in_a_process(given, output, None) if kill else None
         line = {
             "kill": kill,
             "first": first,

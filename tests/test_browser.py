@@ -1,4 +1,6 @@
-"""Lesson 2 in a real browser: all cells run, the explorer moved by keyboard, everything labelled.
+"""Explorers in a real browser: lesson 2's and lesson 8's, moved by keyboard, everything labelled.
+
+Of lesson 2 the cells are run that its explorer needs: nbval runs them all.
 
 JupyterLab serves a copy of the lesson on the loopback interface alone; Playwright drives the
 chromium that is installed here and downloads none. Screenshots are kept in build/browser.
@@ -28,6 +30,10 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 SCREENSHOTS = ROOT / "build" / "browser"
 LESSON = ROOT / "notebooks" / "02_configuration.ipynb"
+NEEDED = {f"02-configuration-{name}" for name in ("001", "quiet", "005", "025", "108", "110")}
+SHARDING = """\
+from helpers.widgets import sharding_explorer
+sharding_explorer("Llama-3.1-8B", devices=4)"""
 MODEL = "SmolLM2-135M-Instruct"
 TOKEN = "only-on-this-machine"
 BADGES = {  # each lesson's first line
@@ -68,6 +74,9 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     lesson = nbformat.read(LESSON, as_version=4)
     lesson.metadata.pop("widgets", None)
+    assert {cell.id for cell in lesson.cells} > NEEDED
+    lesson.cells = [c for c in lesson.cells if c.cell_type == "markdown" or c.id in NEEDED]
+    lesson.cells.append(nbformat.v4.new_code_cell(SHARDING))
     for cell in lesson.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -229,6 +238,24 @@ def test_a_target_that_is_not_there_is_explained_in_place(page, explorer):
     targets.press("Enter")
     expect(explorer.get_by_role("alert")).to_have_count(0)
     test_no_cell_failed(page)
+
+
+def test_a_slider_of_gpus_moved_by_keyboard_changes_the_bars_and_what_is_sent(page):
+    output = page.locator(".jp-OutputArea-output", has=page.get_by_label("GPUs", exact=True))
+    output.scroll_into_view_if_needed()
+    picture = output.get_by_role("img")
+    before = picture.get_attribute("aria-label")
+    output.get_by_role("slider", name="GPUs", exact=True).press("ArrowRight")
+    expect(output.get_by_role("textbox", name="GPUs", exact=True)).to_have_value("6")
+    expect(output.get_by_role("status")).to_contain_text("rows in a step, all GPUs: 6")
+    assert picture.get_attribute("aria-label") != before
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    output.screenshot(path=SCREENSHOTS / "sharding.png")
+    output.get_by_label("train with").select_option("full fine-tuning")
+    expect(output.get_by_role("status")).to_contain_text("GB with ZeRO-3")
+    output.get_by_role("textbox", name="GPUs", exact=True).fill("0")
+    output.get_by_role("textbox", name="GPUs", exact=True).press("Enter")
+    expect(output.get_by_role("alert")).to_contain_text("GPUs must be a whole number")
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])

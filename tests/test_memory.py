@@ -102,6 +102,17 @@ def assert_agree(predicted, measured):
             assert sizes[0] == pytest.approx(sizes[1], rel=0.1), part
 
 
+def assert_estimated(name, settings):
+    """Predicted as measured, in a real step: tensors of this size are quicker than fake ones, which
+    take the same (`test_fake_tensors_take_what_real_ones_take`). Only 6,000 tokens over 70,000
+    words are too many."""
+    large = settings["batch_size"] * settings["sequence_length"] > 1_000
+    measured = measure_training_memory(
+        make_config(name), device="fake" if large else "cpu", **settings
+    )
+    assert_agree(estimate_training_memory(make_config(name), device="cpu", **settings), measured)
+
+
 # ------------------------------------------------------------------ predicted beside measured
 
 GRID = list(
@@ -125,8 +136,7 @@ def test_estimate_is_what_a_step_takes(name, way, checkpointing, shape):
         sequence_length=sequence_length,
         precision=precision,
     )
-    measured = measure_training_memory(make_config(name), device="fake", **settings)
-    assert_agree(estimate_training_memory(make_config(name), device="cpu", **settings), measured)
+    assert_estimated(name, settings)
 
 
 MORE = {
@@ -251,29 +261,40 @@ MORE = {
 @pytest.mark.parametrize("case", MORE)
 def test_estimate_in_every_kind_of_step(case):
     name, settings = MORE[case]
-    settings = STEP | settings
-    measured = measure_training_memory(make_config(name), device="fake", **settings)
-    assert_agree(estimate_training_memory(make_config(name), device="cpu", **settings), measured)
+    assert_estimated(name, STEP | settings)
 
 
 # -------------------------------------------------------------------------- what is measured
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"precision": "bf16-mixed"},
-        {"lora_config": lora(lora_dropout=0.1), "precision": "fp32"},
-        {"lora_config": lora(), "gradient_checkpointing": True},
+# A case of each kind of step, and one of each kind of model.
+FAKE = [
+    ("llama", {"precision": "bf16-mixed"}),
+    ("qwen2", {"lora_config": lora(lora_dropout=0.1), "precision": "fp32"}),
+    ("llama", {"lora_config": lora(), "gradient_checkpointing": True}),
+    (
+        "llama",
         {"lora_config": lora(), "quantization": "nf4-double", "gradient_checkpointing": True},
-        {"lora_config": lora(), "quantization": "int8", "optimizer": "adamw_8bit"},
-        {"lora_config": lora(), "loss": "chunked", "gradient_accumulation_steps": 2},
-    ],
-)
-def test_fake_tensors_take_what_real_ones_take(settings):
+    ),
+    ("qwen2", {"lora_config": lora(), "quantization": "int8", "optimizer": "adamw_8bit"}),
+    ("qwen2", {"lora_config": lora(), "loss": "chunked", "gradient_accumulation_steps": 2}),
+    ("gpt2-dropout", {"lora_config": lora(), "adapter_precision": "bf16"}),
+    ("gpt2", {"optimizer": "paged_adamw_8bit"}),
+    ("mistral-window", {"sequence_length": 250, "optimizer": "sgd"}),
+    ("gemma3-window", {"lora_config": lora(), "sequence_length": 250}),
+    ("phi3-window", {"lora_config": lora(), "gradient_checkpointing": True}),
+    ("gemma2", {"loss": "chunked", "precision": "bf16-mixed"}),
+    ("qwen3", {"lora_config": lora(bias="all"), "optimizer": "adamw_torch"}),
+    ("opt-relu", {"lora_config": lora(), "precision": "fp32"}),
+    ("llama-eager", {"lora_config": lora(), "quantization": "nf4"}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), FAKE)
+def test_fake_tensors_take_what_real_ones_take(name, settings):
     settings = STEP | settings
-    real = measure_training_memory(make_config("llama"), device="cpu", **settings)
-    assert measure_training_memory(make_config("llama"), device="fake", **settings) == real
+    real = measure_training_memory(make_config(name), device="cpu", **settings)
+    assert measure_training_memory(make_config(name), device="fake", **settings) == real
 
 
 def test_timeline_has_the_peak_that_is_measured_and_the_phases_in_order():

@@ -312,6 +312,7 @@ def prepare_and_die(environment: dict, source: SmallModelSource, step: str, call
     prepare_small_model(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "call"),
     [

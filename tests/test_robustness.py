@@ -64,6 +64,7 @@ def killed(tmp_path_factory):
     return {line["kill"]: line for line in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", KILLS)
 def test_killed_training_resumes_to_the_same_bytes(killed, kill):
     """Final adapter equal to the undisturbed run's, byte for byte, from the newest checkpoint."""

@@ -12,11 +12,18 @@ from peft.tuners.lora import LoraLayer
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from helpers.evaluation import generate_answers, score_style
-from helpers.memory import OPTIMIZERS, PRECISIONS, estimate_training_memory
+from helpers.memory import OPTIMIZERS, PRECISIONS, estimate_training_memory, sharded_memory
 from helpers.models import load_model
 from helpers.params import count_lora_parameters
 from helpers.stand_in import make_page_stand_in
-from helpers.widgets import PAGE, RANKS, lora_explorer, lora_source, training_explorer
+from helpers.widgets import (
+    PAGE,
+    RANKS,
+    lora_explorer,
+    lora_source,
+    sharding_explorer,
+    training_explorer,
+)
 from helpers.widgets.controls import WIDGET_VIEW
 from helpers.widgets.cost_controls import PAGE_FIELDS, TYPED
 
@@ -448,3 +455,31 @@ def test_bad_arguments_to_the_second_are_named(trained, changes, error, words):
     arguments = dict(zip(names, (*trained, QUESTIONS, ACCEPTED), strict=True))
     with pytest.raises(error, match=words):
         training_explorer(**arguments | changes)
+
+
+# --- sharding ------------------------------------------------------------------------------------
+
+
+def test_the_sharding_explorer_shows_what_each_gpu_holds_and_sends():
+    explorer = sharding_explorer("Llama-3.1-8B", devices=4)
+    step = dict(batch_size=1, sequence_length=2048, gradient_checkpointing=True)
+    config = LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM")
+    assert explorer.memory == sharded_memory("Llama-3.1-8B", config, devices=4, **step)
+    send(explorer.devices.field, value="5")
+    assert (explorer.devices.value, explorer.devices.slider.value) == (5, 6)
+    send(explorer.way, index=2)
+    send(explorer.rows.slider, index=1)
+    wanted = sharded_memory("Llama-3.1-8B", devices=5, **step | {"batch_size": 2})
+    assert explorer.memory == wanted and set(wanted) == {"DDP", "ZeRO-1", "ZeRO-2", "ZeRO-3"}
+    alt = picture_of(explorer).get("aria-label")
+    assert f"ZeRO-3: {sum(wanted['ZeRO-3'].values()) / 2**30:.2f} GiB" in alt
+    gradients = wanted["DDP"]["weights"]  # 0.8 × 2 × 16 GB; ZeRO-3 moves half as much again
+    assert explorer.sent["DDP"] == pytest.approx(0.8 * 2 * gradients)
+    assert f"{explorer.sent['ZeRO-3'] / 1e9:,.2f} GB with ZeRO-3" in explorer.shown
+    for text in ("0", "x"):
+        send(explorer.devices.field, value=text)
+        assert "GPUs must be a whole number" in explorer.problem and "alert" in explorer.shown
+        assert str(explorer).startswith("This does not work.")
+    send(explorer.devices.slider, index=0)
+    assert explorer.sent["ZeRO-3"] == 0 and explorer.memory["ZeRO-3"] == explorer.memory["DDP"]
+    assert WIDGET_VIEW in explorer._repr_mimebundle_()

@@ -4,11 +4,12 @@
 * ``measure_training_memory``, ``training_memory_timeline``: from real steps on a CPU or GPU, or
   from steps with *fake* tensors, which need no memory
 * ``fits``: the largest batches that fit a device, and what to change if none does
+* ``sharded_memory``, ``sent_per_step``: what each of several devices holds, and sends
 
 All give a ``MemoryEstimate`` with the same parts, to print side by side; a test holds the formulas
 against the steps. Where to look; each file calls only those below it:
 
-* ``fit``: ``fits``
+* ``fit``: ``fits``; ``sharding``: DDP, ZeRO-1 to ZeRO-3
 * ``estimate``: ``estimate_training_memory``, the largest of ``moments``: at the loss, in the
   backward pass, at the end of a step
 * ``subject``: what a model or a config says of itself, and that nothing contradicts it
@@ -32,4 +33,5 @@ from helpers.memory.settings import (
     MemoryEstimate,
     TrainingStep,
 )
+from helpers.memory.sharding import SHARDINGS, sent_per_step, sharded_memory
 from helpers.memory.states import bits_per_parameter

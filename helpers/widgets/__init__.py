@@ -18,6 +18,7 @@ Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 * ``cut``: ``cut_explorer``, the rank at which a change of weights is cut
 * ``guess``: ``Guesses``, a guess set before the answer is seen
 * ``quantization``, ``mix``, ``merge``, ``switches``: a lesson's own knob, with ``knob``
+* ``sharding``: ``sharding_explorer``, a step divided among several GPUs
 * ``controls``: a choice, a number typed or dragged; and ``Explorer``, what a cell shows of either
 
 They call ``helpers.params``, ``helpers.memory``, ``helpers.plots``, ``helpers.landscape`` and
@@ -36,3 +37,4 @@ from helpers.widgets.merge import MergedAt, MergeExplorer, merge_explorer, merge
 from helpers.widgets.mix import MixExplorer, mix_explorer
 from helpers.widgets.quantization import QuantizationExplorer, quantization_explorer
 from helpers.widgets.switches import SwitchExplorer, switch_explorer
+from helpers.widgets.sharding import ShardingExplorer, sharding_explorer
