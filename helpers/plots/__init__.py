@@ -7,8 +7,8 @@ they read alike in a light and in a dark theme. Those drawn as SVG text, because
 them at every move, can take the theme's own colours instead.
 
 * ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
-* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
-  ``masked_tokens``, ``answer_table``
+* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``, ``merge_stages``; and as
+  HTML ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
 * ``knobs``: ``quantization_svg``, ``sweep_svg``, ``rounding_svg``, ``switches_svg``
@@ -23,6 +23,7 @@ from helpers.plots.pictures import (
     codebooks,
     masked_tokens,
     matrices,
+    merge_stages,
     merging,
     timeline,
 )
