@@ -4,7 +4,7 @@ import gc
 
 import torch
 
-from helpers.live import live_bytes
+from helpers.live import PeakBytes, live_bytes
 
 MB = 2**20
 
@@ -43,3 +43,15 @@ def test_parameters_count_and_another_device_does_not():
     ghost = torch.empty(8, device="meta")
     assert live_bytes() - before[0] == layer.weight.nbytes == MB
     assert live_bytes(torch.device("meta")) - before[1] == ghost.nbytes
+
+
+def test_the_peak_is_the_most_bytes_alive_at_once():
+    model = torch.nn.Linear(100, 10, bias=False)  # 4,000 bytes
+    with PeakBytes(model) as bytes_alive:
+        for _ in range(3):
+            gone = torch.zeros(2000)  # 8,000 bytes, one after the other
+            del gone
+        torch.zeros(500)
+        torch.zeros(100).view(10, 10)  # a view takes nothing
+    assert bytes_alive.peak == 4_000 + 8_000
+    assert sum(bytes_alive.sizes.values()) == 4_000

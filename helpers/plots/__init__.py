@@ -10,6 +10,9 @@ them at every move, can take the theme's own colours instead.
 * ``grids``: ``grid``, a table coloured by its numbers
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
+* ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
+* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``, ``merge_stages``; and as
+  HTML ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
 * ``cut``: ``cut_svg``, a matrix, what is left of it at a rank, and what that keeps
@@ -34,6 +37,7 @@ from helpers.plots.pictures import (
     codebooks,
     masked_tokens,
     matrices,
+    merge_stages,
     merging,
     timeline,
 )

@@ -135,10 +135,7 @@ class SwitchExplorer(Knob):
     def words(self) -> list[str]:
         gib = {name: estimate.total / 2**30 for name, estimate in self.memory.items()}
         start = next(iter(self.measured.values()))
-        lines = [
-            f"predicted for {self.model_name}: {gib['chosen']:.2f} GiB, with no switch "
-            f"{gib['none']:.2f} GiB"
-        ]
+        lines = [f"predicted: {gib['chosen']:.2f} GiB, with no switch {gib['none']:.2f} GiB"]
         if self.marked is None:
             return [
                 *lines,
@@ -146,10 +143,6 @@ class SwitchExplorer(Knob):
             ]
         speed = self.measured[self.marked]
         return [*lines, f"measured: {speed:,.0f} tokens/s, {speed / start:.2f} times the first"]
-
-    @property
-    def model_name(self) -> str:
-        return self.model if isinstance(self.model, str) else f"this {self.model.model_type}"
 
     def picture(self, ground: str | None = None) -> str:
         rows = {name: estimate.parts for name, estimate in self.memory.items()}
