@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from helpers import plots
-from helpers.plots import style
+from helpers.plots import charts, pictures, style
 from helpers.plots import svg as svg_text
 
 
@@ -169,6 +169,26 @@ def test_answer_table_shows_all_and_marks_the_active_column_alone():
     assert "▸ base" not in table and table.count("opacity") == 2
     plain = plots.answer_table(["q"], {"base": ["a"], "style": ["b"]})
     assert "opacity" not in plain and "▸" not in plain
+
+
+@pytest.mark.parametrize(("slope", "side"), [(1.0, "left"), (3.0, "right")])
+def test_a_reference_lines_name_stands_where_no_line_crosses_it(slope, side, shown, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(charts, "show", lambda figure, alt: drawn.append(figure))
+    x = np.linspace(0, 1, 50)
+    plots.lines(
+        {"one": (x, slope * x)}, title="t", xlabel="x", ylabel="y", alt="", reference={"1": 0.9}
+    )
+    [label] = [text for text in drawn[0].axes[0].texts if text.get_text() == "1"]
+    assert label.get_ha() == side
+
+
+def test_signs_stand_between_matrices(shown, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "show", lambda figure, alt: drawn.append(figure))
+    matrices = {"B": np.ones((3, 1)), "A": np.ones((1, 3)), "BA": np.ones((3, 3))}
+    plots.matrices(matrices, title="t", alt="", signs="×=")
+    assert [axes.get_ylabel() for axes in drawn[0].axes] == ["", "×", "="]
 
 
 @pytest.mark.parametrize("variant", ["lora", "dora", "merged", "qlora"])

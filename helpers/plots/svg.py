@@ -81,9 +81,15 @@ def shares(
 def show_svg(picture: str, alt: str) -> None:
     """Show an SVG picture of this package: as such, as PNG where that is all a viewer shows (an
     untrusted notebook in JupyterLab, say), and in words."""
+    data, metadata = svg_output(picture, alt)
+    display(data, metadata=metadata, raw=True)
+
+
+def svg_output(picture: str, alt: str) -> tuple[dict[str, str | bytes], dict[str, dict]]:
+    """What `show_svg` hands to Jupyter: an output's data and its metadata."""
     data = {"image/svg+xml": picture, "image/png": png(picture), "text/plain": alt}
     width = int(float(ElementTree.fromstring(picture).get("width")))
-    display(data, metadata={"image/png": {"width": width, "alt": alt}}, raw=True)
+    return data, {"image/png": {"width": width, "alt": alt}}
 
 
 def drawing(drawn: Sequence[str], width: int, height: int, alt: str, ground: str | None) -> str:
