@@ -6,6 +6,7 @@ readable in a light and in a dark theme.
 
 from __future__ import annotations
 
+import base64
 import html
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -85,9 +86,10 @@ def show_svg(picture: str, alt: str) -> None:
     display(data, metadata=metadata, raw=True)
 
 
-def svg_output(picture: str, alt: str) -> tuple[dict[str, str | bytes], dict[str, dict]]:
-    """What `show_svg` hands to Jupyter: an output's data and its metadata."""
-    data = {"image/svg+xml": picture, "image/png": png(picture), "text/plain": alt}
+def svg_output(picture: str, alt: str) -> tuple[dict[str, str], dict[str, dict]]:
+    """What `show_svg` hands to Jupyter: an output's data, its PNG in base 64, and its metadata."""
+    pixels = base64.b64encode(png(picture)).decode()
+    data = {"image/svg+xml": picture, "image/png": pixels, "text/plain": alt}
     width = int(float(ElementTree.fromstring(picture).get("width")))
     return data, {"image/png": {"width": width, "alt": alt}}
 
