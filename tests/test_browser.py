@@ -216,6 +216,8 @@ def test_a_slider_moved_by_keyboard_changes_number_source_and_picture(page, expl
 
 def test_every_control_has_a_name(explorer):
     """A slider's handle has that of the field beside it, which holds the same value."""
+    explorer.get_by_role("button", name="more settings").click()
+    expect(explorer.get_by_label("use_dora")).to_be_visible()
     for name in ("rank r", "lora_alpha", "batch size", "tokens a row"):
         expect(explorer.get_by_role("slider", name=name, exact=True)).to_have_count(1)
         expect(explorer.get_by_role("textbox", name=name, exact=True)).to_have_count(1)
@@ -256,6 +258,15 @@ def test_a_slider_of_gpus_moved_by_keyboard_changes_the_bars_and_what_is_sent(pa
     output.get_by_role("textbox", name="GPUs", exact=True).fill("0")
     output.get_by_role("textbox", name="GPUs", exact=True).press("Enter")
     expect(output.get_by_role("alert")).to_contain_text("GPUs must be a whole number")
+
+
+def test_controls_and_picture_are_on_one_screen(page, explorer):
+    usual = page.viewport_size
+    page.set_viewport_size({"width": 1280, "height": 900})
+    top = explorer.get_by_role("textbox", name="rank r", exact=True).bounding_box()["y"]
+    picture = explorer.get_by_role("img").bounding_box()
+    page.set_viewport_size(usual)
+    assert picture["y"] + picture["height"] - top < 600
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])

@@ -1,5 +1,6 @@
 """The bench's training is LoRA's: PEFT's layer, trained by torch, gives the same numbers."""
 
+import base64
 import dataclasses
 import io
 
@@ -135,6 +136,6 @@ def test_what_is_typed_and_cannot_be_is_explained_and_the_picture_stays():
 
 def test_seen_without_a_kernel_there_is_a_picture_in_two_forms():
     data = lora_bench(SMALL)._repr_mimebundle_()
-    pixels = imread(io.BytesIO(data["image/png"]))
+    pixels = imread(io.BytesIO(base64.b64decode(data["image/png"])))
     assert f'viewBox="0 0 {pixels.shape[1] // 2} {pixels.shape[0] // 2}"' in data["image/svg+xml"]
     assert pixels.std() > 0.05 and "floor at rank 3: " in data["text/plain"]

@@ -1,5 +1,6 @@
 """Every figure is a picture with a text alternative, whatever it is given to show."""
 
+import base64
 import io
 import math
 import re
@@ -10,7 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 from helpers import plots
-from helpers.plots import style
+from helpers.plots import charts, pictures, style
 from helpers.plots import svg as svg_text
 
 
@@ -205,6 +206,26 @@ def test_answer_table_shows_all_and_marks_the_active_column_alone():
     assert "opacity" not in plain and "▸" not in plain
 
 
+@pytest.mark.parametrize(("slope", "side"), [(1.0, "left"), (3.0, "right")])
+def test_a_reference_lines_name_stands_where_no_line_crosses_it(slope, side, shown, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(charts, "show", lambda figure, alt: drawn.append(figure))
+    x = np.linspace(0, 1, 50)
+    plots.lines(
+        {"one": (x, slope * x)}, title="t", xlabel="x", ylabel="y", alt="", reference={"1": 0.9}
+    )
+    [label] = [text for text in drawn[0].axes[0].texts if text.get_text() == "1"]
+    assert label.get_ha() == side
+
+
+def test_signs_stand_between_matrices(shown, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "show", lambda figure, alt: drawn.append(figure))
+    matrices = {"B": np.ones((3, 1)), "A": np.ones((1, 3)), "BA": np.ones((3, 3))}
+    plots.matrices(matrices, title="t", alt="", signs="×=")
+    assert [axes.get_ylabel() for axes in drawn[0].axes] == ["", "×", "="]
+
+
 @pytest.mark.parametrize("variant", ["lora", "dora", "merged", "qlora"])
 def test_a_scheme_is_drawn_as_svg_and_png_with_its_formula_in_words(variant, shown):
     plots.scheme(variant, d_in=576, d_out=1536, r=6)
@@ -213,7 +234,8 @@ def test_a_scheme_is_drawn_as_svg_and_png_with_its_formula_in_words(variant, sho
     assert data["text/plain"] in root.get("aria-label") and root.get("role") == "img"
     assert {"A", "B", "× α/r"} <= set(words) and "BA" in data["text/plain"]
     _, _, width, height = map(float, root.get("viewBox").split())
-    assert imread(io.BytesIO(data["image/png"])).shape[:2] == (2 * height, 2 * width)
+    pixels = imread(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert pixels.shape[:2] == (2 * height, 2 * width)
     assert metadata["image/png"]["width"] == width
     for element in root.iter():  # nothing is drawn outside
         for name, limit in (("x", width), ("y", height)):

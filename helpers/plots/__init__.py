@@ -45,4 +45,4 @@ from helpers.plots.raster import png
 from helpers.plots.runs import Curve, runs_svg
 from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
-from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg
+from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg, svg_output

@@ -6,6 +6,7 @@ readable in a light and in a dark theme.
 
 from __future__ import annotations
 
+import base64
 import html
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -81,9 +82,16 @@ def shares(
 def show_svg(picture: str, alt: str) -> None:
     """Show an SVG picture of this package: as such, as PNG where that is all a viewer shows (an
     untrusted notebook in JupyterLab, say), and in words."""
-    data = {"image/svg+xml": picture, "image/png": png(picture), "text/plain": alt}
+    data, metadata = svg_output(picture, alt)
+    display(data, metadata=metadata, raw=True)
+
+
+def svg_output(picture: str, alt: str) -> tuple[dict[str, str], dict[str, dict]]:
+    """What `show_svg` hands to Jupyter: an output's data, its PNG in base 64, and its metadata."""
+    pixels = base64.b64encode(png(picture)).decode()
+    data = {"image/svg+xml": picture, "image/png": pixels, "text/plain": alt}
     width = int(float(ElementTree.fromstring(picture).get("width")))
-    display(data, metadata={"image/png": {"width": width, "alt": alt}}, raw=True)
+    return data, {"image/png": {"width": width, "alt": alt}}
 
 
 def show_svg(picture: str, alt: str) -> None:

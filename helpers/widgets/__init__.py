@@ -36,5 +36,5 @@ from helpers.widgets.landscape import LandscapeExplorer, landscape_explorer
 from helpers.widgets.merge import MergedAt, MergeExplorer, merge_explorer, merge_rounded
 from helpers.widgets.mix import MixExplorer, mix_explorer
 from helpers.widgets.quantization import QuantizationExplorer, quantization_explorer
-from helpers.widgets.switches import SwitchExplorer, switch_explorer
 from helpers.widgets.sharding import ShardingExplorer, sharding_explorer
+from helpers.widgets.switches import SwitchExplorer, switch_explorer

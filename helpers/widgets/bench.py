@@ -15,7 +15,7 @@ import ipywidgets as widgets
 from helpers import plots
 from helpers.low_rank import MOST, SCALINGS, STARTS, Fit, Setting, fit
 from helpers.plots import short
-from helpers.widgets.controls import Explorer, Number, choice
+from helpers.widgets.controls import Explorer, Number, choice, compact
 
 RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24)
 ALPHAS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -60,7 +60,7 @@ class Bench(Explorer):
         self.scaling = choice("scaling", SCALINGS, setting.scaling)
         self._message, self._result = widgets.HTML(), widgets.HTML()
         self._message.layout.min_height = "4.6em"  # so that the picture below does not jump
-        controls = widgets.HBox([_compact(control) for control in self._controls])
+        controls = widgets.HBox([compact(control) for control in self._controls])
         controls.layout.flex_flow = "row wrap"
         self.view = widgets.VBox([controls, self._message, self._result])
         self.update()
@@ -183,15 +183,3 @@ def _at_the_floor(setting: Setting, floor: float) -> str:
         "It stands on its floor. What is left is noise, which lies in all directions at once, so "
         "that no low rank can hold it."
     )
-
-
-def _compact(control: Number | widgets.Dropdown) -> widgets.Widget:
-    """The control, three to a row where a cell has the usual width."""
-    field = control.field if isinstance(control, Number) else control
-    field.style.description_width = "7em"
-    field.layout.width = "11.4em" if isinstance(control, Number) else "15em"
-    if not isinstance(control, Number):
-        return control
-    control.slider.layout.width = "8.5em"
-    control.view.layout.width = "21em"
-    return control.view

@@ -102,10 +102,14 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
     ipywidgets 8 gives the handle none and has no trait for it (``createSlider`` in its
     ``widget_selection``), and core ipywidgets run no code of ours in the page but this: the error
     handler of a picture that is none. It looks for the handle beside it, until that is drawn.
+    It also keeps the page's shortcuts off the keys pressed on the slider: those of Notebook 7 see a
+    key first, and an arrow would lead to another cell (the attribute is Lumino's).
     """
     label = escape(json.dumps(name))
     call = (
-        "const box = this.closest('.lora-slider'), again = setInterval(() => { const handle ="
+        "const box = this.closest('.lora-slider');"
+        " box?.setAttribute('data-lm-suppress-shortcuts', 'true');"
+        " const again = setInterval(() => { const handle ="
         " box?.querySelector('[role=slider]'); if (handle) { clearInterval(again);"
         f" handle.setAttribute('aria-label', {label}) }} }}, 50); setTimeout(clearInterval, 9000,"
         " again); this.remove()"
@@ -117,9 +121,20 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
     return box
 
 
+def compact(control: Number | widgets.Widget, width: float = 15) -> widgets.Widget:
+    """What is shown of the control, three to a row where a cell has the usual width."""
+    field = control.field if isinstance(control, Number) else control
+    field.style.description_width = f"{max(7, 0.62 * len(field.description)):g}em"
+    field.layout.width = "11.4em" if isinstance(control, Number) else f"{width}em"
+    if not isinstance(control, Number):
+        return control
+    control.slider.layout.width = "8.5em"
+    control.view.layout.width = "21em"
+    return control.view
+
+
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 LIVE = "lora-live"  # class of a view
-WIDEST = 840  # pixels of a stored picture
 
 
 class Explorer:
@@ -140,9 +155,12 @@ class Explorer:
         raise NotImplementedError
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+        return self._stored()[0] | {WIDGET_VIEW: view_of(self.view)}
+
+    def _stored(self) -> tuple[dict[str, Any], dict[str, dict]]:
+        """Picture and words as they are now: an output's data and its metadata."""
         picture = self.picture(ground="white")
-        pictures = {"image/svg+xml": picture, "image/png": plots.png(picture)} if picture else {}
-        return {"text/plain": str(self), **pictures, WIDGET_VIEW: view_of(self.view)}
+        return plots.svg_output(picture, str(self)) if picture else ({"text/plain": str(self)}, {})
 
     def _ipython_display_(self) -> None:
         """Picture and controls as two outputs, of which the controls hide the picture.
@@ -151,15 +169,13 @@ class Explorer:
         it does not find one, and shows none of the output's other forms. Where the page is another
         one that would show both, it is one output.
         """
-        bundle = self._repr_mimebundle_()
+        view, (data, metadata) = {WIDGET_VIEW: view_of(self.view)}, self._stored()
         if "google.colab" in sys.modules or "VSCODE_PID" in os.environ:
-            display(bundle, raw=True)
+            display(data | view, metadata=metadata, raw=True)
             return
         self._hide_stored_picture()
-        view = bundle.pop(WIDGET_VIEW)
-        width = {"image/png": {"width": WIDEST, "alt": bundle["text/plain"]}}
-        display(bundle, metadata=width if "image/png" in bundle else None, raw=True)
-        display({WIDGET_VIEW: view}, raw=True)
+        display(data, metadata=metadata, raw=True)
+        display(view, raw=True)
 
     def _hide_stored_picture(self) -> None:
         """Let the view hide the output before it, which is its own stored picture."""

@@ -25,6 +25,7 @@ from helpers.widgets.cost_controls import (
     PAGE,
     PRESETS,
     TYPED,
+    folding,
     lora_controls,
     lora_source,
     parse_targets,
@@ -91,12 +92,7 @@ class LoraExplorer(Explorer):
         step = step_controls(model, batch_size, sequence_length)
         self._controls = lora | step
         self._message, self._result = widgets.HTML(), widgets.HTML()
-        columns = [
-            widgets.VBox([getattr(control, "view", control) for control in side.values()])
-            for side in (lora, step)
-        ]
-        wrap = widgets.Layout(flex_flow="row wrap")
-        self.view = widgets.VBox([widgets.HBox(columns, layout=wrap), self._message, self._result])
+        self.view = widgets.VBox([*folding(self._controls), self._message, self._result])
 
         self._find_preset()
         self.update()
@@ -139,20 +135,32 @@ class LoraExplorer(Explorer):
                 f'<p role="alert" style="{NOTE}border-color:#D55E00">'
                 f"<b>This does not work.</b> {escape(self.problem)}</p>"
             )
+            self._mark()
             if self._result.value and not self._result.value.startswith(FADED):
                 self._result.value = f"{FADED}{self._result.value}</div>"
             return
         self._state, self.problem = _State(lora_config, count, memory, self._title()), ""
+        self._mark()
         self._message.value = "".join(
             f'<p role="status" style="{NOTE}">{escape(note)}</p>'
             for note in (*self._passed_over(), *unknown)
         )
         self._result.value = (
+            f"{self.picture()}"
             '<div style="display:flex;flex-wrap:wrap;gap:0 3em;line-height:1.5">'
             f'<p role="status">{"<br>".join(map(escape, self._numbers()))}</p>'
             f'<pre style="user-select:all;margin:0.5em 0">{escape(lora_source(lora_config))}</pre>'
-            f"</div>{self.picture()}"
+            "</div>"
         )
+
+    def _mark(self) -> None:
+        """Give the field that the problem speaks of a border, and take it from all others."""
+        for name in ("rank", "alpha", "targets", "batch_size", "sequence_length"):
+            field = getattr(self._controls[name], "field", self._controls[name])
+            wrong = self.problem.startswith(field.description) or (
+                name == "targets" and "target" in self.problem.lower()[:40]
+            )
+            field.layout.border = "2px solid #D55E00" if wrong else None
 
     def picture(self, ground: str | None = None) -> str:
         """The memory bars, full fine-tuning, LoRA and QLoRA; empty if no memory is known."""

@@ -15,7 +15,7 @@ from transformers import PretrainedConfig
 from helpers.architectures import architectures
 from helpers.memory import OPTIMIZERS, PRECISIONS, QUANTIZATIONS
 from helpers.params.fields import BIASES
-from helpers.widgets.controls import FIELD, Number, choice
+from helpers.widgets.controls import FIELD, Number, choice, compact
 
 PAGE = LoraConfig(  # the course page's example
     r=6, lora_alpha=8, lora_dropout=0.05, target_modules="all-linear", task_type="CAUSAL_LM"
@@ -57,6 +57,25 @@ def parse_targets(text: str) -> str | list[str]:
         raise ValueError('target_modules is empty: write "all-linear", or names with commas')
     is_pattern = re.search(r"[\\*+?|()^$]", text) is not None
     return text if text == "all-linear" or is_pattern else [name for name in names if name]
+
+
+IN_SIGHT = ("rank", "alpha", "preset", "targets", "model", "batch_size", "sequence_length")
+
+
+def folding(controls: dict[str, Any]) -> list[widgets.Widget]:
+    """The controls in rows: those used most in sight, the others behind a button."""
+    wide = {"preset": 19, "targets": 21, "model": 26}
+    rows = [[compact(controls[name], wide.get(name, 15)) for name in IN_SIGHT], []]
+    rows[1] = [control for name, control in controls.items() if name not in IN_SIGHT]
+    in_sight, folded = (widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows)
+    more = widgets.ToggleButton(False, description="more settings", icon="sliders")
+
+    def fold(_change: object = None) -> None:
+        folded.layout.display = "flex" if more.value else "none"
+
+    more.observe(fold, "value")
+    fold()
+    return [in_sight, more, folded]
 
 
 RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -111,6 +130,5 @@ def step_controls(model: Any, batch_size: int, sequence_length: int) -> dict[str
         "optimizer": choice("optimizer", OPTIMIZERS, "adamw"),
         "checkpointing": widgets.Checkbox(False, description="gradient checkpointing", **FIELD),
     }
-    for control in ("model", "checkpointing"):
-        controls[control].layout.width = "30em"  # long names
+    controls["checkpointing"].layout.width = "30em"  # a long name
     return controls

@@ -131,7 +131,7 @@ class Question:
     @property
     def range(self) -> str:
         if self.options:
-            return ", ".join(self.options)
+            return " / ".join(self.options)
         return f"{self.shown(self.low, unit=False)} to {self.shown(self.high)}"
 
     def shown(self, value: float | str | None, *, unit: bool = True) -> str:
