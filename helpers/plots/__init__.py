@@ -10,6 +10,7 @@ them at every move, can take the theme's own colours instead.
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``
+* ``training``: ``Curve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
@@ -24,3 +25,4 @@ from helpers.plots.pictures import (
 )
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
 from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg
+from helpers.plots.training import Curve, curves_png, curves_svg, curves_text
