@@ -99,7 +99,7 @@ def run() -> list[dict[str, object]]:
         {"name": "live view, all but the answers", "value": 100 * (view.spent - asked) / run_alone,
          "unit": "%", "note": f"{of}; aim: below 2"},
         {"name": "two sample answers at each evaluation", "value": 100 * asked / run_alone,
-         "unit": "%", "note": f"{asked / EVALUATIONS:.1f} s an evaluation, only where questions are given"},
+         "unit": "%", "note": f"{asked / EVALUATIONS:.1f} s an evaluation, if asked for"},
     ]  # fmt: skip
 
 
