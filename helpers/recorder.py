@@ -11,11 +11,13 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import (
+    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -214,6 +216,16 @@ class RunRecorder(TrainerCallback):
                 self.record.memory_predicted = predict_memory(args, model, dataset).total
             except (NotImplementedError, TypeError, ValueError, KeyError) as error:
                 self.record.unpredicted = str(error)
+
+
+def trainer_in(frame: FrameType | None) -> Trainer | None:
+    """The trainer that trains in this frame or in one that called it."""
+    while frame is not None:
+        this = frame.f_locals.get("self") if frame.f_code.co_name == "train" else None
+        if isinstance(this, Trainer):
+            return this
+        frame = frame.f_back
+    return None
 
 
 def predict_memory(args: TrainingArguments, model: nn.Module, dataset: Any) -> MemoryEstimate:

@@ -38,11 +38,10 @@ from typing import Any
 
 import ipywidgets as widgets
 from IPython.display import display
-from transformers import Trainer
 
 from helpers import plots
 from helpers.memory import MemoryEstimate
-from helpers.recorder import RunRecord, RunRecorder
+from helpers.recorder import RunRecord, RunRecorder, trainer_in
 from helpers.widgets.controls import WIDGET_VIEW
 
 REDRAW = 0.25  # seconds between two pictures: more often than one can read, and yet little work
@@ -182,7 +181,7 @@ class LiveView(RunRecorder):
             self._old_handler = None
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        if self.running and not self.stop_asked and _is_training(frame):
+        if self.running and not self.stop_asked and trainer_in(frame):
             return self.stop()
         handler = self._old_handler  # a training that ended in an error has left it in place
         self.fail()
@@ -247,12 +246,3 @@ def gib(size: float) -> str:
 
 def _status(words: str) -> str:
     return f'<span role="status" style="line-height:2">{escape(words)}</span>'
-
-
-def _is_training(frame: FrameType | None) -> bool:
-    """Whether the interrupt came while a trainer was at work, and not in a later cell."""
-    while frame is not None:
-        if frame.f_code.co_name == "train" and isinstance(frame.f_locals.get("self"), Trainer):
-            return True
-        frame = frame.f_back
-    return False
