@@ -10,10 +10,12 @@ them at every move, can take the theme's own colours instead.
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``
+* ``lengths``: ``lengths_svg``
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
 from helpers.plots.charts import bars, dots, lines, panels
+from helpers.plots.lengths import lengths_svg
 from helpers.plots.pictures import (
     answer_table,
     codebooks,

@@ -13,6 +13,7 @@ error is an alert, and the picture has a text alternative.
 Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 
 * ``cost``: ``lora_explorer``, with its ``cost_controls``; ``alpha``: ``training_explorer``
+* ``lengths``: ``length_explorer``, what a ``max_length`` cuts off
 * ``controls``: a choice, a number typed or dragged; and ``Explorer``, what a cell shows of either
 
 They call ``helpers.params``, ``helpers.memory``, ``helpers.plots`` and ``helpers.evaluation``.
@@ -22,3 +23,4 @@ from helpers._devices import GPUS
 from helpers.widgets.alpha import TrainingExplorer, training_explorer
 from helpers.widgets.cost import LoraExplorer, lora_explorer
 from helpers.widgets.cost_controls import PAGE, RANKS, lora_source
+from helpers.widgets.lengths import LengthExplorer, length_explorer
