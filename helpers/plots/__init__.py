@@ -11,10 +11,12 @@ them at every move, can take the theme's own colours instead.
   ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``
 * ``training``: ``Curve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
+* ``lengths``: ``lengths_svg``
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
 from helpers.plots.charts import bars, dots, lines, panels
+from helpers.plots.lengths import lengths_svg
 from helpers.plots.pictures import (
     answer_table,
     codebooks,
