@@ -10,7 +10,7 @@ QUICK = notebooks/index.ipynb notebooks/02_configuration.ipynb notebooks/exercis
 .PHONY: test-colab test-lowest test-latest clean
 
 help:
-	@echo 'make lab          set up, then open the lessons in JupyterLab'
+	@echo 'make lab          set up, then open your copy of the lessons in JupyterLab (UPDATE=1: newer ones)'
 	@echo 'make test         set up, then run the unit tests and every cell of every notebook'
 	@echo 'make check        before a commit: linters, the quick tests, one lesson, one exercise set'
 	@echo ''
@@ -27,8 +27,9 @@ help:
 	@echo 'make test-latest  run the tests with the newest releases, in .venv-latest'
 	@echo 'make clean        remove the environments and caches of this folder'
 
+# A learner works in a copy, my_lessons/: the repository stays clean, and `git pull` never conflicts.
 lab: model
-	$(RUN) -m jupyterlab notebooks/index.ipynb
+	@$(RUN) .ci/lab.py $(if $(UPDATE),--update)
 
 test: model
 	$(RUN) $(TESTS)

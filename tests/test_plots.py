@@ -169,3 +169,46 @@ def test_answer_table_shows_all_and_marks_the_active_column_alone():
     assert "▸ base" not in table and table.count("opacity") == 2
     plain = plots.answer_table(["q"], {"base": ["a"], "style": ["b"]})
     assert "opacity" not in plain and "▸" not in plain
+
+
+@pytest.mark.parametrize("variant", ["lora", "dora", "merged", "qlora"])
+def test_a_scheme_is_drawn_as_svg_and_png_with_its_formula_in_words(variant, shown):
+    plots.scheme(variant, d_in=576, d_out=1536, r=6)
+    [(data, metadata)] = shown
+    root, _, words = svg(data["image/svg+xml"])
+    assert data["text/plain"] in root.get("aria-label") and root.get("role") == "img"
+    assert {"A", "B", "× α/r"} <= set(words) and "BA" in data["text/plain"]
+    _, _, width, height = map(float, root.get("viewBox").split())
+    assert imread(io.BytesIO(data["image/png"])).shape[:2] == (2 * height, 2 * width)
+    assert metadata["image/png"]["width"] == width
+    for element in root.iter():  # nothing is drawn outside
+        for name, limit in (("x", width), ("y", height)):
+            assert 0 <= float(element.get(name, 0)) < limit
+
+
+def test_a_scheme_names_the_sizes_it_is_given_and_no_unknown_variant(shown):
+    plots.scheme("lora", d_in=576, d_out=1536, r=6)
+    assert {"6 × 576", "1536 × 6", "6 numbers"} <= set(svg(shown[0][0]["image/svg+xml"])[2])
+    with pytest.raises(ValueError, match="variant must be one of lora, dora.*got 'LoRA'"):
+        plots.scheme("LoRA")
+
+
+def test_an_svg_as_png_has_the_same_shapes_in_the_same_places():
+    drawn = [
+        '<rect x="10" y="10" width="20" height="20" fill="#ff0000"/>',
+        '<circle cx="60" cy="20" r="10" fill="#00ff00"/>',
+        '<path d="M80 10h20v20l-20 0z" fill="#0000ff"/>',
+        '<path d="M110 10L130 10V30H110Z" fill="#0000ff"/>',
+        '<path d="M140 20H160" stroke="#000000" stroke-width="8" fill="none"/>',
+    ]
+    pixels = imread(io.BytesIO(plots.png(svg_text.drawing(drawn, 170, 40, "alt", None))))
+    wanted = {20: "100", 60: "010", 90: "001", 120: "001", 150: "000", 40: "111", 105: "111"}
+    for x, color in wanted.items():
+        assert pixels[40, 2 * x, :3].round().astype(int).tolist() == [int(c) for c in color], x
+    assert pixels[58, 2 * 150, :3].min() == 1  # a line is no area
+
+
+def test_an_svg_that_is_not_ours_is_refused():
+    for drawn in ('<ellipse rx="3"/>', '<path d="M0 0Q1 1 2 2"/>'):
+        with pytest.raises(ValueError, match="must be"):
+            plots.png(svg_text.drawing([drawn], 10, 10, "alt", None))

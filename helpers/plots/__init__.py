@@ -9,13 +9,17 @@ them at every move, can take the theme's own colours instead.
 * ``charts``: ``bars``, ``lines``, ``panels``, ``dots``
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
-* ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``
 * ``training``: ``Curve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
 * ``lengths``: ``lengths_svg``
+* ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
+* ``scheme``: ``scheme``, how data flows through an adapted layer
+* ``guessed``: ``guess_svg``, a guess beside its answer
+* ``raster``: ``png``, an SVG of ours as PNG, for viewers that show no other
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
 from helpers.plots.charts import bars, dots, lines, panels
+from helpers.plots.guessed import guess_svg
 from helpers.plots.lengths import lengths_svg
 from helpers.plots.pictures import (
     answer_table,
@@ -25,6 +29,8 @@ from helpers.plots.pictures import (
     merging,
     timeline,
 )
+from helpers.plots.raster import png
+from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
-from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg
+from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg
 from helpers.plots.training import Curve, curves_png, curves_svg, curves_text

@@ -9,10 +9,12 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Mapping, Sequence
+from xml.etree import ElementTree
 
 from IPython.display import display
 
 from helpers._devices import usable
+from helpers.plots.raster import png
 from helpers.plots.style import GIB, SEGMENT_COLORS
 
 
@@ -64,6 +66,14 @@ def shares_svg(
     return drawing(drawn, end + 170, bottom + 30, f"{title}. By {xlabel}: {numbers}.", ground)
 
 
+def show_svg(picture: str, alt: str) -> None:
+    """Show an SVG picture of this package: as such, as PNG where that is all a viewer shows (an
+    untrusted notebook in JupyterLab, say), and in words."""
+    data = {"image/svg+xml": picture, "image/png": png(picture), "text/plain": alt}
+    width = int(float(ElementTree.fromstring(picture).get("width")))
+    display(data, metadata={"image/png": {"width": width, "alt": alt}}, raw=True)
+
+
 def drawing(drawn: Sequence[str], width: int, height: int, alt: str, ground: str | None) -> str:
     """One SVG element of what was drawn, with its text alternative, on `ground`."""
     style = f"color:#222;background:{ground};" if ground else ""
@@ -80,10 +90,10 @@ def path(d: str, attributes: str) -> str:
 
 def marker(n: int, x: float, y: float, color: str) -> str:
     """A disc for the first series, a square for the second, a diamond for the third."""
-    shape = f"M{x - 5:.1f} {y:.1f}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0"
-    if n % 3:
-        corners = ((-4, -4, 8, 0, 0, 8, -8, 0), (0, -6, 6, 6, -6, 6, -6, -6))[n % 3 - 1]
-        shape = f"M{x + corners[0]:.1f} {y + corners[1]:.1f}l" + " ".join(map(str, corners[2:]))
+    if n % 3 == 0:
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{color}"/>'
+    corners = ((-4, -4, 8, 0, 0, 8, -8, 0), (0, -6, 6, 6, -6, 6, -6, -6))[n % 3 - 1]
+    shape = f"M{x + corners[0]:.1f} {y + corners[1]:.1f}l" + " ".join(map(str, corners[2:]))
     return f'<path d="{shape}z" fill="{color}"/>'
 
 
@@ -102,7 +112,7 @@ def memory_bars(
     is made from the numbers: see `memory_text`.
     """
     picture = memory_svg(rows, devices, title=title, ground="white")
-    display({"image/svg+xml": picture, "text/plain": memory_text(rows, devices)}, raw=True)
+    show_svg(picture, memory_text(rows, devices))
 
 
 def memory_text(rows: Mapping[str, Mapping[str, float]], devices: Mapping[str, float]) -> str:

@@ -16,6 +16,7 @@ Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 * ``live_view``: a training as it runs, with a Stop button
 * ``ask``: a question of one's own, and the base's and an adapter's answers side by side
 * ``lengths``: ``length_explorer``, what a ``max_length`` cuts off
+* ``guess``: ``Guesses``, a guess set before the answer is seen
 * ``controls``: a choice, a number typed or dragged; and ``Explorer``, what a cell shows of either
 
 They call ``helpers.params``, ``helpers.memory``, ``helpers.plots`` and ``helpers.evaluation``.
@@ -26,5 +27,6 @@ from helpers.widgets.alpha import TrainingExplorer, training_explorer
 from helpers.widgets.ask import AskBoth, ask_both
 from helpers.widgets.cost import LoraExplorer, lora_explorer
 from helpers.widgets.cost_controls import PAGE, RANKS, lora_source
+from helpers.widgets.guess import Guesses
 from helpers.widgets.lengths import LengthExplorer, length_explorer
 from helpers.widgets.live_view import LiveView, live_view
