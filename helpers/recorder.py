@@ -91,7 +91,7 @@ class RunRecorder(TrainerCallback):
         self._watch: MemoryWatch | None = None
 
     def stop(self) -> None:
-        """End the run after the present step."""
+        """End the run after the present step; before it has begun, after its first."""
         self.stop_asked = True
 
     def changed(self, *, at_once: bool = False) -> None:
@@ -117,7 +117,8 @@ class RunRecorder(TrainerCallback):
         train_dataloader: Any = None,
         **kwargs: Any,
     ) -> None:
-        self.stop_asked = False
+        if self.running:  # the run before ended in an error that nobody told
+            self.stop_asked = False
         self.record = record = RunRecord(state.max_steps, state.global_step, outcome="training")
         self._predict(args, model, getattr(train_dataloader, "dataset", None))
         self._watch = MemoryWatch(model).begin()
@@ -190,6 +191,7 @@ class RunRecorder(TrainerCallback):
         self._watch.end()
         if self.record.outcome == "training":
             self.record.outcome = outcome
+        self.stop_asked = False
         self.changed(at_once=True)
 
     def _look(self) -> None:

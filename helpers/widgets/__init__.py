@@ -17,6 +17,7 @@ Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 * ``ask``: a question of one's own, and the base's and an adapter's answers side by side
 * ``lengths``: ``length_explorer``, what a ``max_length`` cuts off
 * ``guess``: ``Guesses``, a guess set before the answer is seen
+* ``playground``, with its ``playground_parts``: runs of one's own, seen, kept and compared
 * ``controls``: a choice, a number typed or dragged; and ``Explorer``, what a cell shows of either
 
 They call ``helpers.params``, ``helpers.memory``, ``helpers.plots`` and ``helpers.evaluation``.
@@ -30,3 +31,4 @@ from helpers.widgets.cost_controls import PAGE, RANKS, lora_source
 from helpers.widgets.guess import Guesses
 from helpers.widgets.lengths import LengthExplorer, length_explorer
 from helpers.widgets.live_view import LiveView, live_view
+from helpers.widgets.playground import Playground, playground
