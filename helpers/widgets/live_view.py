@@ -63,16 +63,24 @@ def live_view(
     max_new_tokens: int = 24,
     predicted: MemoryEstimate | int | None = None,
     title: str = "Loss while training",
+    stop_if_diverged: bool = False,
 ) -> LiveView:
     """A callback for any trainer that shows the run below the cell, with a Stop button.
 
     At each evaluation the model answers `questions`, greedily, with `max_new_tokens` at most: two
     or three are enough, each takes its time. `predicted` is the memory to compare with, in bytes
-    or as a `MemoryEstimate`; by default it is estimated from the trainer's settings.
+    or as a `MemoryEstimate`; by default it is estimated from the trainer's settings. With
+    `stop_if_diverged`, a loss that runs away ends the run.
 
     Raises TypeError or ValueError, naming the argument.
     """
-    return LiveView(questions, max_new_tokens=max_new_tokens, predicted=predicted, title=title)
+    return LiveView(
+        questions,
+        max_new_tokens=max_new_tokens,
+        predicted=predicted,
+        title=title,
+        stop_if_diverged=stop_if_diverged,
+    )
 
 
 class LiveView(RunRecorder):
