@@ -15,7 +15,7 @@ import nbformat
 
 from address import ROOT, find_notebooks
 from files import write_atomically
-from helpers.claims import CLAIMS, LESSONS, MIME_TYPE, VERDICTS
+from helpers.claims import CLAIMS, LESSONS, MIME_TYPE, VERDICTS, verdict_line
 
 BEGIN = "<!-- claims: written by make readme -->"
 END = "<!-- /claims -->"
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
     id: str
     notebook: str
-    verdict: str
+    verdict: str  # with its condition
     measured: str
 
 
@@ -48,7 +48,8 @@ def collect(root: Path) -> list[Row]:
                     raise ValueError(f"{name}: {box} is not in helpers/claims.py; run the notebook")
                 if any((row.id, row.notebook) == (box["id"], name) for row in rows):
                     raise ValueError(f"{name}: {box['id']} is given a verdict twice")
-                rows.append(Row(box["id"], name, box["verdict"], box["measured"]))
+                line = verdict_line(box["verdict"], box)
+                rows.append(Row(box["id"], name, line, box["measured"]))
     order = list(CLAIMS)
     return sorted(rows, key=lambda row: (order.index(row.id), row.notebook))
 
@@ -65,6 +66,12 @@ def missing(rows: list[Row], lessons: set[int]) -> list[str]:
     return [id for id in CLAIMS if id not in measured and lessons & set(LESSONS[id])]
 
 
+def emphasised(line: str) -> str:
+    """A verdict in bold; its condition, or who has shown it, after that."""
+    verdict, mark, named = re.fullmatch(r"(.*?)(?:(, if |: )(.*))?", line).groups("")
+    return f"**{verdict}{mark.rstrip()}**" + (named and f" {named}")
+
+
 def table(rows: list[Row]) -> str:
     """The Markdown between the README's markers: a row for each claim."""
     lines = [
@@ -74,7 +81,7 @@ def table(rows: list[Row]) -> str:
     for id, boxes in itertools.groupby(rows, key=lambda row: row.id):
         boxes = sorted(boxes, key=lambda row: row.notebook)  # of two, the later lesson decides
         lessons = ", ".join(f"[{Path(row.notebook).stem}]({row.notebook})" for row in boxes)
-        cells = [id, CLAIMS[id], lessons, f"**{boxes[-1].verdict}**", boxes[-1].measured]
+        cells = [id, CLAIMS[id], lessons, emphasised(boxes[-1].verdict), boxes[-1].measured]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     measured = {row.id for row in rows}
     later = [id for id in CLAIMS if id not in measured]

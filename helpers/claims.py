@@ -1,9 +1,12 @@
 """What the course page says, and the verdict that a lesson's measurement gives it.
 
 A lesson ends a measurement with :func:`claim`, which refuses a verdict that the measurement does
-not support. The README's table is collected from these boxes, never typed.
+not support. A verdict that holds under a condition names it, and one that cannot be shown here
+names who has shown it. The README's table is collected from these boxes, never typed.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from types import MappingProxyType
@@ -87,10 +90,12 @@ LESSONS: dict[str, tuple[int, ...]] = {
 }
 """The lessons that take up each claim, by number; the last one's verdict is the README's."""
 
+WITH_CONDITION, NOT_SHOWN = "holds with a condition", "not shown here"
 VERDICTS = MappingProxyType(
     {
         "holds": "#2e9e4f",
-        "holds with a condition": "#c98a00",
+        WITH_CONDITION: "#c98a00",
+        NOT_SHOWN: "#8a8a8a",
         "out of date": "#3f83c9",
         "wrong": "#d1453b",
         "done": "#2e9e4f",
@@ -102,6 +107,8 @@ nothing to be learned) are for the exercises T1 and T2 alone."""
 
 EXERCISE_VERDICTS = ("done", "rehearsed")
 NOT_REPRODUCED = "not reproduced on this machine"
+CONDITION_IN_THE_TEXT = frozenset("C01 C03 C04 C05 C06 C10 C11 C16 C17 C18 C20 C22 C23".split())
+"""Claims of lessons 1 to 3 whose condition still stands in `measured`; all others must name it."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +118,20 @@ class Claim:
     id: str
     verdict: str
     measured: str
+    condition: str = ""  # what must be so for it to hold
+    why: str = ""  # it is not shown here
+    source: str = ""  # who has shown it
+
+    @property
+    def line(self) -> str:
+        """The verdict in words, with its condition, or with who has shown it elsewhere."""
+        return verdict_line(self.verdict, vars(self))
 
     def __repr__(self) -> str:
         """Three lines: what the page says, the verdict, the measured figure."""
         return (
             f"{self.id}, the page says: {CLAIMS[self.id]}\n"
-            f"Verdict: {self.verdict}\n"
+            f"Verdict: {self.line}\n"
             f"Measured: {self.measured}"
         )
 
@@ -125,7 +140,7 @@ class Claim:
             f'<div style="border-left: 5px solid {VERDICTS.get(self.verdict, "#8a8a8a")}; '
             'padding: 0.2em 0 0.2em 1em; margin: 0.5em 0; line-height: 1.5">'
             f"<b>{self.id}</b>, the page says: {escape(CLAIMS[self.id])}<br>"
-            f"<b>Verdict: {escape(self.verdict)}</b><br>"
+            f"<b>Verdict: {escape(self.line)}</b><br>"
             f"Measured: {escape(self.measured)}</div>"
         )
 
@@ -133,27 +148,50 @@ class Claim:
         return {
             "text/plain": repr(self),
             "text/html": self._repr_html_(),
-            MIME_TYPE: {"id": self.id, "verdict": self.verdict, "measured": self.measured},
+            MIME_TYPE: {name: value for name, value in vars(self).items() if value},
         }
 
 
-def claim(claim_id: str, verdict: str, measured: str, *, evidence: bool) -> Claim:
+def verdict_line(verdict: str, named: Mapping[str, str]) -> str:
+    """A verdict with what is `named` beside it: "holds, if …", "not shown here: …; shown by …"."""
+    if named.get("condition"):
+        return verdict.replace(WITH_CONDITION, f"holds, if {named['condition']}")
+    if named.get("source"):
+        return f"{verdict}: {named['why']}; shown by {named['source']}"
+    return verdict
+
+
+def claim(
+    claim_id: str,
+    verdict: str,
+    measured: str,
+    *,
+    evidence: bool,
+    condition: str = "",
+    why: str = "",
+    source: str = "",
+) -> Claim:
     """Give a claim of the page its verdict, if the measurement supports it.
 
     Args:
         claim_id: A key of :data:`CLAIMS`, such as ``"C04"``.
-        verdict: "holds", "holds with a condition", "out of date" or "wrong"; for T1 and T2 "done"
-            or "rehearsed".
+        verdict: "holds", "holds with a condition", "not shown here", "out of date" or "wrong"; for
+            T1 and T2 "done" or "rehearsed".
         measured: The measured figure, with its unit, on one line.
         evidence: The comparison that must be true for the verdict to stand (bool or NumPy bool).
+        condition: Of "holds with a condition", and of no other: what must be so, to be read after
+            "holds, if", on one line: ``"the model is large"``.
+        why: Of "not shown here", and of no other: why these lessons cannot show it.
+        source: Of "not shown here", and of no other: who has shown it, with an address (https).
 
     Returns:
         A box that Jupyter shows when it is the last value of a cell. If ``evidence`` is false on a
         learner's machine, its verdict says so.
 
     Raises:
-        ValueError: Unknown ``claim_id``, unfitting ``verdict``, or ``measured`` not one line.
-        TypeError: ``measured`` is no string, or ``evidence`` is not a boolean: a tuple or a
+        ValueError: Unknown ``claim_id``, unfitting ``verdict``, text that is not one line, or a
+            ``condition``, ``why`` or ``source`` that is missing or belongs to another verdict.
+        TypeError: A text is no string, or ``evidence`` is not a boolean: a tuple or a
             non-empty string would always count as true.
         AssertionError: ``evidence`` is false where the tests run (:func:`expectations.is_strict`).
     """
@@ -163,20 +201,46 @@ def claim(claim_id: str, verdict: str, measured: str, *, evidence: bool) -> Clai
     valid = [name for name in VERDICTS if (name in EXERCISE_VERDICTS) == is_exercise]
     if verdict not in valid:
         raise ValueError(f"verdict={verdict!r} does not fit {claim_id}; valid are {valid}")
-    if not isinstance(measured, str):
-        raise TypeError(f"measured={measured!r} must be a string with the measured figure")
-    if not measured.strip() or len(measured.splitlines()) != 1:
-        raise ValueError(f"measured={measured!r} must be one line with the measured figure")
+    _check_line("measured", measured, "with the measured figure")
+    named = {"condition": condition, "why": why, "source": source}
+    _check_named(claim_id, verdict, named)
     if not isinstance(evidence, bool | np.bool_):
         raise TypeError(
             f"evidence={evidence!r} must be True or False, the outcome of a comparison; "
             f"got {type(evidence).__name__}"
         )
     if not evidence and not is_strict():
-        return Claim(claim_id, f"{NOT_REPRODUCED} (elsewhere: {verdict})", measured)
+        line = verdict_line(verdict, named)
+        return Claim(claim_id, f"{NOT_REPRODUCED} (elsewhere: {line})", measured)
     if not evidence:
         raise AssertionError(
             f"{claim_id}: the measurement no longer supports the verdict {verdict!r}: "
             f"measured {measured}"
         )
-    return Claim(claim_id, verdict, measured)
+    return Claim(claim_id, verdict, measured, **named)
+
+
+def _check_line(name: str, text: object, what: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{name}={text!r} must be a string {what}")
+    if not text.strip() or len(text.splitlines()) != 1:
+        raise ValueError(f"{name}={text!r} must be one line {what}")
+
+
+def _check_named(claim_id: str, verdict: str, named: Mapping[str, str]) -> None:
+    """What a verdict has to name, it names, and nothing else."""
+    wanted = {WITH_CONDITION: ("condition",), NOT_SHOWN: ("why", "source")}.get(verdict, ())
+    if claim_id in CONDITION_IN_THE_TEXT and named["condition"] == "":
+        wanted = tuple(name for name in wanted if name != "condition")
+    for name, text in named.items():
+        if name in wanted:
+            _check_line(name, text, f"that the verdict {verdict!r} is to be read with")
+        if name not in wanted and text != "":
+            raise ValueError(f"{name}={text!r} does not belong to the verdict {verdict!r}")
+    if re.match(r"if\b", named["condition"]) or named["condition"].endswith("."):
+        raise ValueError(
+            f'condition={named["condition"]!r} is read after "holds, if": leave out its "if" and '
+            "its full stop"
+        )
+    if verdict == NOT_SHOWN and "https://" not in named["source"]:
+        raise ValueError(f"source={named['source']!r} must give an address (https://…)")

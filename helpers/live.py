@@ -1,13 +1,19 @@
 """What is still in memory after you thought that it was gone?
 
 * `live_bytes(device)`: of all tensors that something holds, or that wait for the garbage collector
+* `PeakBytes(model)`: the most that was alive at once while something was done with a model
 """
 
 from __future__ import annotations
 
 import gc
+import weakref
+from collections.abc import Iterable
 
 import torch
+from torch import nn
+
+from helpers._libraries import TorchDispatchMode, tree_leaves
 
 
 def live_bytes(device: str | torch.device = "cpu") -> int:
@@ -27,3 +33,29 @@ def live_bytes(device: str | torch.device = "cpu") -> int:
             storage = thing.untyped_storage()
             storages[storage._cdata] = storage.nbytes()
     return sum(storages.values())
+
+
+class PeakBytes(TorchDispatchMode):
+    """A context that follows every tensor made within it; `peak` is the most bytes alive at once.
+
+    The model's parameters and buffers count from the start, each storage once. What a single kernel
+    takes for itself while it runs is not seen.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.sizes: dict[int, int] = {}  # of the storages alive, by their address
+        self.peak = 0
+        self._watch([*model.parameters(), *model.buffers()])
+
+    def _watch(self, tensors: Iterable[torch.Tensor]) -> None:
+        for storage in (tensor.untyped_storage() for tensor in tensors):
+            if storage._cdata not in self.sizes:
+                self.sizes[storage._cdata] = storage.nbytes()
+                weakref.finalize(storage, self.sizes.pop, storage._cdata)
+        self.peak = max(self.peak, sum(self.sizes.values()))
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self._watch(leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor))
+        return result

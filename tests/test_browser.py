@@ -114,11 +114,8 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(browser_path, server, tmp_path_factory):
-    """The lesson in the browser, every cell run.
-
-    No request leaves this machine, and the badge's picture is all that it asks for elsewhere.
-    """
+def browser(browser_path, server, tmp_path_factory):
+    """A browser of which no request leaves this machine, and that asks for badges alone."""
     elsewhere = set()
 
     def stay_here(route):
@@ -136,15 +133,21 @@ def page(browser_path, server, tmp_path_factory):
             "--disable-default-apps".split(),
             viewport={"width": 1300, "height": 1000},
         )
-        page = browser.new_page()
-        page.set_default_timeout(120_000)
+        browser.set_default_timeout(120_000)
         expect.set_options(timeout=30_000)
-        page.route("**/*", stay_here)
-        page.goto(f"{server}/lab/tree/lesson.ipynb?token={TOKEN}&reset")
-        run_all(page)
-        yield page
+        browser.route("**/*", stay_here)
+        yield browser
         browser.close()
     assert elsewhere <= BADGES
+
+
+@pytest.fixture(scope="module")
+def page(browser, server):
+    """The lesson in the browser, every cell run."""
+    page = browser.new_page()
+    page.goto(f"{server}/lab/tree/lesson.ipynb?token={TOKEN}&reset")
+    run_all(page)
+    return page
 
 
 def run_all(page: Page) -> None:
@@ -256,3 +259,96 @@ def luminance(color: str) -> float:
         for c in (v / 255 for v in channels)
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+# --- the lessons' own knobs, on tiny inputs ----------------------------------------------------
+
+KNOBS = """
+import torch
+from peft import LoraConfig
+from helpers.widgets import *
+draw = torch.Generator().manual_seed(0)
+weights, update = (scale * torch.randn(64, 96, generator=draw) for scale in (1, 0.01))
+lora = LoraConfig(r=8, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM")
+fine = MergedAt(0.03, ["yes"], 1)
+coarse = {"rounded once": {8: fine}, "base rounded before, too": {8: fine}}
+speed = ["start", "half precision", "no checkpointing", "no dropout", "packing", "attention"]
+speed = {name: 100.0 + 10 * i for i, name in enumerate([*speed, "labels only"])}
+answers = {"cat": {50: ["{}"], 60: ["arr"]}, "linear": {50: ["{}"], 60: ["{}"]}}
+score = lambda said: {"voice": (said.count("arr"), 1)}
+---
+quantization_explorer(weights, name="a matrix")
+---
+mix_explorer(answers, ["who?"], score, label="weight, %")
+---
+merge_explorer(weights, update, coarse, ["who?"])
+---
+switch_explorer("SmolLM2-135M-Instruct", lora, speed)
+"""
+SLIDERS = {  # its name -> what the numbers say after one step to the right
+    "bits a level": "5.500 bits a weight",
+    "weight, %": "cat, weight, %: 60",
+    "significant bits": "9 bits: steps of 0.0039",
+    "switches on": "measured: 110 tokens/s",
+}
+
+
+@pytest.fixture(scope="module")
+def knobs(browser, server, tmp_path_factory):
+    """A notebook with the four knobs, in a window of 1,280 × 900 with the file browser open."""
+    cells = [nbformat.v4.new_code_cell(source) for source in KNOBS.strip().split("\n---\n")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    folder = next(tmp_path_factory.getbasetemp().glob("lab?/lesson.ipynb")).parent
+    nbformat.write(notebook, folder / "knobs.ipynb")
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{server}/lab/tree/knobs.ipynb?token={TOKEN}&reset")
+    run_all(page)
+    return page
+
+
+@pytest.fixture(params=SLIDERS)
+def knob(request, knobs):
+    """One of them, its picture and its slider's handle, as it starts."""
+    field = knobs.get_by_role("textbox", name=request.param, exact=True)
+    output = knobs.locator(".jp-OutputArea-output", has=field)
+    expect(output).to_have_count(1)
+    handle = output.get_by_role("slider", name=request.param, exact=True)
+    expect(handle).to_have_count(1)
+    output.scroll_into_view_if_needed()
+    return request.param, output, field, handle
+
+
+def test_a_knob_answers_to_keyboard_mouse_and_typing(knob, knobs):
+    name, output, field, handle = knob
+    picture, numbers = output.get_by_role("img"), output.get_by_role("status")
+    start, before = field.input_value(), picture.get_attribute("aria-label")
+    handle.press("ArrowRight")
+    expect(numbers).to_contain_text(SLIDERS[name])
+    expect(picture).not_to_have_attribute("aria-label", before)
+    track = output.locator(".noUi-target").first.bounding_box()
+    knobs.mouse.click(track["x"] + 1, track["y"] + track["height"] / 2)  # to its left end
+    expect(numbers).not_to_contain_text(SLIDERS[name])
+    field.fill("none")
+    field.press("Enter")
+    expect(output.get_by_role("alert")).to_contain_text(name)
+    field.fill(start)
+    field.press("Enter")
+    expect(output.get_by_role("alert")).to_have_count(0)
+    expect(picture).to_have_attribute("aria-label", before)
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_a_knob_and_its_picture_are_seen_at_once(knob, knobs, theme):
+    name, output, field, _ = knob
+    knobs.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: '{theme}'}})")
+    knobs.wait_for_selector(f'body[data-jp-theme-name="{theme}"]', state="attached")
+    knobs.locator("#jupyterlab-splash").wait_for(state="detached")
+    top, picture = field.bounding_box(), output.get_by_role("img").bounding_box()
+    assert picture["y"] + picture["height"] - top["y"] < 700  # of the 780 that a pane shows
+    assert picture["x"] + picture["width"] <= 1280 and picture["height"] > 150
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    shade = theme.split()[-1].lower()
+    output.screenshot(path=SCREENSHOTS / f"knob-{name.split()[0].strip(',')}-{shade}.png")
+    assert knobs.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0

@@ -6,7 +6,7 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 import claims_table
-from helpers.claims import CLAIMS, LESSONS, MIME_TYPE, claim
+from helpers.claims import CLAIMS, CONDITION_IN_THE_TEXT, LESSONS, MIME_TYPE, claim
 from helpers.expectations import STRICT
 
 
@@ -36,9 +36,45 @@ def test_a_learners_machine_that_differs_gets_a_box_that_says_so(monkeypatch):
     assert "Verdict: not reproduced on this machine" in box._repr_html_()
 
 
+PAPER = "Hu et al. 2021, https://arxiv.org/abs/2106.09685"
+CONDITION = {"claim_id": "C12", "verdict": "holds with a condition", "condition": "it is large"}
+ELSEWHERE = {"verdict": "not shown here", "why": "it takes a larger model", "source": PAPER}
+
+
+def test_a_condition_stands_in_the_verdicts_line():
+    box = claim(measured="39 %", evidence=True, **CONDITION)
+    assert repr(box).splitlines()[1] == "Verdict: holds, if it is large"
+    assert "<b>Verdict: holds, if it is large</b>" in box._repr_html_()
+    assert box._repr_mimebundle_()[MIME_TYPE] == {
+        "id": "C12",
+        "verdict": "holds with a condition",
+        "measured": "39 %",
+        "condition": "it is large",
+    }
+
+
+def test_what_is_not_shown_here_names_who_has_shown_it():
+    box = claim("C03", measured="no difference in 16 rows", evidence=True, **ELSEWHERE)
+    assert box.line == f"not shown here: it takes a larger model; shown by {PAPER}"
+    assert {"why", "source"} <= box._repr_mimebundle_()[MIME_TYPE].keys()
+
+
+def test_only_claims_of_the_first_three_lessons_may_still_leave_their_condition_to_the_text():
+    assert all(set(LESSONS[id]) & {1, 2, 3} for id in CONDITION_IN_THE_TEXT)
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "words"),
     [
+        (CONDITION | {"condition": ""}, ValueError, "condition=''.*one line.*with a condition"),
+        (CONDITION | {"condition": None}, TypeError, "condition=None must be a string"),
+        (CONDITION | {"condition": "if large"}, ValueError, "leave out its .if."),
+        (CONDITION | {"condition": "It is large."}, ValueError, "full stop"),
+        (CONDITION | {"verdict": "holds"}, ValueError, "condition=.*not belong to.*'holds'"),
+        (CONDITION | {"source": PAPER}, ValueError, "source=.*not belong"),
+        (ELSEWHERE | {"why": ""}, ValueError, "why=''.*one line"),
+        (ELSEWHERE | {"source": ""}, ValueError, "source=''.*one line"),
+        (ELSEWHERE | {"source": "a paper"}, ValueError, "source='a paper'.*address"),
         ({"claim_id": "C99"}, ValueError, "claim_id='C99'.*C01"),
         ({"verdict": "true"}, ValueError, "verdict='true'.*holds with a condition"),
         ({"verdict": "done"}, ValueError, "verdict='done' does not fit C01"),
@@ -109,6 +145,16 @@ def test_the_table_is_collected_in_order_with_links_and_what_is_to_come(course, 
     assert rows[3] == f"| C19 | {CLAIMS['C19']} | {link} | **wrong** | a \\| b |"
     to_come = next(line for line in lines if line.startswith("Still to come: "))
     assert to_come.startswith("Still to come: C04, C05, C06, C07") and "C19" not in to_come
+
+
+def test_the_table_shows_the_condition_and_who_has_shown_it(course):
+    conditional = box("C12", "holds with a condition") | {"condition": "it is large"}
+    elsewhere = box("C04", "not shown here") | {"why": "too large", "source": PAPER}
+    nbformat.write(lesson_with(conditional, elsewhere), course / "notebooks" / "06_qlora.ipynb")
+    claims_table.main([], course)
+    readme = (course / "README.md").read_text()
+    assert "| **holds, if** it is large | 98 % |" in readme
+    assert f"| **not shown here:** too large; shown by {PAPER} |" in readme
 
 
 def test_of_two_lessons_the_later_one_decides_and_both_are_linked(course):

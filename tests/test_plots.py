@@ -1,6 +1,7 @@
 """Every figure is a picture with a text alternative, whatever it is given to show."""
 
 import io
+import math
 import re
 from xml.etree import ElementTree
 
@@ -30,6 +31,9 @@ def shown(monkeypatch):
 FIGURES = {
     "bars": lambda alt: plots.bars({"a": 3.0, "b": 0.0}, title="t", xlabel="x", alt=alt),
     "one bar": lambda alt: plots.bars({"a": 3.0}, title="t", xlabel="x", alt=alt, log=True),
+    "pairs": lambda alt: plots.pairs(
+        {name: {"one": 3.0, "two": 0.0} for name in "ab"}, title="t", xlabel="x", alt=alt
+    ),
     "shares": lambda alt: plots.bars(
         {"a": 0.0, "b": 1.0}, title="t", xlabel="x", alt=alt, percent=True
     ),
@@ -55,8 +59,22 @@ FIGURES = {
             }
             for name in ("float32", "NF4, dequantized")
         },
-        {"float32": [1e-7, 1e-7], "NF4": [0.5, 1.0]},
+        of=10,
         alt=alt,
+    ),
+    "grid": lambda alt: plots.grid(
+        {"one": {"a": 1.0, "b": None}, "two": {"b": 1000.0}},
+        title="t", xlabel="x", ylabel="y", alt=alt, log=True, marked=("two", "b"),
+    ),
+    "grid of one": lambda alt: plots.grid(
+        {"one": {"a": 0.0}}, title="t", xlabel="x", ylabel="y", alt=alt, small_is_dark=True
+    ),
+    "intervals": lambda alt: plots.intervals(
+        {"one": {1: (0.5, 0.4, 0.6), 2: (math.inf, -math.inf, math.inf)}, "two": {4: (0.1, -1, 1)}},
+        title="t", xlabel="x", ylabel="y", alt=alt, logx=True, logy=True,
+    ),
+    "bars with a reference": lambda alt: plots.bars(
+        {"a": 3.0, "b": 9e4}, title="t", xlabel="x", alt=alt, reference={"10,000": 1e4}
     ),
     "more lines than colours": lambda alt: plots.lines(
         {str(i): ([0, 1], [i, i + 1]) for i in range(9)}, title="t", xlabel="x", ylabel="y", alt=alt
@@ -79,6 +97,11 @@ def test_a_figure_is_one_picture_with_its_text_alternative(name, shown):
     picture = imread(io.BytesIO(data["image/png"]))
     assert picture.shape[1] > metadata["image/png"]["width"]  # sharp on a high-resolution screen
     assert len(np.unique(picture)) > 10  # something is drawn
+
+
+def test_a_grid_without_a_number_is_refused():
+    with pytest.raises(ValueError, match=r"values=.*None.* holds no number"):
+        plots.grid({"one": {"a": None}}, title="t", xlabel="x", ylabel="y", alt="none")
 
 
 GIB = 2**30

@@ -6,21 +6,29 @@ apart for colour-blind readers; series differ by marker too. Figures keep a whit
 they read alike in a light and in a dark theme. Those drawn as SVG text, because a slider redraws
 them at every move, can take the theme's own colours instead.
 
-* ``charts``: ``bars``, ``lines``, ``panels``, ``dots``
+* ``charts``: ``bars``, ``pairs``, ``lines``, ``intervals``, ``panels``, ``dots``
+* ``grids``: ``grid``, a table coloured by its numbers
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
 * ``training``: ``Curve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
 * ``lengths``: ``lengths_svg``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
+* ``fitted``: ``fit_svg``, ``fit_panels``, ``fit_text``, what a training of ``low_rank`` came to
+* ``heat``: ``heat_image``, ``heat_png``, a matrix as a small picture for a slider
 * ``guessed``: ``guess_svg``, a guess beside its answer
+* ``knobs``: ``quantization_svg``, ``sweep_svg``, ``rounding_svg``, ``switches_svg``
 * ``raster``: ``png``, an SVG of ours as PNG, for viewers that show no other
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
-from helpers.plots.charts import bars, dots, lines, panels
+from helpers.plots.charts import bars, dots, intervals, lines, pairs, panels
+from helpers.plots.fitted import fit_panels, fit_svg, fit_text, short
+from helpers.plots.grids import grid
 from helpers.plots.guessed import guess_svg
 from helpers.plots.lengths import lengths_svg
+from helpers.plots.heat import heat_image, heat_png
+from helpers.plots.knobs import quantization_svg, rounding_svg, sweep_svg, switches_svg
 from helpers.plots.pictures import (
     answer_table,
     codebooks,

@@ -1,10 +1,11 @@
-"""Charts of a few numbers: bars, lines, dots."""
+"""Charts of a few numbers: bars, pairs of bars, lines, dots."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, new_axes, show, tidy
@@ -19,10 +20,12 @@ def bars(
     label: Callable[[float], str] = "{:,.0f}".format,
     log: bool = False,
     percent: bool = False,
+    reference: Mapping[str, float] | None = None,
 ) -> None:
     """One horizontal bar for each entry, in the given order, its value written at its end.
 
-    `percent` writes the values, and the x axis from 0 to 100, in percent.
+    `percent` writes the values, and the x axis from 0 to 100, in percent. `reference` draws
+    labelled vertical lines.
     """
     label = "{:.0%}".format if percent else label
     figure, axes = new_axes(title, xlabel, "", height=0.42 * len(values) + 1.2)
@@ -31,6 +34,10 @@ def bars(
     axes.bar_label(drawn, labels=[label(v) for v in values.values()], padding=4)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
+    for name, level in (reference or {}).items():
+        axes.axvline(level, color="0.3", linestyle=":")
+        place = {"xycoords": ("data", "axes fraction"), "ha": "right", "va": "bottom"}
+        axes.annotate(f"{name} ", (level, 0.01), color="0.3", **place)
     if log:
         axes.set_xscale("log")
     axes.margins(x=0.18)
@@ -38,6 +45,31 @@ def bars(
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
         axes.set_xlim(0, 1.12)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    show(figure, alt)
+
+
+def pairs(
+    rows: Mapping[str, Mapping[str, float]],
+    *,
+    title: str,
+    xlabel: str,
+    alt: str,
+    label: Callable[[float], str] = "{:,.0f}".format,
+) -> None:
+    """Two or three bars beside each other for each row: row -> series -> value, from 0 on."""
+    series = list(next(iter(rows.values())))
+    height = 0.8 / len(series)
+    figure, axes = new_axes(title, xlabel, "", height=0.3 * len(rows) * len(series) + 1.6)
+    for i, name in enumerate(series):
+        places = [y + height * (i - (len(series) - 1) / 2) for y in range(len(rows))]
+        values = [row[name] for row in rows.values()]
+        drawn = axes.barh(places, values, color=COLORS[i], height=0.9 * height, label=name)
+        axes.bar_label(drawn, labels=[label(value) for value in values], padding=4)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.18)
+    figure.legend(loc="outside lower center", ncols=len(series), frameon=False)
     show(figure, alt)
 
 
@@ -72,13 +104,7 @@ def lines(
         place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
         axes.annotate(name, (0.99, level), color="0.3", **place)
     if logx:
-        axes.set_xscale("log", base=2)
-        ticks = sorted({float(v) for x, _ in series.values() for v in x})
-        if len(ticks) <= 12:
-            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-            axes.minorticks_off()
-        else:
-            axes.xaxis.set_major_formatter("{x:g}")
+        _name_ticks(axes, {float(v) for x, _ in series.values() for v in x})
     if logy:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -87,6 +113,61 @@ def lines(
     if len(series) > 1:
         axes.legend(frameon=False)
     show(figure, alt)
+
+
+def intervals(
+    series: Mapping[str, Mapping[float, tuple[float, float, float]]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+    logx: bool = False,
+    logy: bool = False,
+    percent: bool = False,
+) -> None:
+    """Means with their intervals: name -> x -> (mean, low, high), joined by a line.
+
+    A point whose mean is no number is left out. `percent` writes the y axis in percent.
+    """
+    figure, axes = new_axes(title, xlabel, ylabel)
+    for i, (name, points) in enumerate(series.items()):
+        drawn = {x: point for x, point in sorted(points.items()) if np.isfinite(point[0])}
+        x, values = list(drawn), np.array(list(drawn.values())).reshape(-1, 3)
+        mean, low, high = values.T
+        line = axes.plot(
+            x,
+            mean,
+            label=name,
+            color=COLORS[i % len(COLORS)],
+            marker=MARKERS[i % len(MARKERS)],
+            linestyle=LINESTYLES[(i // len(COLORS)) % len(LINESTYLES)],
+        )[0]
+        whole = np.isfinite(low) & np.isfinite(high)
+        if logy:
+            low = np.maximum(low, mean / 10)  # an interval may reach below 0, a logarithm not
+        axes.vlines(np.array(x)[whole], low[whole], high[whole], color=line.get_color(), alpha=0.6)
+    if logx:
+        _name_ticks(axes, {float(x) for points in series.values() for x in points})
+    if logy:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    if percent:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    if len(series) > 1:
+        axes.legend(frameon=False)
+    show(figure, alt)
+
+
+def _name_ticks(axes: Axes, values: Collection[float]) -> None:
+    """A logarithmic x axis that names its values where they are few."""
+    axes.set_xscale("log", base=2)
+    ticks = sorted(values)
+    if len(ticks) <= 12:
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+    else:
+        axes.xaxis.set_major_formatter("{x:g}")
 
 
 def panels(

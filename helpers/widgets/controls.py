@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
 import ipywidgets as widgets
+from IPython.display import display
 
+from helpers import plots
 from helpers._arguments import require
 
 FIELD = {"layout": {"width": "22em"}, "style": {"description_width": "9em"}}
@@ -19,13 +23,23 @@ class Number:
     """A number in a labelled field, with a slider beside it that stops at round numbers.
 
     The field holds what was typed, as it was typed; the slider follows it to the nearest stop.
+    Without `least`, a number is at least 1 if it has to be whole, and else above 0.
     """
 
     def __init__(
-        self, label: str, value: float, stops: Sequence[int], *, whole: bool = True
+        self,
+        label: str,
+        value: float,
+        stops: Sequence[float],
+        *,
+        whole: bool = True,
+        least: float | None = None,
+        most: float = math.inf,
     ) -> None:
-        self.label, self.stops, self.whole = label, stops, whole
-        self.field = widgets.Text(f"{value}", description=label, continuous_update=False, **FIELD)
+        self.label, self.stops, self.whole, self.least, self.most = label, stops, whole, least, most
+        self.field = widgets.Text(
+            f"{value:.15g}", description=label, continuous_update=False, **FIELD
+        )
         self.slider = widgets.SelectionSlider(
             options=stops, value=self._nearest(), readout=False, layout={"width": "11em"}
         )
@@ -37,23 +51,30 @@ class Number:
     def value(self) -> float:
         """The number; ValueError, with what would be valid, unless the field holds one."""
         text = self.field.value.strip()
-        valid = "a whole number of at least 1" if self.whole else "a number above 0"
+        least = self.least if self.least is not None else 1 if self.whole else None
+        valid = ("a whole number" if self.whole else "a number") + (
+            " above 0" if least is None else f" of at least {least:g}"
+        )
+        if self.most < math.inf:
+            valid += f" and at most {self.most:g}"
         try:
             number = int(text) if self.whole else float(text)
         except ValueError:
             number = math.nan
-        require(0 < number < math.inf, self.label, text, valid)
+        inside = (number > 0 if least is None else least <= number) and number <= self.most
+        require(inside and number < math.inf, self.label, text, valid)
         return int(number) if number == int(number) else number
 
     @value.setter
     def value(self, value: float) -> None:
-        self.field.value = f"{value}"
+        self.field.value = f"{value:.15g}"
 
     def observe(self, handler: Callable, name: str) -> None:
         self.field.observe(handler, name)
 
     def _nearest(self) -> int:
-        return min(self.stops, key=lambda stop: abs(math.log(stop / self.value)))
+        scale, value = math.log1p if self.least == 0 else math.log, self.value
+        return min(self.stops, key=lambda stop: abs(scale(stop) - scale(value)))
 
     def _move_slider(self, _change: object) -> None:
         try:
@@ -97,6 +118,7 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
 
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+WIDEST = 840  # pixels of a stored picture
 
 
 class Explorer:
@@ -117,12 +139,38 @@ class Explorer:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         picture = self.picture(ground="white")
-        return {
-            "text/plain": str(self),
-            **({"image/svg+xml": picture} if picture else {}),
-            WIDGET_VIEW: {
-                "version_major": 2,
-                "version_minor": 0,
-                "model_id": self.view.model_id,
-            },
-        }
+        pictures = {"image/svg+xml": picture, "image/png": plots.png(picture)} if picture else {}
+        return {"text/plain": str(self), **pictures, WIDGET_VIEW: view_of(live(self.view))}
+
+    def _ipython_display_(self) -> None:
+        """Picture and controls as two outputs, of which the controls hide the picture.
+
+        A notebook is saved without its widgets, and JupyterLab then writes "model not found" where
+        it does not find one, and shows none of the output's other forms. Where the page is another
+        one that would show both, it is one output.
+        """
+        bundle = self._repr_mimebundle_()
+        if "google.colab" in sys.modules or "VSCODE_PID" in os.environ:
+            display(bundle, raw=True)
+            return
+        view = bundle.pop(WIDGET_VIEW)
+        width = {"image/png": {"width": WIDEST, "alt": bundle["text/plain"]}}
+        display(bundle, metadata=width if "image/png" in bundle else None, raw=True)
+        display({WIDGET_VIEW: view}, raw=True)
+
+
+def live(view: widgets.Widget) -> widgets.Widget:
+    """The view, with a style that hides the output before it, its stored picture."""
+    child = ".jp-OutputArea-child"
+    style = widgets.HTML(
+        f"<style>{child}:has(+ {child} .lora-live) {{ display: none }}</style>",
+        layout={"height": "0", "margin": "0"},
+    )
+    box = widgets.VBox([view, style])
+    box.add_class("lora-live")
+    return box
+
+
+def view_of(widget: widgets.Widget) -> dict[str, Any]:
+    """What a page needs to show the widget."""
+    return {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}

@@ -27,7 +27,7 @@ from IPython.display import display
 from helpers._arguments import require
 from helpers.expectations import is_strict
 from helpers.plots import guess_svg
-from helpers.widgets.controls import WIDGET_VIEW, named
+from helpers.widgets.controls import WIDGET_VIEW, named, view_of
 
 STOPS = 101  # of a slider
 NOT_SET = "no guess"
@@ -78,11 +78,7 @@ class Guesses:
         display(
             {
                 "text/plain": f"Your guess, if you like. {question.words}: {question.range}",
-                WIDGET_VIEW: {
-                    "version_major": 2,
-                    "version_minor": 0,
-                    "model_id": asked.view.model_id,
-                },
+                WIDGET_VIEW: view_of(asked.view),
             },
             raw=True,
         )
@@ -207,7 +203,7 @@ class _Asked:
             placeholder=question.range,
             description="guess",
             continuous_update=False,
-            layout={"width": "15em"},
+            layout={"width": "18em"},
             style={"description_width": "4em"},
         )
         stops = [(NOT_SET, NOT_SET), *((question.shown(stop), stop) for stop in question.stops())]

@@ -18,7 +18,8 @@ if __package__ in (None, ""):  # run by path
 
 from ipywidgets import SelectionSlider
 
-from helpers.widgets import PAGE, TrainingExplorer, lora_explorer
+from helpers.low_rank import Setting
+from helpers.widgets import PAGE, TrainingExplorer, lora_bench, lora_explorer
 
 EVENTS = 300
 AIM = "aim: below 50"
@@ -59,6 +60,10 @@ def run() -> list[dict[str, object]]:
     explorer = training_explorer_of(rows=8)
     slider = explorer.view.children[0].children[1]
     explorers["alpha of a trained adapter, 8 answers"] = explorer, slider
+    bench = lora_bench(Setting(steps=400))  # the longest training that its slider offers
+    for name in ("rank", "learning_rate"):
+        slider = getattr(bench, name).slider
+        explorers[f"the bench's {name}, 400 steps anew"] = bench, slider
     rows = []
     for name, (explorer, slider) in explorers.items():
         times = drag(slider, lambda explorer=explorer: explorer.shown)

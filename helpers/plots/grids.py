@@ -1,0 +1,73 @@
+"""A table whose cells are coloured by their number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from helpers.plots.style import COLORS, show
+
+NONE = "0.93"  # the grey of a cell without a number
+
+
+def grid(
+    values: Mapping[str, Mapping[str, float | None]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+    label: Callable[[float], str] = "{:,.0f}".format,
+    none: str = "–",
+    log: bool = False,
+    small_is_dark: bool = False,
+    marked: tuple[str, str] | None = None,
+) -> None:
+    """A coloured table: row -> column -> number, or None where there is none.
+
+    The colour says what the number says, darker for more (`small_is_dark`: for less), and the
+    number stands in the cell. `none` is written where there is no number, `marked` (row, column)
+    is framed. A row may leave columns out.
+
+    Raises ValueError where no cell holds a number.
+    """
+    columns = list(dict.fromkeys(name for row in values.values() for name in row))
+    cells = [[row.get(name) for name in columns] for row in values.values()]
+    numbers = np.array([[math.nan if v is None else v for v in row] for row in cells], float)
+    if not np.isfinite(numbers).any():
+        raise ValueError(f"values={values!r} holds no number to colour")
+    figure = Figure(figsize=(7.2, 0.46 * len(cells) + 1.3), layout="constrained")
+    axes = figure.add_subplot()
+    low, high = np.nanmin(numbers), np.nanmax(numbers)
+    norm = (LogNorm if log else Normalize)(low, high if high > low else low + 1)
+    colors = "Blues_r" if small_is_dark else "Blues"
+    colors = matplotlib.colormaps["Blues_r" if small_is_dark else "Blues"].with_extremes(bad=NONE)
+    axes.imshow(np.ma.masked_invalid(numbers), cmap=colors, norm=norm, aspect="auto")
+    for i, row in enumerate(cells):
+        for j, value in enumerate(row):
+            ink = "0.4" if value is None else _ink(colors(norm(value)))
+            words = none if value is None else label(value)
+            axes.text(j, i, words, color=ink, ha="center", va="center")
+    if marked is not None:
+        corner = (columns.index(marked[1]) - 0.5, list(values).index(marked[0]) - 0.5)
+        frame = Rectangle(corner, 1, 1, fill=False, edgecolor=COLORS[1], linewidth=3)
+        axes.add_patch(frame)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(cells)), list(values))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=11)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    show(figure, alt)
+
+
+def _ink(color: Sequence[float]) -> str:
+    """Black or white, whichever is read better on `color` (red, green, blue, 0 to 1)."""
+    red, green, blue = color[:3]
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
