@@ -26,9 +26,9 @@ from helpers.plots.charts import bars, dots, intervals, lines, pairs, panels
 from helpers.plots.fitted import fit_panels, fit_svg, fit_text, short
 from helpers.plots.grids import grid
 from helpers.plots.guessed import guess_svg
-from helpers.plots.lengths import lengths_svg
 from helpers.plots.heat import heat_image, heat_png
 from helpers.plots.knobs import quantization_svg, rounding_svg, sweep_svg, switches_svg
+from helpers.plots.lengths import lengths_svg
 from helpers.plots.pictures import (
     answer_table,
     codebooks,

@@ -28,17 +28,14 @@ They call ``helpers.params``, ``helpers.memory``, ``helpers.plots`` and ``helper
 from helpers._devices import GPUS
 from helpers.widgets.alpha import TrainingExplorer, training_explorer
 from helpers.widgets.ask import AskBoth, ask_both
+from helpers.widgets.bench import Bench, lora_bench
 from helpers.widgets.cost import LoraExplorer, lora_explorer
 from helpers.widgets.cost_controls import PAGE, RANKS, lora_source
 from helpers.widgets.guess import Guesses
 from helpers.widgets.lengths import LengthExplorer, length_explorer
 from helpers.widgets.live_view import LiveView, live_view
-from helpers.widgets.playground import Playground, playground
-from helpers.widgets.bench import Bench, lora_bench
-from helpers.widgets.cost import LoraExplorer, lora_explorer
-from helpers.widgets.cost_controls import PAGE, RANKS, lora_source
-from helpers.widgets.guess import Guesses
 from helpers.widgets.merge import MergedAt, MergeExplorer, merge_explorer, merge_rounded
 from helpers.widgets.mix import MixExplorer, mix_explorer
+from helpers.widgets.playground import Playground, playground
 from helpers.widgets.quantization import QuantizationExplorer, quantization_explorer
 from helpers.widgets.switches import SwitchExplorer, switch_explorer

@@ -138,9 +138,12 @@ class AskBoth(Explorer):
         return self.answers
 
     def offer(self) -> None:
-        """Let the lists name what the source has by now."""
+        """Let the lists name what the source has by now; what is new is asked on the right."""
+        before = set(self.right.name.options)
         for side in self.sides:
             side.offer()
+        if self.source.default not in before:
+            self.right.name.value = self.source.default
 
     def picture(self, ground: str | None = None) -> str:
         return ""  # the answers are words: see str()
@@ -211,7 +214,8 @@ class Side:
     def _show(self, text: str, note: str = "") -> None:
         self._answer.value = (
             f"<b>{escape(str(self))}</b>"
-            f'<div style="white-space:pre-wrap;line-height:1.5;min-height:3em">{escape(text)}</div>'
+            f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.5;'
+            f'min-height:3em">{escape(text)}</div>'
             f'<div style="opacity:0.75">{escape(note)}</div>'
         )
 

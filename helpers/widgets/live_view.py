@@ -40,6 +40,7 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from helpers import plots
+from helpers._libraries import reachable_while_busy
 from helpers.memory import MemoryEstimate
 from helpers.recorder import RunRecord, RunRecorder, trainer_in
 from helpers.widgets.controls import WIDGET_VIEW
@@ -101,7 +102,7 @@ class LiveView(RunRecorder):
         super().__init__(questions, **how)
         self.title, self.shown = title, shown
         self.button = widgets.Button(
-            description="Stop", icon="stop", tooltip="End after this step and keep the adapter"
+            description="Stop", tooltip="End after this step and keep the adapter"
         )
         self.button.on_click(lambda _button: self.stop())
         self._state, self._result = widgets.HTML(), widgets.HTML()
@@ -119,6 +120,7 @@ class LiveView(RunRecorder):
         if self.shown:
             self._take_interrupts()
             self._handle = display(self._live_bundle(), raw=True, display_id=True)
+            reachable_while_busy(self.button)
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         super().on_train_end(*args, **kwargs)
@@ -146,6 +148,7 @@ class LiveView(RunRecorder):
     def _draw(self) -> None:
         running = self.running
         self.button.disabled = not running or self.stop_asked
+        reachable_while_busy(self.button)
         if not (running and self.stop_asked):
             self._state.value = _status(OUTCOMES[self.record.outcome])
         self._result.value = (

@@ -122,7 +122,7 @@ class Playground(Explorer):
         runs = self._drawn()
         if not runs:
             return ""
-        steps = max(run.settings.steps for run in runs)
+        steps = max(run.steps_done for run in runs)
         name = runs[-1].settings.task
         title = f"Held-out loss, {name}"
         return plots.curves_svg(_curves(runs), title=title, steps=steps, ground=ground)
@@ -161,10 +161,10 @@ class Playground(Explorer):
 
     def _make_view(self) -> None:
         self.train_button = widgets.Button(
-            description="Train", icon="play", button_style="primary", tooltip="Make this run"
+            description="Train", button_style="primary", tooltip="Make this run"
         )
         self.stop_button = widgets.Button(
-            description="Stop", icon="stop", tooltip="End after this step and keep what was learned"
+            description="Stop", tooltip="End after this step and keep what was learned"
         )
         self.stop_button.disabled = True
         self._forecast, self._source = widgets.HTML(), widgets.HTML()

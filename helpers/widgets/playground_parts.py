@@ -80,8 +80,8 @@ class Keep:
     def __init__(self, session: Session, shown: Callable[[], None]) -> None:
         self.session, self._shown = session, shown
         self.folder = widgets.Text("playground-runs", description="folder")
-        self.save_button = widgets.Button(description="Save all runs", icon="save")
-        self.load_button = widgets.Button(description="Read runs", icon="folder-open")
+        self.save_button = widgets.Button(description="Save all runs")
+        self.load_button = widgets.Button(description="Read runs")
         self._message = widgets.HTML()
         self.save_button.on_click(lambda _button: self.save())
         self.load_button.on_click(lambda _button: self.load())
