@@ -97,6 +97,9 @@ class RunRecorder(TrainerCallback):
     def changed(self, *, at_once: bool = False) -> None:
         """Called when there is something new to show; `at_once` where nothing may follow soon."""
 
+    def say(self, words: str) -> None:
+        """Called by who makes the run, with what is done before and after the training."""
+
     @property
     def running(self) -> bool:
         return self.record.outcome == "training"

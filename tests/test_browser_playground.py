@@ -38,7 +38,6 @@ transformers.utils.logging.set_verbosity_error()
 datasets.disable_progress_bars()
 tiny = make_page_stand_in(tempfile.mkdtemp())
 session = Session(tiny)
-session._tasks["style"] = session.task("style")
 """,
     "playground(session, RunSettings(rank=2, steps=4, batch_size=2, learning_rate=1e-2))",
     """
@@ -70,7 +69,6 @@ def page(browser, server, errors):  # noqa: F811
     """The notebook in a window as wide as a laptop's, its first two cells run."""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [nbformat.v4.new_code_cell(source.strip()) for source in CELLS]
-    notebook = nbformat.v4.new_notebook(cells=cells[:2], metadata={"kernelspec": kernel})
     for name, content in (("playground", cells[:2]), ("live", [cells[0], cells[2]])):
         notebook = nbformat.v4.new_notebook(cells=content, metadata={"kernelspec": kernel})
         put = urllib.request.Request(
@@ -125,6 +123,8 @@ def test_train_stop_and_compare(page, errors):
     expect(page.get_by_role("status").first).to_contain_text("trains 5,152 of")
     train.click()
     expect(page.get_by_text(re.compile(r"step [1-9]\d* of 500"))).to_be_visible(timeout=120_000)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / "playground-running.png")
     stop.click()
     expect(rows(page)).to_have_count(3, timeout=120_000)
     expect(rows(page).last).to_contain_text("stopped at step")
@@ -167,6 +167,6 @@ def test_stop_works_while_the_cell_keeps_the_kernel_busy(page, server):  # noqa:
     expect(steps).to_be_visible(timeout=60_000)
     assert int(steps.inner_text().split()[-1]) < 400
     kept = page.locator('.jp-OutputArea-output[data-mime-type="image/png"] img')
-    expect(kept).to_be_visible()  # the live view has given way to its last picture
+    kept.scroll_into_view_if_needed()  # the live view has given way to its last picture
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
     keep(page, "live")

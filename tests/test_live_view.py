@@ -184,6 +184,7 @@ def test_a_loss_that_climbs_twice_has_diverged_and_one_hard_batch_has_not():
 
 
 def test_what_is_not_known_is_said(make_trainer):
+    assert numbers(RunRecord()) == []
     recorder = RunRecorder()
     make_trainer(recorder, optim="adafactor", max_steps=1, eval_strategy="no").train()
     assert recorder.record.memory_predicted is None

@@ -161,6 +161,22 @@ def test_an_error_in_the_middle_is_explained_and_the_next_run_goes(profile):
     assert session.problem == "" and run.adapter and math.isfinite(run.heldout_loss)
 
 
+def test_qlora_trains_beside_a_base_in_four_bits_and_is_asked_on_it(profile, tmp_path):
+    tokenizer = load_model(profile)[1]
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    sizes = dict(hidden_size=128, intermediate_size=256, num_hidden_layers=1, vocab_size=320)
+    config = transformers.LlamaConfig(num_attention_heads=4, **sizes, **ends)  # of whole blocks
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    session = Session(replace(profile, model_id=str(tmp_path)))
+    run = session.train(replace(SMALL, method="QLoRA", steps=1))
+    assert run.outcome == "done" and run.heldout_loss < run.heldout[0][1]
+    session.answer("Why?", "run 1", max_new_tokens=FEW)
+    session.answer("Why?", "base", max_new_tokens=FEW)
+    quantized = {key: asked.model.is_quantized for key, asked in session._asked.items() if key}
+    assert quantized == {True: True} and False in session._asked
+
+
 def test_outcomes_and_errors_in_words(made):
     run = made.runs[0]
     assert "ran away" in explain_outcome(replace(run, outcome="diverged"))

@@ -93,6 +93,7 @@ def train_run(
     """
     recorder = recorder or RunRecorder(stop_if_diverged=True)
     began = time.perf_counter()
+    recorder.say("Loading the model …")
     model, tokenizer = load(profile, settings.quantized)
     with tempfile.TemporaryDirectory() as folder, _without_bars():
         set_seed(settings.seed)
@@ -133,6 +134,7 @@ def train_run(
     )
     run.explanation = explain_outcome(run)
     if run.outcome != "diverged":
+        recorder.say(f"Trained. Judging it by {len(task.questions)} answers …")
         _judge(run, trainer.model, tokenizer, task, recorder)
     run.seconds = time.perf_counter() - began
     return run

@@ -136,6 +136,9 @@ class LiveView(RunRecorder):
             self._drawn_at = now
             self._draw()
 
+    def say(self, words: str) -> None:
+        self._state.value = _status(words)
+
     def picture(self, ground: str | None = None) -> str:
         """The losses so far as SVG text, on `ground` if it is to have one."""
         steps = self.record.total_steps
@@ -211,7 +214,9 @@ def curves(record: RunRecord, color: int = 0, name: str = "") -> list[plots.Curv
 
 
 def numbers(record: RunRecord) -> list[str]:
-    """Two lines: how far the run is and how fast, and what it keeps in memory."""
+    """Two lines: how far the run is and how fast, and what it keeps in memory; none before it."""
+    if not record.total_steps:
+        return []
     progress = [f"step {record.step} of {record.total_steps}", clock(record.seconds)]
     if record.tokens_per_second:
         progress.append(f"{record.tokens_per_second:,.0f} tokens a second")
