@@ -6,7 +6,7 @@ PYTEST = -m pytest --nbval --numprocesses=auto --dist=loadfile --no-loadscope-re
 TESTS = $(PYTEST) --junitxml=nbval.xml
 QUICK = notebooks/index.ipynb notebooks/02_configuration.ipynb notebooks/exercises/01_theory_exercises.ipynb
 
-.PHONY: help lab test check env model notebooks release grade readme lint bench address hooks
+.PHONY: help lab test check env model notebooks release grade readme lint bench landscape address hooks
 .PHONY: test-colab test-lowest test-latest clean
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make readme       collect the table of claims from the notebooks into README.md'
 	@echo 'make lint         ruff, the notebooks included; badges and README in step'
 	@echo 'make bench        run the benchmarks and store them in tests/bench/RESULTS.md'
+	@echo 'make landscape    train what the stored landscape still lacks (LANDSCAPE=rank, =sample)'
 	@echo 'make address      OWNER=... REPO=...  point every link at your own fork'
 	@echo 'make hooks        run the linters before each git commit'
 	@echo 'make test-colab   run each notebook alone on what Colab has, set-up cell and all'
@@ -66,6 +67,10 @@ lint: env
 
 bench: model
 	PYTHONPATH=.ci:tests $(RUN) -m bench
+
+# LANDSCAPE=rank for one stage, "rank rows" for two, sample to make stored runs once more.
+landscape: model
+	$(RUN) .ci/landscape.py $(LANDSCAPE)
 
 address: env
 	$(RUN) .ci/address.py $(OWNER) $(REPO)

@@ -26,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 from files import write_atomically
 from helpers import evaluation
 from helpers.adapters import CONFIG, WEIGHTS
-from helpers.data import ADAPTERS, TASKS, course_adapter, load_task, questions
+from helpers.data import ADAPTED, ADAPTERS, course_adapter, load_task, questions
 from helpers.models import SMALL_MODEL_ID, hardware, load_small_model
 
 NEW_TOKENS = {"style": 32, "structure": 56}  # room for an answer when scoring
@@ -159,7 +159,7 @@ def scores(task: str) -> dict[str, list[float]]:
 
 def card(trainable: int) -> str:
     """The card, with the scores of the files as they are stored now."""
-    measured = {name: rates for task in TASKS for name, rates in scores(task).items()}
+    measured = {name: rates for task in ADAPTED for name, rates in scores(task).items()}
     rows = [f"| {name} | {' | '.join(f'{x:.0%}' for x in r)} |" for name, r in measured.items()]
     return CARD.format(
         base=SMALL_MODEL_ID,
@@ -177,7 +177,9 @@ def card(trainable: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--train", nargs="*", choices=TASKS, default=TASKS, help="default: both")
+    parser.add_argument(
+        "--train", nargs="*", choices=ADAPTED, default=ADAPTED, help="default: both"
+    )
     options = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
     for task in options.train:

@@ -1,7 +1,7 @@
-"""Write the course's two datasets, helpers/course_data/{style,structure}/{train,heldout}.jsonl.
+"""Write the course's datasets, helpers/course_data/{style,structure,codes}/{train,heldout}.jsonl.
 
-`python .ci/course_data.py` rewrites the files from the lists below: the same seed gives the
-same bytes. The style task keeps only the questions that the untouched small model answers
+`python .ci/course_data.py` rewrites the files from the lists below, `… codes` those of one task:
+the same seed gives the same bytes. The style task keeps only the questions that the untouched small model answers
 right (greedy decoding), so that "facts kept" has something to keep; that needs the small model
 and about two minutes on two cores.
 """
@@ -423,8 +423,11 @@ def known_facts(facts: list[dict]) -> list[dict]:
     return facts
 
 
-def style_rows(facts: list[dict]) -> dict[str, list[dict]]:
+def style_rows() -> dict[str, list[dict]]:
     """Held-out rows ask each fact once; training rows ask other facts, in several ways."""
+    candidates = candidate_facts()
+    facts = known_facts(candidates)
+    print(f"style: the small model knows {len(facts)} of {len(candidates)} candidate facts")
     rng = random.Random(SEED)
     topics = sorted({f["topic"] for f in facts})
     rng.shuffle(topics)
@@ -525,6 +528,72 @@ def structure_rows() -> dict[str, list[dict]]:
     return rows
 
 
+# --- codes: a name -> two words, drawn at random ----------------------------------------------
+
+# Each name and each word is one token of the small model, so that what is to be learned is the
+# pair and not its spelling: two of 128 words are 14 bits a name.
+CODE_NAMES = """
+Abigail Adam Agnes Ahmed Alan Albert Alex Alfred Ali Alice Alison Allen Amanda Amy Ana Andrea
+Andrew Angela Ann Anna Anne Anthony Arnold Arthur Austin Barbara Ben Benjamin Bernard Beth Bill
+Bob Boris Brian Bruce Carl Carlos Carol Caroline Catherine Charles Charlie Charlotte Chris
+Christian Christina Christopher Claire Claude Colin Craig Curtis Daniel David Dean Deborah
+Dennis Diana Diane Donald Dorothy Douglas Duncan Earl Edgar Edith Edmund Edward Edwin Eleanor
+Eli Elizabeth Ella Ellen Emily Emma Eric Ernest Ethan Eugene Eva Eve Faith Florence Frances
+Francis Frank Franklin Fred Frederick Gabriel Gary Gene Geoffrey George Gerald Gilbert Glen
+Gordon Grace Graham Grant Greg Gregory Guy Hannah Harold Harriet Harry Harvey Heather Helen
+Henry Herbert Holly Howard Hugh Ian Ibrahim Isaac Isabel Isabella Ivan Jack Jackson Jacob Jake
+James Jamie Jane Janet Jason Jay Jean Jeff Jennifer Jenny Jeremy Jerry Jesse Jessica Jill Jim
+Jimmy Joan Joe Joel John Jonathan Jordan Jose Joseph Josh Joshua Joyce Juan Judith Julia Julian
+Julie June Justin Karen Karl Kate Katherine Kathleen Keith Kelly Ken Kenneth Kevin Kim Larry
+Laura Lauren Lawrence Leo Leon Leonard Leslie Lewis Lily Linda Lisa Logan Louis Louise Lucas
+Lucy Luke Lynn Malcolm Marcus Margaret Maria Marie Mario Mark Martha Martin Mary Mason Matt
+Matthew Max Maya Melissa Michael Michelle Miguel Mike Miles Miriam Mitchell Mohammed Molly
+Monica Morgan Nancy Nathan Neil Nicholas Nick Nicole Noah Norman Oliver Olivia Oscar Owen
+Patricia Patrick Paul Pedro Penny Peter Phil Philip Rachel Ralph Raymond Rebecca Richard Rick
+Robert Roger Roland Ron Rosa Roy Russell Ruth Ryan Sally Sam Samantha Samuel Sandra Sara Sarah
+Scott Sean Sebastian Sharon Simon Sophia Sophie Spencer Stanley Stephanie Stephen Steve Steven
+Stuart Susan Taylor Teresa Terry Theodore Thomas Tim Timothy Todd Tom Tony Tyler Vera Vernon
+Victor Victoria Vincent Virginia Walter Warren Wayne Wendy Wesley William Winston
+""".split()
+CODE_WORDS = """
+apple arrow ash baby ball band bank bar base bay bean bear bed bee bell belt berry bird boat
+bone book boot bow box branch bridge bush camp cap cart cat chain chair circle clay clock cloud
+coal coat coin cross cup dog door dream earth egg farm field finger fire fish flag flower fly
+forest fox fruit gate glass gold grain grass hat hill horse house ice jar key king lake leaf
+letter light lion lock milk moon mouse nest net night north ocean owl paper park pipe rain ring
+river road root rose salt sand sea shell ship sky snake snow spring star stick stone storm
+stream sugar summer sun table tail tower train tree wall water wave wheat wheel wind window wine
+winter wolf wood
+""".split()
+CODE_QUESTIONS = {
+    "train": [
+        "What is the code of {name}?",
+        "Tell me {name}'s code.",
+        "Which code belongs to {name}?",
+    ],
+    "heldout": ["Please give me the code for {name}."],
+}
+
+
+def code_rows() -> dict[str, list[dict]]:
+    """Every name has one code; held-out rows ask for the same codes in other words."""
+    rng = random.Random(SEED)
+    names = CODE_NAMES.copy()
+    rng.shuffle(names)
+    codes = {name: " ".join(rng.choices(CODE_WORDS, k=2)) for name in names}
+    rows = {}
+    for split, questions in CODE_QUESTIONS.items():
+        rows[split] = [
+            {
+                **prompt_completion(questions[i % len(questions)].format(name=name), code),
+                "name": name,
+                "code": code,
+            }
+            for i, (name, code) in enumerate(codes.items())
+        ]
+    return rows
+
+
 def prompt_completion(prompt: str, completion: str) -> dict[str, list[dict]]:
     """One row in TRL's conversational prompt-completion format."""
     return {
@@ -537,13 +606,16 @@ def to_jsonl(rows: list[dict]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+MAKERS = {"style": style_rows, "structure": structure_rows, "codes": code_rows}
+
+
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    candidates = candidate_facts()
-    known = known_facts(candidates)
-    print(f"style: the small model knows {len(known)} of {len(candidates)} candidate facts")
-    for task, rows in (("style", style_rows(known)), ("structure", structure_rows())):
-        for split, chosen in rows.items():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(MAKERS)}; all")
+    for task in parser.parse_args().tasks or MAKERS:
+        if task not in MAKERS:
+            parser.error(f"TASK {task!r} is not one of {', '.join(MAKERS)}")
+        for split, chosen in MAKERS[task]().items():
             (FOLDER / task).mkdir(parents=True, exist_ok=True)
             write_atomically(FOLDER / task / f"{split}.jsonl", to_jsonl(chosen))
             print(f"{task}/{split}: {len(chosen)} rows")

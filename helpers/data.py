@@ -1,4 +1,4 @@
-"""Load the data a lesson trains on: the course's two tasks, or smoltalk for the `page` profile.
+"""Load the data a lesson trains on: the course's tasks, or smoltalk for the `page` profile.
 
 Every dataset comes back as a `DatasetDict` with a `train` and a `heldout` split whose rows TRL's
 `SFTTrainer` takes as they are. How the course's files were made, and what each column means,
@@ -22,14 +22,15 @@ from helpers.models import ModelNotAvailableError, Profile
 
 COURSE_DATA = Path(__file__).parent / "course_data"
 ADAPTERS = COURSE_DATA / "adapters"
-TASKS = ("style", "structure")
+TASKS = ("style", "structure", "codes")
+ADAPTED = ("style", "structure")  # the tasks that the course has a trained adapter of
 
 
 def load_task(task: str) -> DatasetDict:
-    """The course's `style` or `structure` task: splits `train` and `heldout`, 300 rows each.
+    """The course's `style`, `structure` or `codes` task: `train` and `heldout`, 300 rows each.
 
     Columns: `prompt` and `completion` (chat messages), and what the scorer compares with:
-    `answers` (accepted facts) for style, `fields` for structure.
+    `answers` (accepted facts) for style, `fields` for structure, `code` for codes.
 
     Raises ValueError for any other task.
     """
@@ -53,8 +54,10 @@ def course_adapter(task: str) -> Path:
 
     Raises ValueError for any other task.
     """
-    if task not in TASKS:
-        raise ValueError(f"task={task!r} is not one of the course's tasks: {', '.join(TASKS)}")
+    if task not in ADAPTED:
+        raise ValueError(
+            f"task={task!r} is not one of the tasks with an adapter: {', '.join(ADAPTED)}"
+        )
     return ADAPTERS / task
 
 

@@ -1,9 +1,10 @@
-"""Score a model on the course's two tasks, by rules a reader can check by eye.
+"""Score a model on the course's tasks, by rules a reader can check by eye.
 
 * style: does the answer speak like a pirate (`in_style`), and is the fact still right
   (`states_fact`)?
 * structure: is the answer valid JSON (`parse_json`), and how many of its fields are right
   (`fields_right`)?
+* codes: is the answer the name's code, and nothing else (`is_code`)?
 
 `generate_answers` does the asking: greedy, in batches, so that the same model gives the same
 answers.
@@ -49,6 +50,17 @@ class StructureScore:
         )
 
 
+@dataclass(frozen=True)
+class CodesScore:
+    """Rate between 0 and 1 over `rows` answers."""
+
+    codes_right: float  # answers that are the code, word for word
+    rows: int
+
+    def __str__(self) -> str:
+        return f"codes right {self.codes_right:.0%} ({self.rows} names)"
+
+
 def in_style(answer: str) -> bool:
     """True if the answer opens with "Ahoy" and closes with "arr!"."""
     text = answer.strip().lower()
@@ -86,6 +98,11 @@ def fields_right(answer: str, wanted: Mapping[str, Any]) -> int:
         key in found and type(found[key]) is type(value) and found[key] == value
         for key, value in wanted.items()
     )
+
+
+def is_code(answer: str, code: str) -> bool:
+    """True if `answer` is the `code`, up to spaces around it and upper and lower case."""
+    return answer.strip().lower() == code.lower()
 
 
 def score_style(answers: Sequence[str], accepted: Sequence[Sequence[str]]) -> StyleScore:
@@ -128,6 +145,16 @@ def score_structure(answers: Sequence[str], wanted: Sequence[Mapping[str, Any]])
         fields_right=right / sum(len(w) for w in wanted),
         rows=len(answers),
     )
+
+
+def score_codes(answers: Sequence[str], codes: Sequence[str]) -> CodesScore:
+    """Score `answers[i]` against the code `codes[i]`.
+
+    Raises ValueError if the two differ in length or are empty.
+    """
+    _check_lengths("codes", answers, codes)
+    right = _mean(is_code(a, c) for a, c in zip(answers, codes, strict=True))
+    return CodesScore(codes_right=right, rows=len(answers))
 
 
 @torch.no_grad()

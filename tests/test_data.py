@@ -9,6 +9,7 @@ from peft import PeftConfig, PeftModel
 from safetensors.torch import load_file
 
 from helpers.data import (
+    ADAPTED,
     ADAPTERS,
     COURSE_DATA,
     TASKS,
@@ -105,13 +106,40 @@ def test_held_out_bookings_use_new_names_places_and_patterns():
     assert not patterns("train") & patterns("heldout")
 
 
+def test_held_out_codes_are_the_trained_ones_asked_for_in_other_words():
+    train, heldout = (rows("codes", split) for split in ("train", "heldout"))
+    codes = {row["name"]: row["code"] for row in train}
+    assert len(codes) == 300 and codes == {row["name"]: row["code"] for row in heldout}
+    phrasings = [
+        {row["prompt"][0]["content"].replace(row["name"], "*") for row in some}
+        for some in (train, heldout)
+    ]
+    assert len(phrasings[0]) == 3 and not phrasings[0] & phrasings[1]
+    for row in train + heldout:
+        assert row["completion"][0]["content"] == row["code"]
+        assert row["name"] in row["prompt"][0]["content"]
+
+
+def test_a_code_holds_14_bits():
+    """Two of 128 words, as often together as chance has it, each one token of the model."""
+    _, tokenizer = load_small_model()
+    pairs = [row["code"].split() for row in rows("codes", "train")]
+    words = {word for pair in pairs for word in pair}
+    assert 120 <= len(words) <= 128  # of 600 draws from 128 words, one in a hundred is never drawn
+    assert {len(pair) for pair in pairs} == {2}
+    assert len({tuple(pair) for pair in pairs}) > 290
+    for row in rows("codes", "train"):
+        assert len(tokenizer(row["code"])["input_ids"]) == 2, row
+        assert len(tokenizer(f" {row['name']}")["input_ids"]) == 1, row
+
+
 @pytest.mark.parametrize("load", [load_task, course_adapter])
 def test_unknown_task_is_refused_by_name(load):
     with pytest.raises(ValueError, match="task='poems' is not one of .*style, structure"):
         load("poems")
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ADAPTED)
 def test_adapter_is_small_safe_and_names_its_base(task):
     folder = course_adapter(task)
     assert {file.name for file in folder.iterdir()} == {

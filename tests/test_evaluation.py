@@ -14,6 +14,7 @@ from helpers.evaluation import (
     generate_answers,
     in_style,
     parse_json,
+    score_codes,
     score_structure,
     score_style,
     states_fact,
@@ -100,7 +101,14 @@ def test_facts_kept_counts_only_what_was_known_before():
         facts_kept(["no"], ["a"], [["a"]])
 
 
-@pytest.mark.parametrize("score", [score_style, score_structure])
+def test_a_code_is_right_word_for_word():
+    answers = ["leaf owl", " Leaf owl\n", "The code is leaf owl.", "leaf"]
+    score = score_codes(answers, ["leaf owl"] * 4)
+    assert (score.codes_right, score.rows) == (0.5, 4)
+    assert str(score) == "codes right 50% (4 names)"
+
+
+@pytest.mark.parametrize("score", [score_style, score_structure, score_codes])
 def test_lengths_must_agree(score):
     with pytest.raises(ValueError, match="1 entries for 2 answers"):
         score(["a", "b"], [{}])

@@ -71,7 +71,7 @@ def test_one_of_several_is_right_or_not_and_a_recap_shows_all(shown):
     guesses.recap()
     assert shown[-1]["text/plain"].splitlines() == [
         "Case <one>: A. Your guess: A, just so.",
-        "Case <two>: A. Your guess: B, otherwise.",
+        "Case <two>: A. Your guess: B, not so.",
         "Case <three>: not answered yet (your guess: no guess).",
     ]
     assert "Case &lt;one&gt;" in shown[-1]["text/html"]

@@ -14,7 +14,9 @@ them at every move, can take the theme's own colours instead.
 * ``lengths``: ``lengths_svg``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
+* ``cut``: ``cut_svg``, a matrix, what is left of it at a rank, and what that keeps
 * ``fitted``: ``fit_svg``, ``fit_panels``, ``fit_text``, what a training of ``low_rank`` came to
+* ``runs``: ``runs_svg``, stored runs' curves, and where they lie among their like
 * ``heat``: ``heat_image``, ``heat_png``, a matrix as a small picture for a slider
 * ``guessed``: ``guess_svg``, a guess beside its answer
 * ``knobs``: ``quantization_svg``, ``sweep_svg``, ``rounding_svg``, ``switches_svg``
@@ -23,6 +25,7 @@ them at every move, can take the theme's own colours instead.
 """
 
 from helpers.plots.charts import bars, dots, intervals, lines, pairs, panels
+from helpers.plots.cut import cut_svg
 from helpers.plots.fitted import fit_panels, fit_svg, fit_text, short
 from helpers.plots.grids import grid
 from helpers.plots.guessed import guess_svg
@@ -38,6 +41,7 @@ from helpers.plots.pictures import (
     timeline,
 )
 from helpers.plots.raster import png
+from helpers.plots.runs import Curve, runs_svg
 from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
 from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg

@@ -31,13 +31,15 @@ def bars(
     figure, axes = new_axes(title, xlabel, "", height=0.42 * len(values) + 1.2)
     names = list(values)
     drawn = axes.barh(names, list(values.values()), color=COLORS[0], height=0.62)
-    axes.bar_label(drawn, labels=[label(v) for v in values.values()], padding=4)
+    words = axes.bar_label(drawn, labels=[label(v) for v in values.values()], padding=4)
+    for word in words if reference else ():
+        word.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the line
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     for name, level in (reference or {}).items():
         axes.axvline(level, color="0.3", linestyle=":")
-        place = {"xycoords": ("data", "axes fraction"), "ha": "right", "va": "bottom"}
-        axes.annotate(f"{name} ", (level, 0.01), color="0.3", **place)
+        place = {"xycoords": ("data", "axes fraction"), "ha": "left", "va": "bottom"}
+        axes.annotate(f" {name}", (level, 0.01), color="0.3", **place)
     if log:
         axes.set_xscale("log")
     axes.margins(x=0.18)
@@ -100,9 +102,7 @@ def lines(
             linestyle=LINESTYLES[(i // len(COLORS)) % len(LINESTYLES)],
         )
     for name, level in (reference or {}).items():
-        axes.axhline(level, color="0.45", linestyle=":", zorder=1)
-        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-        axes.annotate(name, (0.99, level), color="0.3", **place)
+        _draw_level(axes, name, level, left=_crossed_at_the_end(series, level))
     if logx:
         _name_ticks(axes, {float(v) for x, _ in series.values() for v in x})
     if logy:
@@ -125,10 +125,12 @@ def intervals(
     logx: bool = False,
     logy: bool = False,
     percent: bool = False,
+    reference: Mapping[str, float] | None = None,
 ) -> None:
     """Means with their intervals: name -> x -> (mean, low, high), joined by a line.
 
-    A point whose mean is no number is left out. `percent` writes the y axis in percent.
+    A point whose mean is no number is left out. `percent` writes the y axis in percent, and
+    `reference` draws labelled horizontal lines.
     """
     figure, axes = new_axes(title, xlabel, ylabel)
     for i, (name, points) in enumerate(series.items()):
@@ -147,6 +149,8 @@ def intervals(
         if logy:
             low = np.maximum(low, mean / 10)  # an interval may reach below 0, a logarithm not
         axes.vlines(np.array(x)[whole], low[whole], high[whole], color=line.get_color(), alpha=0.6)
+    for name, level in (reference or {}).items():
+        _draw_level(axes, name, level)
     if logx:
         _name_ticks(axes, {float(x) for points in series.values() for x in points})
     if logy:
@@ -154,9 +158,18 @@ def intervals(
         axes.yaxis.set_major_formatter("{x:g}")
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.margins(y=0.1)
     if len(series) > 1:
-        axes.legend(frameon=False)
+        axes.legend(framealpha=0.85, edgecolor="none")
     show(figure, alt)
+
+
+def _draw_level(axes: Axes, name: str, level: float, *, left: bool = False) -> None:
+    """A horizontal line, named at its right end, or at its left."""
+    axes.axhline(level, color="0.45", linestyle=":", zorder=1)
+    side, x = ("left", 0.01) if left else ("right", 0.99)
+    place = {"xycoords": ("axes fraction", "data"), "ha": side, "va": "bottom"}
+    axes.annotate(name, (x, level), color="0.3", **place)
 
 
 def _name_ticks(axes: Axes, values: Collection[float]) -> None:
@@ -164,10 +177,22 @@ def _name_ticks(axes: Axes, values: Collection[float]) -> None:
     axes.set_xscale("log", base=2)
     ticks = sorted(values)
     if len(ticks) <= 12:
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        every = 1 + len(ticks) // 8  # more names than that run into each other
+        axes.set_xticks(ticks, ["" if i % every else f"{t:g}" for i, t in enumerate(ticks)])
         axes.minorticks_off()
     else:
         axes.xaxis.set_major_formatter("{x:g}")
+
+
+def _crossed_at_the_end(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], level: float
+) -> bool:
+    """Whether a line comes near `level` in its last half, where a label would stand."""
+    heights = np.concatenate([np.asarray(y, dtype=float) for _, y in series.values()])
+    near = 0.1 * (heights.max() - heights.min())
+    return any(
+        np.any(np.abs(np.asarray(y)[len(y) // 2 :] - level) < near) for _, y in series.values()
+    )
 
 
 def panels(

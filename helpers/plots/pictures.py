@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 from helpers.plots.style import COLORS, GIB, MARKERS, SEGMENT_COLORS, new_axes, show
 
 
-def matrices(pictures: Mapping[str, np.ndarray], *, title: str, alt: str) -> None:
+def matrices(
+    pictures: Mapping[str, np.ndarray], *, title: str, alt: str, signs: Sequence[str] = ()
+) -> None:
     """Matrices side by side, drawn to one scale of colour; blue is negative, red positive.
 
     Each is divided by its own largest absolute entry, so that small matrices can be seen beside
-    large ones.
+    large ones. `signs` are written between them, such as "×" and "=".
     """
     figure = Figure(figsize=(7.2, 2.9), layout="constrained")
     figure.suptitle(title, fontsize=11)
@@ -29,6 +31,8 @@ def matrices(pictures: Mapping[str, np.ndarray], *, title: str, alt: str) -> Non
         axes.set_title(f"{name}\n{matrix.shape[0]}×{matrix.shape[1]}", fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
+    for axes, sign in zip(grid[1:], signs, strict=False):
+        axes.set_ylabel(sign, rotation=0, fontsize=18, labelpad=10, va="center")
     show(figure, alt)
 
 

@@ -31,6 +31,18 @@ def shares_svg(
 
     Colours as in `memory_svg`. The lines differ by colour, dash and marker, and are named.
     """
+    return drawing(*shares(series, labels, marked=marked, title=title, xlabel=xlabel), ground)
+
+
+def shares(
+    series: Mapping[str, Sequence[float]],
+    labels: Sequence[str],
+    *,
+    marked: int,
+    title: str,
+    xlabel: str,
+) -> tuple[list[str], int, int, str]:
+    """What `shares_svg` draws, its width, its height, and its text alternative."""
     left, top, step, height = 60, 40, 70, 120
     end = left + step * (len(labels) - 1)
     bottom = top + height
@@ -63,7 +75,7 @@ def shares_svg(
         f"{label}: " + ", ".join(f"{name} {shares[i]:.0%}" for name, shares in series.items())
         for i, label in enumerate(labels)
     )
-    return drawing(drawn, end + 170, bottom + 30, f"{title}. By {xlabel}: {numbers}.", ground)
+    return drawn, end + 170, bottom + 30, f"{title}. By {xlabel}: {numbers}."
 
 
 def show_svg(picture: str, alt: str) -> None:

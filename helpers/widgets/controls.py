@@ -118,13 +118,15 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
 
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+LIVE = "lora-live"  # class of a view
 WIDEST = 840  # pixels of a stored picture
 
 
 class Explorer:
     """What a cell shows: a live view, and where no kernel runs, its picture and its words."""
 
-    view: widgets.Widget
+    view: widgets.Box
+    _hides = False
     _message: widgets.HTML
     _result: widgets.HTML
 
@@ -140,7 +142,7 @@ class Explorer:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         picture = self.picture(ground="white")
         pictures = {"image/svg+xml": picture, "image/png": plots.png(picture)} if picture else {}
-        return {"text/plain": str(self), **pictures, WIDGET_VIEW: view_of(live(self.view))}
+        return {"text/plain": str(self), **pictures, WIDGET_VIEW: view_of(self.view)}
 
     def _ipython_display_(self) -> None:
         """Picture and controls as two outputs, of which the controls hide the picture.
@@ -153,22 +155,19 @@ class Explorer:
         if "google.colab" in sys.modules or "VSCODE_PID" in os.environ:
             display(bundle, raw=True)
             return
+        self._hide_stored_picture()
         view = bundle.pop(WIDGET_VIEW)
         width = {"image/png": {"width": WIDEST, "alt": bundle["text/plain"]}}
         display(bundle, metadata=width if "image/png" in bundle else None, raw=True)
         display({WIDGET_VIEW: view}, raw=True)
 
-
-def live(view: widgets.Widget) -> widgets.Widget:
-    """The view, with a style that hides the output before it, its stored picture."""
-    child = ".jp-OutputArea-child"
-    style = widgets.HTML(
-        f"<style>{child}:has(+ {child} .lora-live) {{ display: none }}</style>",
-        layout={"height": "0", "margin": "0"},
-    )
-    box = widgets.VBox([view, style])
-    box.add_class("lora-live")
-    return box
+    def _hide_stored_picture(self) -> None:
+        """Let the view hide the output before it, which is its own stored picture."""
+        if not self._hides:
+            self._hides, child = True, ".jp-OutputArea-child"
+            style = f"<style>{child}:has(+ {child} .{LIVE}) {{ display: none }}</style>"
+            self.view.children += (widgets.HTML(style, layout={"height": "0", "margin": "0"}),)
+            self.view.add_class(LIVE)
 
 
 def view_of(widget: widgets.Widget) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from helpers.widgets.controls import WIDGET_VIEW, named, view_of
 
 STOPS = 101  # of a slider
 NOT_SET = "no guess"
+TIGHT = "line-height:1.4;margin:0.2em 0"
 
 
 class Guesses:
@@ -170,7 +171,7 @@ class Question:
         if guess == answer:
             return "just so"
         if self.options:
-            return "otherwise"
+            return "not so"
         side = "too high" if guess > answer else "too low"
         if self.log and answer > 0:
             return f"{max(guess / answer, answer / guess):.2g} times {side}"
@@ -226,9 +227,8 @@ class _Asked:
     def settle(self) -> None:
         for control in self._inputs[1:]:
             control.disabled = True
-        self._message.value = (
-            '<p role="status">The answer is known. To guess anew, run this cell again.</p>'
-        )
+        again = "The answer is known. To guess anew, run this cell again."
+        self._message.value = f'<p role="status" style="{TIGHT}">{again}</p>'
 
     def words(self) -> str:
         words, guess, answer, off = self.row()
@@ -255,7 +255,7 @@ class _Asked:
         try:
             self.question.parse(self._field.value)
         except ValueError as error:
-            self._message.value = f'<p role="alert">{escape(str(error))}</p>'
+            self._message.value = f'<p role="alert" style="{TIGHT}">{escape(str(error))}</p>'
             return
         self._message.value = ""
         self._slider.value = self._nearest()

@@ -1,0 +1,28 @@
+"""The landscape: stored training runs of the small model, and how to ask them.
+
+    runs, curves = load_landscape()
+    lora = select(runs, task="style", method="lora", rank=8, alpha=16.0, rows=300, steps=20)
+    summarize(lora, "learning_rate")       # {(0.0005,): Interval, (0.001,): Interval, ...}
+    best_rate(runs, task="style", method="full", first_layer=24)
+    nearest_run(runs, task="style", rank=6, learning_rate=3e-3)
+    stage_rows(runs, "rank")               # the runs that the grid's stage `rank` asks for
+
+How the runs are made: `.ci/landscape.py`. What the columns mean: the card,
+`helpers/course_data/landscape/README.md`. Nothing here trains or needs the model.
+"""
+
+from helpers.landscape.reading import (
+    BestRate,
+    Interval,
+    best_rate,
+    bits_stored,
+    compare,
+    curve_of,
+    interval,
+    load_landscape,
+    nearest_run,
+    prompt_rows,
+    select,
+    stage_rows,
+    summarize,
+)

@@ -1,0 +1,200 @@
+"""Which runs the landscape is made of, stage by stage, most wanted first.
+
+* `STAGES`: name of a stage -> its runs, seeds innermost
+* `stage_runs(stage)`; `sample(stored, week)`: a run to make once more
+
+A run that two stages want is made once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from helpers.landscape.settings import RunSettings
+
+SEEDS = (0, 1, 2)
+
+
+def _grid(**choices: Any) -> list[RunSettings]:
+    """Every combination; a tuple lists choices, anything else is fixed. Seeds change fastest."""
+    choices = {
+        name: value if isinstance(value, tuple) else (value,) for name, value in choices.items()
+    }
+    names = [*choices, "seed"]
+    every = itertools.product(*choices.values(), SEEDS)
+    return [RunSettings(**dict(zip(names, values, strict=True))) for values in every]
+
+
+STYLE = dict(task="style")
+CODES = dict(task="codes", first_layer=28, rows=100, steps=60, batch_size=25)
+
+
+def _memory() -> list[RunSettings]:
+    """Rank where it matters: a hundred random codes."""
+    runs = []
+    for rank in (1, 16, 4):
+        runs += _grid(**CODES, method="lora", rank=rank, alpha=16.0, learning_rate=1e-2)
+    return runs + _grid(**CODES, method="full", learning_rate=1e-3)
+
+
+def _memory_rates() -> list[RunSettings]:
+    """Ranks between, and half and twice the rate: is rank 1 held back by its rate?"""
+    runs = []
+    for rank in (2, 8):
+        runs += _grid(**CODES, method="lora", rank=rank, alpha=16.0, learning_rate=1e-2)
+    for factor in (0.5, 2.0):
+        for rank in (1, 16):
+            runs += _grid(
+                **CODES, method="lora", rank=rank, alpha=16.0, learning_rate=1e-2 * factor
+            )
+        runs += _grid(**CODES, method="full", learning_rate=1e-3 * factor)
+    return runs
+
+
+def _memory_rows() -> list[RunSettings]:
+    """Half as many names, and twice as many, in as many passes."""
+    runs = []
+    for rank in (1, 16, 4):
+        for rows, steps in ((50, 30), (200, 120)):
+            runs += _grid(
+                **CODES | {"rows": rows, "steps": steps},
+                method="lora",
+                rank=rank,
+                alpha=16.0,
+                learning_rate=1e-2,
+            )
+    return runs
+
+
+def _full() -> list[RunSettings]:
+    """LoRA and full fine-tuning, from far below the best rate to far above."""
+    lora_rates = (4e-3, 2e-3, 8e-3, 1e-3, 1.6e-2, 5e-4, 3.2e-2, 6.4e-2)
+    full_rates = (5e-4, 2.5e-4, 1e-3, 1.25e-4, 2e-3, 6.25e-5, 4e-3, 8e-3)
+    runs = []
+    for lora, full in zip(lora_rates, full_rates, strict=True):
+        runs += _grid(**STYLE, method="lora", rank=8, alpha=16.0, learning_rate=lora)
+        runs += _grid(**STYLE, method="full", learning_rate=full)
+    return runs
+
+
+def _rank() -> list[RunSettings]:
+    """Four times alpha beside four times the rate, at three ranks."""
+    return _grid(
+        **STYLE,
+        method="lora",
+        rank=(8, 2, 32),
+        learning_rate=(4e-3, 1e-3, 1.6e-2),
+        alpha=(16.0, 64.0),
+    )
+
+
+FEW = dict(**STYLE, method="lora", rank=8, alpha=16.0, learning_rate=8e-3, steps=40)
+
+
+def _rows() -> list[RunSettings]:
+    return _grid(**FEW, rows=(10, 30, 100, 300))
+
+
+def _dropout() -> list[RunSettings]:
+    """Ten rows, each seen two dozen times; the runs without dropout are those of `rows`."""
+    return _grid(**FEW, rows=10, dropout=(0.0, 0.1, 0.5))
+
+
+VARIANT_RATES = {
+    "dora": (8, 16.0, 8e-3),
+    "pissa": (8, 16.0, 2e-3),
+    "rslora": (8, 16.0, 3e-3),
+    "lora+": (8, 16.0, 2e-3),
+    "olora": (8, 16.0, 2e-3),
+    "eva": (8, 16.0, 8e-3),
+    "vera": (256, None, 1e-1),
+    "ia3": (None, None, 1e-1),
+    "oft": (32, None, 3e-3),
+}
+
+
+def _variants() -> list[RunSettings]:
+    """Each at three rates, a factor of three apart, about the best one that a first try found."""
+    runs = []
+    for method, (rank, alpha, rate) in VARIANT_RATES.items():
+        rates = tuple(float(f"{rate * factor:.2g}") for factor in (1, 1 / 3, 3))
+        runs += _grid(**STYLE, method=method, rank=rank, alpha=alpha, learning_rate=rates)
+    return runs
+
+
+def _targets() -> list[RunSettings]:
+    """About 81,000 numbers a layer everywhere, scaled by 2 everywhere."""
+    runs = []
+    for targets, rank in (("attention", 21), ("mlp", 13), ("query-value", 42)):
+        runs += _grid(
+            **STYLE,
+            method="lora",
+            rank=rank,
+            alpha=2.0 * rank,
+            targets=targets,
+            learning_rate=(8e-3, 4e-3, 1.6e-2),
+        )
+    return runs
+
+
+def _rslora() -> list[RunSettings]:
+    """The best rate by rank; LoRA's side is in `rank`."""
+    return _grid(
+        **STYLE,
+        method="rslora",
+        rank=(2, 8, 32),
+        alpha=16.0,
+        learning_rate=(4e-3, 1e-3, 1.6e-2),
+    )
+
+
+def _whole() -> list[RunSettings]:
+    """LoRA and full fine-tuning of all thirty layers: does the upper third tell the same?"""
+    all_layers = dict(**STYLE, first_layer=0)
+    runs = []
+    for factor in (1.0, 0.5, 2.0):
+        runs += _grid(**all_layers, method="lora", rank=8, alpha=16.0, learning_rate=2e-3 * factor)
+        runs += _grid(**all_layers, method="full", learning_rate=2.5e-4 * factor)
+    return runs
+
+
+STAGES: dict[str, list[RunSettings]] = {
+    "memory": _memory(),
+    "full": _full(),
+    "rank": _rank(),
+    "rows": _rows(),
+    "memory-rates": _memory_rates(),
+    "variants": _variants(),
+    "dropout": _dropout(),
+    "targets": _targets(),
+    "rslora": _rslora(),
+    "memory-rows": _memory_rows(),
+    "whole": _whole(),
+}
+
+
+CHEAP = ("full", "rank", "targets", "rslora")
+
+
+def stage_runs(stage: str) -> list[RunSettings]:
+    """The runs of a stage. Raises ValueError for a stage that does not exist."""
+    if stage not in STAGES:
+        raise ValueError(f"stage={stage!r} is not one of {', '.join(STAGES)}")
+    return STAGES[stage]
+
+
+def sample(stored: Iterable[str], week: int | None = None) -> RunSettings:
+    """A cheap run to make once more: always the same one, or with `week` another each week.
+
+    `stored` are the keys of the runs that there are. Cheap are those of the upper layers and of
+    twenty steps. Raises ValueError if none of these is stored.
+    """
+    stored = set(stored)
+    every = itertools.chain.from_iterable(STAGES[name] for name in CHEAP)
+    there = [s for s in dict.fromkeys(every) if s.key in stored]
+    if not there:
+        raise ValueError(f"stored: no run of the stages {', '.join(CHEAP)} to make again")
+    # 37 shares no factor with the number of runs in these stages, so the weeks go round them all
+    return there[0 if week is None else 37 * week % len(there)]

@@ -1,0 +1,248 @@
+"""Read the stored landscape: real runs of the small model, to ask instead of to train.
+
+* `load_landscape()`: all runs and all points of their curves
+* `select(runs, ...)`: runs with these settings; `stage_rows(runs, stage)`: those of a stage
+* `prompt_rows(runs, task)`: what the untouched model does when it is asked
+* `summarize(runs, ...)`, `interval(values)`: mean and 95 % interval over seeds
+* `best_rate(runs, ...)`: the learning rate with the lowest mean held-out loss
+* `nearest_run(runs, ...)`: the stored run closest to settings of your own
+* `compare(...)`: is a run made again what is stored?
+* `bits_stored(run)`: how much of the codes a run has memorised
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import (
+    Dataset,
+    disable_progress_bars,
+    enable_progress_bars,
+    is_progress_bar_enabled,
+    load_dataset,
+)
+
+from helpers.data import COURSE_DATA
+from helpers.landscape.grid import stage_runs
+from helpers.landscape.settings import SETTINGS, RunSettings
+from helpers.landscape.store import Record
+
+LANDSCAPE = COURSE_DATA / "landscape"
+BITS_A_NAME = 14.0  # of a code: two words of 128
+# Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom (any statistics table).
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def load_landscape(folder: Path = LANDSCAPE) -> tuple[Dataset, Dataset]:
+    """(runs, curves): a row for each run, and a row for each point of its curve.
+
+    The columns are explained in the card, `course_data/landscape/README.md`; `run` joins the two.
+    """
+    files = {name: str(folder / f"{name}.jsonl") for name in ("runs", "curves")}
+    shown = is_progress_bar_enabled()
+    disable_progress_bars()
+    try:
+        runs, curves = (load_dataset("json", data_files=f, split="train") for f in files.values())
+    finally:
+        if shown:
+            enable_progress_bars()
+    return runs, curves
+
+
+def select(runs: Iterable[Record], **settings: Any) -> list[Record]:
+    """The runs in which each of `settings` has this value, or one of these if it is a list.
+
+    Raises ValueError for a column that runs do not have.
+    """
+    runs = list(runs)
+    for name in settings:
+        if runs and name not in runs[0]:
+            raise ValueError(f"{name!r} is no column of a run; there are {', '.join(runs[0])}")
+    wanted = {n: v if isinstance(v, list | tuple | set) else [v] for n, v in settings.items()}
+    return [run for run in runs if all(run[name] in v for name, v in wanted.items())]
+
+
+def stage_rows(runs: Iterable[Record], stage: str) -> list[Record]:
+    """The stored runs of a stage of the grid, in the grid's order (what is not made is missing).
+
+    Raises ValueError for a stage that does not exist.
+    """
+    by_key = {run["run"]: run for run in runs}
+    return [by_key[s.key] for s in stage_runs(stage) if s.key in by_key]
+
+
+def prompt_rows(runs: Iterable[Record], task: str) -> list[Record]:
+    """The prompt baseline of `style` or `structure`: a row for each way to ask."""
+    return select(runs, kind="prompt", task=task)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % confidence interval over seeds."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f}, {self.seeds} seeds)"
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and 95 % interval (Student's t) of values from different seeds.
+
+    With one value, or one that is no number, the interval is infinitely wide: nothing is known
+    of the spread. Raises ValueError if there is none.
+    """
+    values = [math.inf if v is None else float(v) for v in values]
+    if not values:
+        raise ValueError("values: empty; no run has these settings")
+    mean = sum(values) / len(values)
+    if len(values) == 1 or not all(map(math.isfinite, values)):
+        return Interval(mean, -math.inf, math.inf, len(values))
+    t = T95[min(len(values) - 1, len(T95)) - 1]
+    half = t * statistics.stdev(values) / math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half, len(values))
+
+
+def summarize(
+    runs: Iterable[Record], *by: str, value: str = "heldout_loss"
+) -> dict[tuple, Interval]:
+    """Interval of `value` over the seeds, for each combination of the columns `by`, in order.
+
+    >>> summarize(select(runs, method="lora"), "rank", "learning_rate")  # doctest: +SKIP
+    {(2, 0.001): Interval(...), (2, 0.004): Interval(...), ...}
+    """
+    groups: dict[tuple, list[float]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run[name] for name in by), []).append(run[value])
+    ordered = sorted(groups, key=lambda key: tuple((v is not None, v) for v in key))
+    return {key: interval(groups[key]) for key in ordered}
+
+
+@dataclass(frozen=True)
+class BestRate:
+    """The best learning rate of one configuration, and whether the grid shows a valley."""
+
+    learning_rate: float
+    loss: Interval
+    inside: bool  # False: the best is the grid's end, so a better one may lie beyond
+    level: tuple[float, ...]  # rates whose mean lies within the best rate's interval
+
+
+def best_rate(runs: Iterable[Record], value: str = "heldout_loss", **settings: Any) -> BestRate:
+    """The rate with the lowest mean `value` among the runs with these `settings`.
+
+    Only rates that have as many seeds as the best-covered one compete. Raises ValueError if there
+    is no such run.
+    """
+    rates = {
+        k[0]: v
+        for k, v in summarize(select(runs, **settings), "learning_rate", value=value).items()
+    }
+    if not rates:
+        raise ValueError(f"no stored run has {settings}")
+    most = max(r.seeds for r in rates.values())
+    rates = {rate: r for rate, r in rates.items() if r.seeds == most}
+    best = min(rates, key=lambda rate: rates[rate].mean)
+    level = tuple(rate for rate, r in rates.items() if r.mean <= rates[best].high)
+    return BestRate(best, rates[best], min(rates) < best < max(rates), level)
+
+
+LOGARITHMIC = ("learning_rate", "rank", "alpha", "rows", "steps", "batch_size")
+
+
+def nearest_run(runs: Iterable[Record], **settings: Any) -> Record:
+    """The stored run closest to `settings`: numbers by their ratio, words equal or not.
+
+    A word that differs counts as much as a factor of a thousand. Among runs equally close the
+    first one stored is returned. Raises ValueError for an unknown setting or an empty table.
+    """
+    runs = [run for run in runs if run["kind"] == "training"]
+    if not runs:
+        raise ValueError("runs: no training run, so no nearest one")
+    unknown = set(settings) - set(SETTINGS)
+    if unknown:
+        raise ValueError(
+            f"{', '.join(sorted(unknown))}: not a setting; there are {', '.join(SETTINGS)}"
+        )
+
+    def distance(run: Mapping[str, Any]) -> float:
+        total = 0.0
+        for name, wanted in settings.items():
+            there = run[name]
+            if there == wanted:
+                continue
+            if name in LOGARITHMIC and there and wanted:
+                total += abs(math.log10(there / wanted))
+            elif name == "dropout":
+                total += abs(there - wanted)
+            else:
+                total += 3.0
+        return total
+
+    return min(runs, key=distance)
+
+
+def curve_of(curves: Iterable[Record], run: Record) -> list[Record]:
+    """The points of a run's curve, by step."""
+    return sorted((p for p in curves if p["run"] == run["run"]), key=lambda p: p["step"])
+
+
+def bits_stored(run: Mapping[str, Any]) -> float:
+    """Bits of the codes that a run on `codes` has memorised, over all its names.
+
+    A name's code is 14 bits; what the model still lacks is its loss on the trained row in bits,
+    three answer tokens together (the two words and the end).
+    """
+    if run["task"] != "codes":
+        raise ValueError(f"task={run['task']!r}: only codes have a known number of bits")
+    lacking = 3 * run["trained_loss"] / math.log(2)
+    return run["rows"] * max(0.0, BITS_A_NAME - lacking)
+
+
+LEAST_SPREAD = 0.02  # nats: below this, seeds may agree by chance
+
+
+def compare(
+    settings: RunSettings,
+    result: Mapping[str, Any],
+    curve: Sequence[Mapping[str, Any]],
+    runs: Iterable[Record],
+    curves: Iterable[Record],
+) -> list[str]:
+    """What a run made again does otherwise than the stored one; empty if it is the same.
+
+    Held-out loss, loss on plain text, and each point of the held-out curve may lie as far from
+    the stored value as the stored seeds of these settings lie apart. Raises ValueError if the run
+    is not stored.
+    """
+    runs, curves = list(runs), list(curves)
+    same = {n: v for n, v in asdict(settings).items() if n != "seed"}
+    seeds = select(runs, kind="training", **same)
+    stored = next((run for run in seeds if run["run"] == settings.key), None)
+    if stored is None:
+        raise ValueError(f"settings: the run {settings.key} is not stored")
+    faults = []
+
+    def hold(name: str, new: float, old: float, all_seeds: Sequence[float]) -> None:
+        spread = max(max(all_seeds) - min(all_seeds), LEAST_SPREAD)
+        if not abs(new - old) <= spread:
+            faults.append(f"{name} {new:.3f}, stored {old:.3f}, seeds {spread:.3f} apart")
+
+    for name in ("heldout_loss", "forgetting"):
+        hold(name, result[name], stored[name], [run[name] for run in seeds])
+    points = [{p["step"]: p["heldout_loss"] for p in curve_of(curves, run)} for run in seeds]
+    old = points[seeds.index(stored)]
+    new = {p["step"]: p["heldout_loss"] for p in curve}
+    if new.keys() != old.keys():
+        return [*faults, f"curve at steps {sorted(new)}, stored {sorted(old)}"]
+    for step in sorted(old):
+        hold(f"curve at step {step}", new[step], old[step], [p[step] for p in points])
+    return faults
