@@ -219,10 +219,10 @@ def test_a_wrong_argument_is_named(arguments):
 def test_a_curve_that_runs_away_leaves_the_others_readable():
     points = [(0, 3.0), (1, math.inf), (2, math.nan), (3, 1e9)]
     curves = [
-        plots.Curve("good", [(0, 3.0), (400, 1.0)]),
-        plots.Curve("bad", points, 1),
-        plots.Curve("long", [(step, 2.0) for step in range(2000)], 2),
-        plots.Curve("nothing yet", []),
+        plots.LossCurve("good", [(0, 3.0), (400, 1.0)]),
+        plots.LossCurve("bad", points, 1),
+        plots.LossCurve("long", [(step, 2.0) for step in range(2000)], 2),
+        plots.LossCurve("nothing yet", []),
     ]
     svg = plots.curves_svg(curves, title="a < b", steps=400)
     ElementTree.fromstring(svg)

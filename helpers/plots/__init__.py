@@ -10,7 +10,7 @@ them at every move, can take the theme's own colours instead.
 * ``grids``: ``grid``, a table coloured by its numbers
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
   ``masked_tokens``, ``answer_table``
-* ``training``: ``Curve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
+* ``training``: ``LossCurve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
 * ``lengths``: ``lengths_svg``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
@@ -45,4 +45,4 @@ from helpers.plots.runs import Curve, runs_svg
 from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
 from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg
-from helpers.plots.training import Curve, curves_png, curves_svg, curves_text
+from helpers.plots.training import LossCurve, curves_png, curves_svg, curves_text

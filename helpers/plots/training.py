@@ -20,7 +20,7 @@ DASHES = ("", "7 4", "2 3")
 
 
 @dataclass(frozen=True)
-class Curve:
+class LossCurve:
     """One line: (step, loss) by (step, loss). `faint` for one that stands behind another."""
 
     name: str
@@ -30,7 +30,7 @@ class Curve:
 
 
 def curves_svg(
-    curves: Sequence[Curve],
+    curves: Sequence[LossCurve],
     *,
     title: str,
     steps: int,
@@ -59,7 +59,7 @@ def curves_svg(
     return drawing(drawn, LEFT + WIDTH + 190, bottom + 40, curves_text(curves, title), ground)
 
 
-def curves_text(curves: Sequence[Curve], title: str) -> str:
+def curves_text(curves: Sequence[LossCurve], title: str) -> str:
     """The curves in words: where each begins, and where it is now."""
     sentences = []
     for curve in curves:
@@ -73,7 +73,7 @@ def curves_text(curves: Sequence[Curve], title: str) -> str:
 
 
 def curves_png(
-    curves: Sequence[Curve], *, title: str, steps: int, notes: Sequence[str] = ()
+    curves: Sequence[LossCurve], *, title: str, steps: int, notes: Sequence[str] = ()
 ) -> tuple[bytes, int]:
     """The same curves on a white ground with `notes` below them, and the picture's width in pixels.
 
@@ -112,12 +112,12 @@ def curves_png(
     return buffer.getvalue(), int(figure.get_figwidth() * 100)
 
 
-def _ceiling(curves: Sequence[Curve]) -> float:
+def _ceiling(curves: Sequence[LossCurve]) -> float:
     firsts = [next(y for _x, y in c.points if math.isfinite(y)) for c in curves if _finite(c)]
     return 1.2 * max([*firsts, 1e-3]) if firsts else 1.0
 
 
-def _finite(curve: Curve) -> bool:
+def _finite(curve: LossCurve) -> bool:
     return any(math.isfinite(loss) for _step, loss in curve.points)
 
 
@@ -143,7 +143,7 @@ def _round_step(end: float, parts: int) -> float:
     return next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
 
 
-def _line(n: int, curve: Curve, place) -> list[str]:
+def _line(n: int, curve: LossCurve, place) -> list[str]:
     points = curve.points[:: math.ceil(len(curve.points) / MOST_POINTS)]
     if points[-1] != curve.points[-1]:
         points = [*points, curve.points[-1]]
@@ -157,7 +157,7 @@ def _line(n: int, curve: Curve, place) -> list[str]:
     return drawn
 
 
-def _names(curves: Sequence[Curve]) -> list[str]:
+def _names(curves: Sequence[LossCurve]) -> list[str]:
     drawn, x = [], LEFT + WIDTH + 14
     for n, curve in enumerate(curves):
         y = TOP + 10 + 18 * n

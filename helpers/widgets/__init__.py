@@ -36,9 +36,9 @@ from helpers.widgets.cost import LoraExplorer, lora_explorer
 from helpers.widgets.cost_controls import PAGE, RANKS, lora_source
 from helpers.widgets.cut import CutExplorer, cut_explorer
 from helpers.widgets.guess import Guesses
+from helpers.widgets.landscape import LandscapeExplorer, landscape_explorer
 from helpers.widgets.lengths import LengthExplorer, length_explorer
 from helpers.widgets.live_view import LiveView, live_view
-from helpers.widgets.landscape import LandscapeExplorer, landscape_explorer
 from helpers.widgets.merge import MergedAt, MergeExplorer, merge_explorer, merge_rounded
 from helpers.widgets.mix import MixExplorer, mix_explorer
 from helpers.widgets.playground import Playground, playground

@@ -204,12 +204,12 @@ class LiveView(RunRecorder):
             handler(number, frame)
 
 
-def curves(record: RunRecord, color: int = 0, name: str = "") -> list[plots.Curve]:
+def curves(record: RunRecord, color: int = 0, name: str = "") -> list[plots.LossCurve]:
     """The two curves of a run, the training loss behind the held-out one."""
     name = name and f"{name}, "
     return [
-        plots.Curve(f"{name}training", record.training, color, faint=bool(record.heldout)),
-        plots.Curve(f"{name}held out", record.heldout, color + 1),
+        plots.LossCurve(f"{name}training", record.training, color, faint=bool(record.heldout)),
+        plots.LossCurve(f"{name}held out", record.heldout, color + 1),
     ]
 
 

@@ -227,9 +227,9 @@ class Playground(Explorer):
         return [run for run in runs if run.settings.task == runs[-1].settings.task][-CURVES:]
 
 
-def _curves(runs: list[Run]) -> list[plots.Curve]:
+def _curves(runs: list[Run]) -> list[plots.LossCurve]:
     return [
-        plots.Curve(f"{run.name}: {_short(run.settings)}", run.heldout, run.number - 1)
+        plots.LossCurve(f"{run.name}: {_short(run.settings)}", run.heldout, run.number - 1)
         for run in runs
     ]
 
