@@ -22,6 +22,7 @@ READ_FROM = {
     "bitsandbytes": "0.50.2",
     "torch": "2.13.0",
     "trl": "1.16.0",
+    "ipykernel": "7.4.0",
 }
 NAMES = {  # what the helpers call it -> module and name
     # PEFT: what it puts around a module, and which key of a pattern applies to a name
@@ -109,3 +110,14 @@ def no_table_of_8bit_numbers() -> AbstractContextManager[None]:
     functional = __getattr__("bnb_functional")
     name = "create_dynamic_map"
     return _replaced(functional, name, "bitsandbytes", lambda signed: torch.empty(256))
+
+
+def reachable_while_busy(control: Any) -> None:
+    """Let a control's messages reach the kernel beside the cell that runs.
+
+    JupyterLab sends them to a thread of their own. ipykernel 7.4 (`ipykernel.comm.comm.BaseComm`)
+    hands them to the thread that last wrote to the control instead, the one that is busy, and keeps
+    in the control's comm which that was: forgotten, the page's choice counts. Older versions keep
+    nothing. Without a kernel there is no comm. To be called again each time the control was set.
+    """
+    vars(control.comm or control).pop("_reply_subshell_id", None)

@@ -13,6 +13,8 @@ them at every move, can take the theme's own colours instead.
 * ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``, ``merge_stages``; and as
   HTML ``masked_tokens``, ``answer_table``
+* ``training``: ``LossCurve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
+* ``lengths``: ``lengths_svg``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
 * ``cut``: ``cut_svg``, a matrix, what is left of it at a rank, and what that keeps
@@ -32,6 +34,7 @@ from helpers.plots.grids import grid
 from helpers.plots.guessed import guess_svg
 from helpers.plots.heat import heat_image, heat_png
 from helpers.plots.knobs import quantization_svg, rounding_svg, sweep_svg, switches_svg
+from helpers.plots.lengths import lengths_svg
 from helpers.plots.pictures import (
     answer_table,
     codebooks,
@@ -46,3 +49,5 @@ from helpers.plots.runs import Curve, runs_svg
 from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
 from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg, svg_output
+from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg
+from helpers.plots.training import LossCurve, curves_png, curves_svg, curves_text

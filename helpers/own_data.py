@@ -1,0 +1,174 @@
+"""A file of questions and answers, read as it comes, with an error that says what would be valid.
+
+* `load_pairs(source, question=..., answer=...)`: CSV, JSON lines, Parquet, text, or a Hub data set
+* `token_lengths(tokenizer, rows)`: how long prompt and answer are, as the model will read them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import (
+    Dataset,
+    disable_progress_bars,
+    enable_progress_bars,
+    is_progress_bar_enabled,
+    load_dataset,
+)
+from datasets.exceptions import DatasetGenerationError
+from transformers import PreTrainedTokenizerBase
+
+# How the ending of a file's name tells `load_dataset` to read it.
+BUILDERS = {
+    ".csv": ("csv", {}),
+    ".tsv": ("csv", {"sep": "\t"}),
+    ".json": ("json", {}),
+    ".jsonl": ("json", {}),
+    ".parquet": ("parquet", {}),
+    ".txt": ("text", {}),
+}
+
+
+def load_pairs(
+    source: str | Path,
+    *,
+    question: str = "question",
+    answer: str = "answer",
+    split: str = "train",
+    **options: Any,
+) -> Dataset:
+    """The rows of a file, or of a data set on the Hub, with their two columns looked at.
+
+    Args:
+        source: A path that ends as one of `BUILDERS`, or a Hub id such as "owner/name".
+        question, answer: The columns of text that hold them. A `.txt` file has one column, `text`:
+            name it in both, for rows that are no pairs.
+        split: Which split of a Hub data set; a file has only "train".
+        options: Go to `load_dataset`, such as `sep=";"` or `encoding="latin-1"` for a CSV file.
+
+    Returns all columns, in the order of the source. Empty fields are empty texts, not None: a row
+    without an answer is for `helpers.dataset_report` to find.
+
+    Raises:
+        FileNotFoundError: `source` looks like a path and is none, or is no Hub data set in reach.
+        ValueError: a file's ending that cannot be read, content that does not fit it, an unknown
+            split, a source without rows, a column that is not there.
+        TypeError: a column that holds no text.
+    """
+    rows = _load(str(source), split, options)
+    columns = (("question", question), ("answer", answer))
+    known = ", ".join(map(repr, rows.column_names))
+    hint = " (parted by ';': add sep=';')" if known.count(";") and known.count(",") == 0 else ""
+    for argument, column in columns:
+        if column not in rows.column_names:
+            raise ValueError(f"{argument}={column!r} is not one of the columns: {known}{hint}")
+    for argument, column in columns:
+        example = next((value for value in rows[column] if value is not None), "")
+        if not isinstance(example, str):
+            raise TypeError(
+                f"{argument}={column!r} must be a column of text; it holds {example!r} "
+                f"({type(example).__name__})"
+            )
+    return rows.map(lambda row: {name: row[name] or "" for name in (question, answer)})
+
+
+def _load(source: str, split: str, options: Mapping[str, Any]) -> Dataset:
+    ending = Path(source).suffix.lower()
+    is_file = Path(source).is_file()
+    if is_file and ending not in BUILDERS:
+        raise ValueError(
+            f"source={source!r} ends in {ending!r}, which is none of {', '.join(BUILDERS)}"
+        )
+    if not is_file and (ending in BUILDERS or source.count("/") != 1 or source.startswith(".")):
+        raise FileNotFoundError(
+            f"source={source!r} is no file (looked in {Path.cwd()}); a path ending in "
+            f"{', '.join(BUILDERS)} is wanted, or a Hub data set as 'owner/name'"
+        )
+    shown = is_progress_bar_enabled()
+    disable_progress_bars()  # the first reading would leave some in the notebook, a later one none
+    try:
+        if is_file:
+            builder, usual = BUILDERS[ending]
+            splits = load_dataset(builder, data_files=source, **usual | options)
+        else:
+            splits = load_dataset(source, **options)
+    except (ValueError, DatasetGenerationError) as error:
+        reason = error.__cause__ or error
+        raise ValueError(
+            f"source={source!r} holds no rows that can be read as {ending or 'a data set'}; a "
+            f"header and rows are wanted. The loader said: {reason}"
+        ) from error
+    except (OSError, ConnectionError) as error:
+        raise FileNotFoundError(
+            f"source={source!r} could not be loaded. It must be a file, or a data set that the "
+            f"Hugging Face Hub holds and this machine can reach. The loader said: {error}"
+        ) from error
+    finally:
+        if shown:
+            enable_progress_bars()
+    if split not in splits:
+        raise ValueError(f"split={split!r} is not one of the splits: {', '.join(splits)}")
+    return splits[split]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of each row: of its prompt, and of prompt and answer together; both of shape (n,)."""
+
+    prompt: np.ndarray
+    whole: np.ndarray
+
+    def cut(self, max_length: int) -> Cut:
+        """What `SFTConfig(max_length=max_length)` leaves, which cuts a row off at its end."""
+        labels = np.minimum(self.whole, max_length) - np.minimum(self.prompt, max_length)
+        return Cut(
+            max_length=max_length,
+            rows=len(self.whole),
+            cut=int((self.whole > max_length).sum()),
+            lost=int((labels == 0).sum()),
+            answer_kept=float(labels.sum() / max(1, (self.whole - self.prompt).sum())),
+        )
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Rows under a `max_length`: how many are cut, and how many lose their whole answer."""
+
+    max_length: int
+    rows: int
+    cut: int
+    lost: int  # no token of the answer is left
+    answer_kept: float  # share of all answer tokens, 0 to 1
+
+    def __str__(self) -> str:
+        return (
+            f"max_length {self.max_length}: {self.cut} of {self.rows} rows are cut, {self.lost} "
+            f"lose the whole answer, {self.answer_kept:.0%} of the answers' tokens stay"
+        )
+
+
+def token_lengths(
+    tokenizer: PreTrainedTokenizerBase, rows: Iterable[Mapping[str, Sequence[Mapping[str, str]]]]
+) -> Lengths:
+    """The lengths of rows with `prompt` and `completion` (chat messages), template included.
+
+    The prompt ends where the answer begins, with the template's call for it
+    (`add_generation_prompt=True`).
+
+    Raises ValueError if there are no rows.
+    """
+    rows = list(rows)
+    if not rows:
+        raise ValueError("rows: empty; there is nothing to measure")
+    how = {"tokenize": True, "return_dict": False}
+    asked = tokenizer.apply_chat_template(
+        [list(row["prompt"]) for row in rows], add_generation_prompt=True, **how
+    )
+    whole = tokenizer.apply_chat_template(
+        [[*row["prompt"], *row["completion"]] for row in rows], **how
+    )
+    return Lengths(np.array([len(ids) for ids in asked]), np.array([len(ids) for ids in whole]))

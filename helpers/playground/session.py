@@ -1,0 +1,280 @@
+"""Runs one after the other, kept as long as the kernel lives, and in a folder beyond that."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from peft import PeftModel, get_peft_model, set_peft_model_state_dict
+
+from helpers.answering import BASE, Answering
+from helpers.models import PROFILES, Profile
+from helpers.playground.forecast import Forecast, forecast
+from helpers.playground.running import Run, clean_up, explain, load_base, train_run
+from helpers.playground.settings import RunSettings
+from helpers.playground.store import RUN, load_run, save_run
+from helpers.playground.tasks import Task, open_task
+from helpers.recorder import RunRecorder
+
+MIB = 2**20
+
+
+class Busy(RuntimeError):
+    """A run is being made; one at a time."""
+
+
+class Session:
+    """The runs of one sitting: `runs`, in order. `problem` says why the last one failed, if so.
+
+    `load` gives a fresh base, quantized or not: see `load_base`. What `watchers` holds is called
+    after each run, in the thread that made it, with the run, or with None if it failed.
+    """
+
+    def __init__(self, profile: Profile = PROFILES["small"], load: Callable = load_base) -> None:
+        self.profile, self._load = profile, load
+        self.runs: list[Run] = []
+        self.problem = ""
+        self.watchers: list[Callable[[Run | None], None]] = []
+        self.recorder: RunRecorder | None = None  # of the run that is being made
+        self._lock, self._thread = threading.Lock(), None
+        self._tasks: dict[str, Task] = {}
+        self._asked: dict[bool, Answering] = {}  # by whether the base is quantized
+
+    # Runs
+
+    @property
+    def busy(self) -> bool:
+        return self._lock.locked()
+
+    def task(self, name: str) -> Task:
+        """The task of that name, read once; a file of one's own, each time."""
+        if name in self._tasks:
+            return self._tasks[name]
+        task = open_task(name)
+        if task.name == name:
+            self._tasks[name] = task
+        return task
+
+    def forecast(self, settings: RunSettings) -> Forecast:
+        """What is known before the run; raises ValueError or TypeError if it cannot be made."""
+        return forecast(settings, self.profile, self.runs)
+
+    def train(self, settings: RunSettings, recorder: RunRecorder | None = None) -> Run:
+        """Make a run and keep it; returns when it is done.
+
+        A run that cannot be made is kept out: `problem` says why, nothing else is changed, and
+        what went wrong is raised. Raises Busy while another one is made.
+        """
+        self._begin(recorder or RunRecorder(stop_if_diverged=True))
+        return self._train(settings)
+
+    def start(self, settings: RunSettings, recorder: RunRecorder) -> threading.Thread:
+        """The same in a thread, which is returned; a failure is told in `problem` alone."""
+        self._begin(recorder)
+
+        def work() -> None:
+            with suppress(BaseException):  # told in `problem`: a thread has nobody to raise it to
+                self._train(settings)
+
+        self._thread = threading.Thread(target=work, name="playground run", daemon=True)
+        self._thread.start()
+        return self._thread
+
+    def stop(self) -> None:
+        """End the run that is being made after its step; asked again, leave out the judging."""
+        recorder = self.recorder
+        if recorder is not None:
+            recorder.stop()
+
+    def wait(self) -> None:
+        """Until the run in the thread is done."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _begin(self, recorder: RunRecorder) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise Busy("a run is being made; wait for it, or stop it")
+        self.problem, self.recorder = "", recorder
+
+    def _train(self, settings: RunSettings) -> Run:
+        run = None
+        try:
+            run = self._made(settings)
+            self.runs.append(run)
+        except BaseException as error:
+            told = isinstance(error, MemoryError) and str(error)
+            self.problem = str(error) if told else explain(error)
+            raise
+        finally:
+            self.recorder = None
+            clean_up()
+            self._lock.release()
+            for watcher in self.watchers:
+                watcher(run)
+        return run
+
+    def _made(self, settings: RunSettings) -> Run:
+        task = self.task(settings.task)
+        if said := self.forecast(settings).problem:
+            raise MemoryError(said)
+        return train_run(
+            settings,
+            task,
+            number=1 + max((run.number for run in self.runs), default=0),
+            recorder=self.recorder,
+            profile=self.profile,
+            load=self._load,
+        )
+
+    # Asking
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (BASE, *(run.name for run in self.runs))
+
+    @property
+    def default(self) -> str:
+        return self.names[-1]
+
+    def run(self, name: str) -> Run:
+        """The run of that name, such as "run 2"; ValueError if there is none."""
+        found = next((run for run in self.runs if run.name == name), None)
+        if found is None:
+            raise ValueError(f"name={name!r} is not one of {', '.join(self.names)}")
+        return found
+
+    def trained_alpha(self, name: str) -> float | None:
+        return None if name == BASE else self.run(name).settings.alpha
+
+    def answer(self, question: str, name: str, **how: object) -> str:
+        """See `Answering.answer`; an adapter trained on a quantized base is asked on one."""
+        run = None if name == BASE else self.run(name)
+        quantized = run is not None and run.settings.quantized
+        if quantized not in self._asked:
+            self._asked[quantized] = Answering(*self._load(self.profile, quantized))
+        asked = self._asked[quantized]
+        if run is not None and name not in asked.names:
+            asked.model = _with_adapter(asked.model, run)
+        return asked.answer(question, name, **how)
+
+    def side_by_side(self, first: str, second: str) -> list[tuple[str, str, str]]:
+        """(question, first's answer, second's answer) for what both runs were asked."""
+        one, other = self.run(first), self.run(second)
+        answers = dict(zip(other.questions, other.answers, strict=True))
+        return [
+            (question, answer, answers[question])
+            for question, answer in zip(one.questions, one.answers, strict=True)
+            if question in answers
+        ]
+
+    # What came of them
+
+    def table(self) -> str:
+        """The runs as text, one a line; the columns are those of `row`."""
+        rows = [list(COLUMNS), *(row(run) for run in self.runs)]
+        widths = [max(len(line[i]) for line in rows) for i in range(len(COLUMNS))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in rows
+        )
+
+    def verdict(self) -> str:
+        """Which run was best on the task of the last one, by what, and in what it differs."""
+        if not self.runs:
+            return ""
+        task = self.runs[-1].settings.task
+        alike = [
+            run for run in self.runs if run.settings.task == task and run.outcome != "diverged"
+        ]
+        alike.sort(key=lambda run: run.heldout_loss)
+        if len(alike) < 2:
+            return "One run to go by so far: change one thing and train again."
+        best, second = alike[:2]
+        words = (
+            f"Lowest held-out loss on {Path(task).name}: {best.name} with {best.heldout_loss:.2f}, "
+            f"before {second.name} with {second.heldout_loss:.2f}. It differs in "
+            f"{differences(best.settings, second.settings)}."
+        )
+        scored = [run for run in alike if run.score is not None]
+        top = max(scored, key=lambda run: run.score, default=None)
+        if top is not None and top.score > (best.score or 0):
+            words += f" The best score has {top.name}, {top.score:.0%}."
+        return words
+
+    # On disk
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Each run into a folder of its own below `folder`; return these. Raises OSError."""
+        return [
+            save_run(run, Path(folder) / f"run-{run.number:02d}", self.profile.model_id)
+            for run in self.runs
+        ]
+
+    def load(self, folder: str | Path) -> list[Run]:
+        """Add the runs that are saved below `folder`, numbered on from those that are here.
+
+        Raises FileNotFoundError if there is none, and ValueError for one that is damaged or was
+        made with another base; then none is added.
+        """
+        places = sorted(path.parent for path in Path(folder).glob(f"run-*/{RUN}"))
+        if not places:
+            raise FileNotFoundError(f"folder={str(folder)!r} holds no saved runs (run-01, …)")
+        loaded = [load_run(place, self.profile.model_id) for place in places]
+        first = 1 + max((run.number for run in self.runs), default=0)
+        for number, run in enumerate(loaded, first):
+            run.number = number
+        self.runs += loaded
+        return loaded
+
+
+COLUMNS = (
+    *("run", "task", "settings", "trainable", "time", "memory", "held-out loss"),
+    *("score", "forgetting", "outcome"),
+)
+
+
+def row(run: Run) -> list[str]:
+    """A run's cells of the table, one for each of `COLUMNS`."""
+    return [
+        str(run.number),
+        re.sub(r"^(.{16}).{3,}$", r"\1…", Path(run.settings.task).name),
+        str(run.settings),
+        f"{run.trainable:,}",
+        f"{run.seconds:.0f} s",
+        f"{run.memory_peak / MIB:,.0f} MiB",
+        f"{run.heldout_loss:.2f}",
+        "" if run.score is None else f"{run.score:.0%} ({run.score_text})",
+        "" if run.forgetting is None else f"{run.forgetting:+.2f}",
+        run.outcome if run.outcome == "done" else f"{run.outcome} at step {run.steps_done}",
+    ]
+
+
+def differences(one: RunSettings, other: RunSettings) -> str:
+    """The settings in which two runs differ: "alpha 32 for 16"."""
+    names = RunSettings.__dataclass_fields__
+    pairs = [(name, getattr(one, name), getattr(other, name)) for name in names]
+    words = [f"{name.replace('_', ' ')} {a} for {b}" for name, a, b in pairs if a != b]
+    return ", ".join(words) or "nothing: it is the spread of one setting"
+
+
+def _with_adapter(model, run: Run) -> PeftModel:
+    config = run.settings.lora_config()
+    if isinstance(model, PeftModel):
+        model.add_adapter(run.name, config)
+    else:
+        model = get_peft_model(model, config, adapter_name=run.name)
+    set_peft_model_state_dict(model, run.adapter, adapter_name=run.name)
+    return model.requires_grad_(False)
+
+
+_SESSIONS: list[Session] = []
+
+
+def current_session() -> Session:
+    """The kernel's session: run a cell twice or reload the page, and the runs are still there."""
+    if not _SESSIONS:
+        _SESSIONS.append(Session())
+    return _SESSIONS[0]

@@ -1,0 +1,174 @@
+"""What there is to learn: the course's tasks or a file of one's own, and how answers are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from helpers.data import TASKS, load_task, questions
+from helpers.evaluation import score_structure, score_style, states_fact
+from helpers.own_data import BUILDERS, load_pairs
+from helpers.playground.settings import ROWS_HELD_OUT
+from helpers.text_score import word_f1
+
+EXAM_ROWS = 24
+LONGEST_ANSWER = 56  # tokens
+LEAST_ROWS = 8
+PAIRS = (  # names of columns that hold a question and an answer, the first that are there count
+    ("question", "answer"),
+    ("prompt", "completion"),
+    ("instruction", "output"),
+    ("input", "output"),
+)
+# What no task teaches: how much worse a model has become at it is what it forgot.
+PLAIN_TEXT = (
+    "The tide went out in the evening, and the boats lay on their sides in the mud.",
+    "A bridge of stone has stood over this river for more than three hundred years.",
+    "She opened the window, because the smoke from the kitchen had filled the room.",
+    "In spring the snow on the mountains melts, and the water reaches the valley in May.",
+    "The committee will meet again next week to decide where the new school is to be built.",
+    "Most of the heat of a house is lost through its roof and through old windows.",
+    "He counted the sheep twice, and each time he came to a different number.",
+    "Before printing was invented, books were copied by hand, and few people owned one.",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows to train on and rows to judge by; `score` gives a number from 0 to 1, and words."""
+
+    name: str
+    train: Dataset
+    heldout: Dataset  # at most `ROWS_HELD_OUT`: whose loss is looked at
+    questions: tuple[str, ...]  # of at most `EXAM_ROWS` held-out rows
+    wanted: tuple[str, ...]  # the answer to each as the rows have it
+    score: Callable[[Sequence[str]], tuple[float, str]]
+
+
+def open_task(name: str) -> Task:
+    """The course's task of that name, or the rows of the file at that path.
+
+    A file is CSV, TSV, JSON (lines), Parquet, with a column of questions and one of answers (named
+    as in `PAIRS`), or text: then each line is a row to be continued. A tenth of it, at most
+    `EXAM_ROWS` rows, is held out, and no question that is trained on.
+
+    Raises FileNotFoundError, ValueError or TypeError, with what would be valid.
+    """
+    splits = load_task(name) if name in TASKS else _own_rows(name)
+    exam = splits["heldout"].select(range(min(EXAM_ROWS, len(splits["heldout"]))))
+    wanted = tuple(messages[0]["content"] for messages in exam["completion"])
+    return Task(
+        name=name if name in TASKS else Path(name).name,
+        train=splits["train"],
+        heldout=exam.select(range(min(ROWS_HELD_OUT, len(exam)))),
+        questions=tuple(questions(exam)),
+        wanted=wanted,
+        score=_scorer(exam, wanted),
+    )
+
+
+def _scorer(exam: Dataset, wanted: Sequence[str]) -> Callable[[Sequence[str]], tuple[float, str]]:
+    """By the columns that a task comes with; without any, words shared with what was wanted."""
+
+    def style(answers: Sequence[str]) -> tuple[float, str]:
+        score = score_style(answers, exam["answers"])
+        both = [
+            states_fact(answer, right) and score_style([answer], [right]).style_rate == 1
+            for answer, right in zip(answers, exam["answers"], strict=True)
+        ]
+        return sum(both) / len(
+            both
+        ), f"in style {score.style_rate:.0%}, fact {score.facts_right:.0%}"
+
+    def structure(answers: Sequence[str]) -> tuple[float, str]:
+        score = score_structure(answers, exam["fields"])
+        return score.fields_right, f"fields right {score.fields_right:.0%}"
+
+    def exact(answers: Sequence[str]) -> tuple[float, str]:
+        same = [a.strip().lower() == w.lower() for a, w in zip(answers, wanted, strict=True)]
+        return sum(same) / len(same), f"right {sum(same) / len(same):.0%}"
+
+    def shared_words(answers: Sequence[str]) -> tuple[float, str]:
+        f1 = [word_f1(answer, text) for answer, text in zip(answers, wanted, strict=True)]
+        return sum(f1) / len(f1), f"words shared {sum(f1) / len(f1):.0%}"
+
+    by_column = {"answers": style, "fields": structure, "code": exact}
+    return next((by_column[c] for c in by_column if c in exam.column_names), shared_words)
+
+
+def _own_rows(path: str) -> DatasetDict:
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"task={path!r} is neither one of the course's ({', '.join(TASKS)}) nor a file here "
+            f"({Path.cwd()}). A file ends in one of {', '.join(BUILDERS)}"
+        )
+    pairs = _lines(path) if Path(path).suffix.lower() == ".txt" else _pairs(path)
+    pairs = list(dict.fromkeys((q.strip(), a.strip()) for q, a in pairs if q.strip() and a.strip()))
+    if len(pairs) < LEAST_ROWS:
+        raise ValueError(
+            f"task={path!r} has {len(pairs)} rows with a question and an answer; "
+            f"at least {LEAST_ROWS} are wanted"
+        )
+    rows = Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "user", "content": question}],
+                "completion": [{"role": "assistant", "content": answer}],
+            }
+            for question, answer in pairs
+        ]
+    ).shuffle(seed=0)
+    held_out = min(EXAM_ROWS, max(2, len(rows) // 10))
+    heldout, train = rows.select(range(held_out)), rows.select(range(held_out, len(rows)))
+    exam = set(questions(heldout))
+    train = train.filter(lambda row: row["prompt"][0]["content"] not in exam)
+    if not len(train):
+        raise ValueError(f"task={path!r} asks the same few questions again and again")
+    return DatasetDict(train=train, heldout=heldout)
+
+
+def _pairs(path: str) -> list[tuple[str, str]]:
+    problems = []
+    for question, answer in PAIRS:
+        try:
+            rows = load_pairs(path, question=question, answer=answer)
+        except ValueError as error:
+            problems.append(str(error))
+            if "is not one of the columns" not in str(error):
+                break
+            continue
+        return list(zip(rows[question], rows[answer], strict=True))
+    known = ", ".join("/".join(pair) for pair in PAIRS)
+    raise ValueError(f"{problems[-1]}. Columns that are known: {known}")
+
+
+def _lines(path: str) -> list[tuple[str, str]]:
+    """A text's lines, each parted in two: its first words ask for the rest."""
+    rows = load_pairs(path, question="text", answer="text")["text"]
+    parted = []
+    for line in rows:
+        words = line.split()
+        start = min(6, len(words) // 2)
+        if start:
+            parted.append((f"Continue: {' '.join(words[:start])}", " ".join(words[start:])))
+    return parted
+
+
+@torch.no_grad()
+def plain_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> float:
+    """Mean loss per token on text that no task touches; every token but the first counts."""
+    batch = tokenizer(list(PLAIN_TEXT), return_tensors="pt", padding=True, padding_side="right")
+    batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    training = model.training
+    model.eval()
+    try:
+        logits = model(**batch).logits[:, :-1].float()
+    finally:
+        model.train(training)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten()).item()

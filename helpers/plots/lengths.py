@@ -1,0 +1,68 @@
+"""How long the rows are, and what a `max_length` cuts off, as SVG text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from helpers.plots.style import COLORS
+from helpers.plots.svg import drawing, path, text
+
+BARS = 220  # more rows than that: so many of them, evenly spread over the sorted lengths
+LEFT, TOP, WIDTH, HEIGHT = 60, 44, 560, 180
+
+
+def lengths_svg(
+    prompt: Sequence[int],
+    whole: Sequence[int],
+    *,
+    max_length: int,
+    title: str,
+    words: str,
+    ground: str | None = None,
+) -> str:
+    """A thin bar a row, the shortest first: its prompt, then its answer, then what is cut off.
+
+    `prompt` and `whole` are tokens by row; `words` say in a sentence what the picture shows, and
+    stand below the title and in the text alternative.
+
+    Raises ValueError if the two differ in length or are empty.
+    """
+    if len(prompt) != len(whole) or not len(whole):
+        raise ValueError(f"whole: {len(whole)} entries for {len(prompt)} prompts; must be equal")
+    rows = sorted(zip(whole, prompt, strict=True))
+    if len(rows) > BARS:
+        rows = [rows[i * (len(rows) - 1) // (BARS - 1)] for i in range(BARS)]
+    top = 1.08 * max(rows[-1][0], max_length)
+    step, base = WIDTH / len(rows), TOP + HEIGHT
+
+    def y(tokens: float) -> float:
+        return base - HEIGHT * tokens / top
+
+    drawn = [text(10, 15, title, 'font-size="13"'), text(10, 33, words)]
+    ways = {"prompt": "", "answer": "", "cut off": ""}  # one path for all bars of a kind
+    for i, (end, start) in enumerate(rows):
+        x = LEFT + step * (i + 0.5)
+        kept = min(end, max_length)
+        for name, low, high in (
+            ("prompt", 0, min(start, kept)),
+            ("answer", start, kept),
+            ("cut off", kept, end),
+        ):
+            if high > low:
+                ways[name] += f"M{x:.1f} {y(low):.1f}V{y(high):.1f}"
+    looks = (("#8c8c8c", 1), (COLORS[1], 1), (COLORS[0], 0.45))
+    for n, ((name, way), (color, opacity)) in enumerate(zip(ways.items(), looks, strict=True)):
+        stroke = f'stroke="{color}" opacity="{opacity}" stroke-width'
+        if way:
+            drawn.append(path(way, f'{stroke}="{0.8 * step:.2f}"'))
+        drawn.append(path(f"M{LEFT + 150 * n} {base + 34}h14", f'{stroke}="10"'))
+        drawn.append(text(LEFT + 150 * n + 20, base + 38, name))
+    for tokens in (0, max_length):
+        drawn.append(text(LEFT - 8, round(y(tokens)) + 4, f"{tokens:,}", 'text-anchor="end"'))
+    line = f"M{LEFT} {y(max_length):.1f}h{WIDTH}"
+    drawn.append(path(line, 'stroke="currentColor" stroke-width="1.5" stroke-dasharray="6 4"'))
+    drawn.append(path(f"M{LEFT} {base}h{WIDTH}", 'stroke="currentColor"'))
+    drawn.append(text(LEFT + WIDTH + 6, round(y(max_length)) + 4, "max_length"))
+    drawn.append(text(LEFT + WIDTH, base + 16, "rows, by length", 'text-anchor="end"'))
+    drawn.append(text(LEFT - 8, base + 16, "tokens", 'text-anchor="end"'))
+    return drawing(drawn, LEFT + WIDTH + 90, base + 48, f"{title}. {words}.", ground)
