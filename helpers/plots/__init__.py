@@ -49,5 +49,4 @@ from helpers.plots.runs import Curve, runs_svg
 from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
 from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg, svg_output
-from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg
 from helpers.plots.training import LossCurve, curves_png, curves_svg, curves_text

@@ -94,14 +94,6 @@ def svg_output(picture: str, alt: str) -> tuple[dict[str, str], dict[str, dict]]
     return data, {"image/png": {"width": width, "alt": alt}}
 
 
-def show_svg(picture: str, alt: str) -> None:
-    """Show an SVG picture of this package: as such, as PNG where that is all a viewer shows (an
-    untrusted notebook in JupyterLab, say), and in words."""
-    data = {"image/svg+xml": picture, "image/png": png(picture), "text/plain": alt}
-    width = int(float(ElementTree.fromstring(picture).get("width")))
-    display(data, metadata={"image/png": {"width": width, "alt": alt}}, raw=True)
-
-
 def drawing(drawn: Sequence[str], width: int, height: int, alt: str, ground: str | None) -> str:
     """One SVG element of what was drawn, with its text alternative, on `ground`."""
     style = f"color:#222;background:{ground};" if ground else ""
