@@ -3,9 +3,11 @@
 import copy
 import dataclasses
 import random
+import re
 from pathlib import Path
 
 import datasets
+import nbformat
 import pytest
 import torch
 from datasets import Dataset
@@ -24,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 from trl.chat_template_utils import qwen3_chat_template
 
 from helpers import machine
-from helpers.checkup import SEVERITIES, Checkup, checkup
+from helpers.checkup import PATIENTS, SEVERITIES, Checkup, checkup
 from helpers.checkup import run as runs
 from helpers.data import load_task
 from helpers.stand_in import CHATS, make_page_stand_in
@@ -262,6 +264,11 @@ def tied_head(tokenizer, tmp_path):
     return {"peft_config": lora(target_modules=["q_proj", "lm_head"])}
 
 
+def tied_ends(tokenizer, tmp_path):
+    """One update for both ends: PEFT 0.21.2 merges it twice."""
+    return {"peft_config": lora(target_modules=["lm_head"], ensure_weight_tying=True)}
+
+
 def tied_already(tokenizer, tmp_path):
     adapted = get_peft_model(tiny(tokenizer), lora(target_modules=["q_proj", "embed_tokens"]))
     return {"model": adapted, "peft_config": None}
@@ -353,6 +360,7 @@ PLANTED = {
     heavy: "embeddings-in-full",
     heavy_already: "embeddings-in-full",
     tied_head: "tied-weights-adapted",
+    tied_ends: "tied-weights-adapted",
     tied_already: "tied-weights-adapted",
     two_dtypes: "dtypes-differ",
     full: "mostly-trained",
@@ -645,3 +653,14 @@ def test_the_course_s_own_data_and_small_rates_are_healthy(chatml, tmp_path):
             args=config(tmp_path, learning_rate=2e-3, max_steps=28),
         )
         assert [one.name for one in found if one.severity != "note"] == [], str(found)
+
+
+def test_every_finding_s_patient_and_every_link_has_its_place_in_the_lesson():
+    lesson = nbformat.read(ROOT / "notebooks" / "11_clinic.ipynb", 4)
+    text = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^## (Patient .+)$", text, re.MULTILINE)
+    assert headings == list(dict.fromkeys(PATIENTS.values()))
+    links = re.findall(r"\]\(#([^)]+)\)", text)
+    assert set(links) == {heading.replace(" ", "-") for heading in headings}
+    told = checkup(train_dataset=Dataset.from_list([{"input_ids": [1], "labels": [-100]}] * 4))
+    assert told["nothing-labelled"].place == "11_clinic.ipynb#Patient-1-·-The-answer-is-cut"

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from torch import nn
 
-from helpers._libraries import AuxiliaryTrainingWrapper
+from helpers._libraries import AuxiliaryTrainingWrapper, Conv1D
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
 from helpers.checkup.run import CannotLook, Run
@@ -70,8 +70,9 @@ def targets(run: Run) -> Found:
 
 
 def _linear_names(model: nn.Module) -> set[str]:
-    linear = (n for n, m in model.named_modules() if isinstance(m, nn.Linear) or "Conv1D" in
-              type(m).__name__)  # fmt: skip
+    head, kinds = model.get_output_embeddings(), (nn.Linear, Conv1D)
+    named = model.named_modules()
+    linear = (name for name, m in named if isinstance(m, kinds) and m is not head)
     return {name.rpartition(".")[2] for name in linear}
 
 
@@ -229,17 +230,18 @@ def tied(run: Run) -> Found:
         return
     adapted = sorted(_adapted(run, _embedding_names(run)))
     ensured = all(getattr(c, "ensure_weight_tying", False) for c in run.configs)
-    if not adapted or ensured:
+    if not adapted:
         yield "embeddings and output layer are one matrix, and stay it"
         return
     yield Finding(
         "tied-weights-adapted",
-        "error",
+        "warning" if ensured else "error",
         f"{', '.join(adapted)} carries LoRA, and shares its {run.config.vocab_size:,} rows with "
         "the model's other end",
-        "merging writes the update into both ends: the merged model talks nonsense",
-        'LoraConfig(target_modules="all-linear")  # which leaves both ends alone\n'
-        "LoraConfig(..., ensure_weight_tying=True)  # or adapt both alike",
+        "with ensure_weight_tying, PEFT 0.21.2 merges the update twice"
+        if ensured
+        else "merging writes the update into both ends: the merged model talks nonsense",
+        'LoraConfig(target_modules="all-linear")  # which leaves both ends alone',
     )
 
 

@@ -64,7 +64,8 @@ def prompts(run: Run) -> Found:
         f"trained on: a prompt ends in {asked[-24:]!r}",
         "the model is asked what it has not seen; a reasoning model goes on thinking aloud",
         "from trl import get_training_chat_template\n"
-        "tokenizer.chat_template = get_training_chat_template(tokenizer)  # before SFTTrainer",
+        "tokenizer.chat_template = get_training_chat_template(tokenizer)  # before SFTTrainer\n"
+        r"'<think>\n\n</think>\n\n' + answer  # where an answer has no thought",
     )
 
 

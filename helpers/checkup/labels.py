@@ -83,6 +83,8 @@ def truncation(run: Run) -> Found:
 
 def _longer(run: Run) -> str:
     whole = run.sample.whole
+    if run.trainer is not None and run.sample.dropped:
+        return "SFTConfig(max_length=None)  # cuts nothing; then look at the lengths that there are"
     if not whole:
         return "SFTConfig(max_length=...)  # longer, or None, which cuts nothing"
     longest = max(len(row.ids) for row in whole)

@@ -8,6 +8,7 @@ without the cut, so that what was cut can be told.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -117,12 +118,15 @@ def prepared(given: Sequence[dict[str, Any]], run: Run) -> list[Row]:
         _tokenizer=run.tokenizer, chat_template=template, completion_only_loss=completion_only
     )
     prepare = attribute_of(SFTTrainer, "_prepare_dataset", "trl")
-    shown = datasets.is_progress_bar_enabled()
+    shown, logger = datasets.is_progress_bar_enabled(), logging.getLogger(SFTTrainer.__module__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # what it would warn of comes as a finding
     datasets.disable_progress_bars()
     try:
         table = datasets.Dataset.from_list(list(given))
         done = prepare(trainer, table, run.tokenizer, how, False, None, "train")
     finally:
+        logger.setLevel(level)
         if shown:
             datasets.enable_progress_bars()
     return [Row(row["input_ids"], row["labels"]) for row in done]
