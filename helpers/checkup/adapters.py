@@ -162,13 +162,14 @@ def wrappers(run: Run) -> Found:
 
 @look("vocabulary", "model", "tokenizer")
 def vocabulary(run: Run) -> Found:
-    rows, largest = run.base.get_input_embeddings().weight.shape[0], max(_ids(run), default=0)
-    if largest < rows:
+    rows = run.base.get_input_embeddings().weight.shape[0]
+    used, largest = _largest_in_rows(run), max(run.tokenizer.get_vocab().values())
+    if max(used or 0, largest) < rows:
         yield f"{rows:,} embeddings for {len(run.tokenizer):,} tokens"
         return
     yield Finding(
         "vocabulary-too-large",
-        "error",
+        "error" if used is None or used >= rows else "warning",  # no row uses them yet
         f"the tokenizer gives ids up to {largest:,}, and the model has {rows:,} embeddings",
         "'index out of range' on a CPU, a device-side assert on a GPU; resized later, a size "
         "mismatch when the adapter is loaded",
@@ -177,11 +178,10 @@ def vocabulary(run: Run) -> Found:
     )
 
 
-def _ids(run: Run) -> list[int]:
-    found = list(run.tokenizer.get_vocab().values())
+def _largest_in_rows(run: Run) -> int | None:
     with contextlib.suppress(Exception):  # rows that cannot be read have looks of their own
-        found += [max(row.ids, default=0) for row in run.sample.held]
-    return found
+        return max((max(row.ids, default=0) for row in run.sample.held), default=None)
+    return None
 
 
 def _embedding_names(run: Run) -> set[str]:
