@@ -1,0 +1,14 @@
+"""A check-up before training: what would go wrong, told before a minute is spent on it.
+
+``checkup(trainer)`` looks at a finished trainer; ``checkup(model=..., tokenizer=..., ...)`` at the
+parts that one would be made of. Where to look; each file calls only those below it:
+
+* ``labels``, ``chats``, ``splits``: the data; ``adapters``: what is trained; ``schedule``: how long
+  and how fast; ``device``: precision, memory and the evaluation
+* ``looks``: one look, and all of them in turn
+* ``run``: the parts of a run; ``rows``: its data, tokenized as TRL does it
+* ``findings``: what is said
+"""
+
+from helpers.checkup.findings import PATIENTS, SEVERITIES, Checkup, Finding, Looked
+from helpers.checkup.start import checkup

@@ -1,0 +1,160 @@
+"""What a check-up says: findings, and what it could not look at, as text and as a table."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SEVERITIES = ("error", "warning", "note")  # the worst first
+CLINIC = "11_clinic.ipynb"
+STYLES = {"error": "#b3261e", "warning": "#8a5a00", "note": "#31639c"}  # 4.5 : 1 on white and more
+PATIENTS = {  # name of a finding -> the heading in lesson 11 that shows it
+    **dict.fromkeys(
+        ("nothing-labelled", "rows-dropped", "truncated-answers"), "Patient 1 · The answer is cut"
+    ),
+    "bos-twice": "Patient 2 · Two beginnings",
+    **dict.fromkeys(("end-masked", "no-end", "stop-token-unknown"), "Patient 3 · It never stops"),
+    **dict.fromkeys(
+        ("no-generation-marker", "turn-end-unmasked"), "Patient 4 · No assistant tokens"
+    ),
+    "boundary-merges": "Patient 5 · The seam",
+    **dict.fromkeys(
+        ("prompt-unlike-training", "thoughts-dropped"), "Patient 6 · Thoughts that vanish"
+    ),
+    **dict.fromkeys(("leakage", "duplicates"), "Patient 7 · Too good to be true"),
+    **dict.fromkeys(
+        ("targets-not-found", "names-unmatched"), "Patient 8 · Targets that are not there"
+    ),
+    "frozen-adapter": "Patient 9 · Trained on, and nothing changed",
+    **dict.fromkeys(("wrapped-twice", "merged-adapter"), "Patient 10 · The base answers"),
+    "vocabulary-too-large": "Patient 11 · Index out of range",
+    "embeddings-in-full": "Patient 12 · The adapter that weighs more than it learned",
+    "tied-weights-adapted": "Patient 13 · Merged, and it talks nonsense",
+    **dict.fromkeys(
+        ("few-steps", "all-warm-up", "rate-low", "rate-high"), "Patient 14 · Nothing was learned"
+    ),
+    "checkpointing-cuts-gradients": "Patient 15 · Does not require grad",
+    "half-precision-trained": "Patient 16 · Unscale FP16 gradients",
+    "dtypes-differ": "Patient 17 · Two dtypes meet",
+    "no-eval-loss": "Patient 18 · No eval_loss",
+    "evaluation-memory": "Patient 19 · Out of memory in evaluation only",
+    "no-chat-template": "Patient 20 · Good here, gibberish there",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was seen, what it leads to, and what to do."""
+
+    name: str
+    severity: str  # one of SEVERITIES
+    seen: str  # with the number
+    consequence: str
+    cure: str  # code
+
+    @property
+    def place(self) -> str:
+        """The patient in lesson 11 who has it, as a link's target; empty if none has."""
+        heading = PATIENTS.get(self.name, "")
+        return f"{CLINIC}#{heading.replace(' ', '-')}" if heading else ""
+
+    def __str__(self) -> str:
+        lines = [f"{self.severity.upper()} {self.name}: {self.seen}"]
+        lines += [f"    then: {self.consequence}"]
+        lines += [f"    cure: {line}" for line in self.cure.splitlines()[:1]]
+        lines += [f"          {line}" for line in self.cure.splitlines()[1:]]
+        if self.name in PATIENTS:
+            lines.append(f"    see:  lesson 11, {PATIENTS[self.name].partition(' ·')[0]}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Something that was looked at: what was found there, or why it could not be seen."""
+
+    title: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """All of a check-up. Iterating over it gives the findings, the worst first."""
+
+    findings: tuple[Finding, ...]
+    healthy: tuple[Looked, ...]  # looked at, and nothing to say but the number
+    not_seen: tuple[Looked, ...]  # could not be looked at, and why
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The findings' names."""
+        return tuple(finding.name for finding in self.findings)
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings with which training is not worth starting."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    def __getitem__(self, name: str) -> Finding:
+        """The finding of this name; KeyError, with the names that there are, if there is none."""
+        for finding in self.findings:
+            if finding.name == name:
+                return finding
+        raise KeyError(f"no finding {name!r}; there are {', '.join(self.names) or 'none'}")
+
+    @property
+    def summary(self) -> str:
+        """One line: how many of each."""
+        found = [finding.severity for finding in self.findings]
+        counts = [f"{found.count(kind)} {kind}{'s' * (found.count(kind) != 1)}"
+                  for kind in SEVERITIES]  # fmt: skip
+        return f"{', '.join(counts)}; {len(self.healthy)} fine, {len(self.not_seen)} not looked at"
+
+    def __str__(self) -> str:
+        parts = [self.summary, *map(str, self.findings)]
+        for heading, looked in {"fine": self.healthy, "not looked at": self.not_seen}.items():
+            parts += [f"{heading}: {one.title}: {one.what}" for one in looked]
+        return "\n".join(parts)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(map(_row, self.findings))
+        head = "".join(
+            f'<th scope="col" style="text-align:left">{title}</th>'
+            for title in ("", "seen", "what will happen", "cure")
+        )
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        folded = [
+            f"<details><summary>{len(looked)} {title}</summary><ul>{_items(looked)}</ul></details>"
+            for title, looked in (("fine", self.healthy), ("not looked at", self.not_seen))
+            if looked
+        ]
+        return f"<p><b>Check-up:</b> {self.summary}</p>{table if rows else ''}{''.join(folded)}"
+
+
+def _row(finding: Finding) -> str:
+    colour = STYLES[finding.severity]
+    badge = (
+        f'<span style="background:{colour};color:#fff;padding:0 .4em;border-radius:.3em">'
+        f"{finding.severity}</span><br><code>{finding.name}</code>"
+    )
+    if finding.place:
+        place = html.escape(finding.place)
+        badge += f'<br><a href="{place}">{PATIENTS[finding.name].partition(" ·")[0]}</a>'
+    texts = [html.escape(text) for text in (finding.seen, finding.consequence)]
+    code = f'<pre style="white-space:pre-wrap;margin:0">{html.escape(finding.cure)}</pre>'
+    cells = [badge, *texts, code]
+    style = "text-align:left;vertical-align:top"
+    return "<tr>" + "".join(f'<td style="{style}">{cell}</td>' for cell in cells) + "</tr>"
+
+
+def _items(looked: tuple[Looked, ...]) -> str:
+    escaped = ((html.escape(one.title), html.escape(one.what)) for one in looked)
+    return "".join(f"<li>{title}: {what}</li>" for title, what in escaped)

@@ -1,0 +1,47 @@
+"""One look: a function that is given a run and says what it finds. None can end a check-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from helpers.checkup.findings import SEVERITIES, Checkup, Finding, Looked
+from helpers.checkup.run import CannotLook, Run
+
+Found = Iterable[Finding | str]  # findings; a text is a number to tell, where all is well
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is looked at, what must be there for it, and how."""
+
+    title: str
+    needs: tuple[str, ...]  # fields of Run
+    function: Callable[[Run], Found]
+
+
+def look(title: str, *needs: str) -> Callable[[Callable[[Run], Found]], Look]:
+    """Make a function one look at a run that has all of ``needs``."""
+    return lambda function: Look(title, needs, function)
+
+
+def look_at(run: Run, looks: Sequence[Look]) -> Checkup:
+    """Everything that ``looks`` find in ``run``; what one of them raises is told in its place."""
+    findings, healthy, not_seen = [], [], []
+    for one in looks:
+        missing = [name for name in one.needs if getattr(run, name) is None]
+        if missing:
+            not_seen.append(Looked(one.title, f"no {' and no '.join(missing)} given"))
+            continue
+        try:
+            found = list(one.function(run))
+        except CannotLook as reason:
+            not_seen.append(Looked(one.title, str(reason)))
+        except Exception as error:  # a check-up never stops anybody
+            text = str(error).partition("\n")[0][:200]
+            not_seen.append(Looked(one.title, f"{type(error).__name__}: {text}"))
+        else:
+            findings += [thing for thing in found if isinstance(thing, Finding)]
+            healthy += [Looked(one.title, thing) for thing in found if isinstance(thing, str)]
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Checkup(tuple(findings), tuple(healthy), tuple(not_seen))

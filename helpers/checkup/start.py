@@ -1,0 +1,48 @@
+"""Where a check-up starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peft import PeftConfig
+from torch import nn
+from transformers import PreTrainedTokenizerBase, Trainer
+
+from helpers.checkup import adapters, chats, device, labels, schedule, splits
+from helpers.checkup.findings import Checkup, Looked
+from helpers.checkup.looks import look_at
+from helpers.checkup.run import Run
+
+LOOKS = (
+    *(*labels.LOOKS, *chats.LOOKS, *splits.LOOKS),
+    *(*adapters.LOOKS, *schedule.LOOKS, *device.LOOKS),
+)
+
+
+def checkup(
+    trainer: Trainer | None = None,
+    *,
+    model: nn.Module | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    train_dataset: Any = None,
+    eval_dataset: Any = None,
+    peft_config: PeftConfig | None = None,
+    args: Any = None,
+) -> Checkup:
+    """What would go wrong in this run, found in seconds; nothing is changed.
+
+    Give a finished ``trainer`` (TRL's ``SFTTrainer``, or transformers' ``Trainer``), or what one
+    would be made of, as much of it as there is. The data may be what ``SFTTrainer`` takes, or
+    tokenized already. Of large data a sample is looked at, spread evenly.
+
+    Never raises: what cannot be looked at stands in ``not_seen``, with the reason. No finding is no
+    promise: what shows only while training, such as a rate that is too high for *this* model, is
+    seen on its curves alone.
+    """
+    try:
+        run = Run(model, tokenizer, train_dataset, eval_dataset, peft_config, args)
+        if trainer is not None:
+            run = Run.of_trainer(trainer)
+    except Exception as error:  # not a trainer
+        return Checkup((), (), (Looked("everything", f"{type(error).__name__}: {error}"),))
+    return look_at(run, LOOKS)
