@@ -1,6 +1,7 @@
 """Lesson 10 with a learner's own file: another path, other columns, another model."""
 
 import csv
+import os
 import re
 from pathlib import Path
 
@@ -48,9 +49,8 @@ def test_a_file_of_ones_own_becomes_an_adapter_a_score_and_a_folder_that_loads(t
         choice.source, changed = re.subn(pattern, lambda _, v=value: v, choice.source)
         assert changed == 1, pattern
     client = NotebookClient(notebook, timeout=300, kernel_name="python3")
-    client.execute(
-        cwd=str(tmp_path), env={"LORA_COURSE_CACHE": str(tmp_path), "LORA_COURSE_STRICT": "0"}
-    )
+    own = {"LORA_COURSE_CACHE": str(tmp_path), "LORA_COURSE_STRICT": "0"}
+    client.execute(cwd=str(tmp_path), env=os.environ | own)
 
     kept = tmp_path / "trained" / Path(model).name / "parcels"
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
