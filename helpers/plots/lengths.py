@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from helpers.plots.style import COLORS
 from helpers.plots.svg import drawing, path, text
@@ -41,17 +41,7 @@ def lengths_svg(
         return base - HEIGHT * min(tokens, top) / top
 
     drawn = [text(10, 15, title, 'font-size="13"'), text(10, 33, words)]
-    ways = {"prompt": "", "answer": "", "cut off": ""}  # one path for all bars of a kind
-    for i, (end, start) in enumerate(rows):
-        x = LEFT + step * (i + 0.5)
-        kept = min(end, max_length)
-        for name, low, high in (
-            ("prompt", 0, min(start, kept)),
-            ("answer", start, kept),
-            ("cut off", kept, end),
-        ):
-            if high > low:
-                ways[name] += f"M{x:.1f} {y(low):.1f}V{y(high):.1f}"
+    ways = _bars(rows, max_length, y)
     looks = ("#8c8c8c", COLORS[1], COLORS[5])
     for n, ((name, way), color) in enumerate(zip(ways.items(), looks, strict=True)):
         stroke = f'stroke="{color}" stroke-width'
@@ -70,3 +60,22 @@ def lengths_svg(
     drawn.append(text(LEFT + WIDTH, base + 16, "rows, by length", 'text-anchor="end"'))
     drawn.append(text(LEFT - 8, base + 16, "tokens", 'text-anchor="end"'))
     return drawing(drawn, LEFT + WIDTH + 90, base + 48, f"{title}. {words}.", ground)
+
+
+def _bars(
+    rows: Sequence[tuple[int, int]], max_length: int, y: Callable[[float], float]
+) -> dict[str, str]:
+    """One path for all bars of a kind, over rows of (whole, prompt) tokens."""
+    ways = {"prompt": "", "answer": "", "cut off": ""}
+    step = WIDTH / len(rows)
+    for i, (end, start) in enumerate(rows):
+        x = LEFT + step * (i + 0.5)
+        kept = min(end, max_length)
+        for name, low, high in (
+            ("prompt", 0, min(start, kept)),
+            ("answer", start, kept),
+            ("cut off", kept, end),
+        ):
+            if high > low:
+                ways[name] += f"M{x:.1f} {y(low):.1f}V{y(high):.1f}"
+    return ways
