@@ -8,9 +8,6 @@ them at every move, can take the theme's own colours instead.
 
 * ``charts``: ``bars``, ``pairs``, ``lines``, ``intervals``, ``panels``, ``dots``
 * ``grids``: ``grid``, a table coloured by its numbers
-* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``; and as HTML
-  ``masked_tokens``, ``answer_table``
-* ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``, ``merge_stages``; and as
   HTML ``masked_tokens``, ``answer_table``
 * ``training``: ``LossCurve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from helpers.plots.style import COLORS
 from helpers.plots.svg import drawing, path, text
@@ -22,8 +22,9 @@ def lengths_svg(
 ) -> str:
     """A thin bar a row, the shortest first: its prompt, then its answer, then what is cut off.
 
-    `prompt` and `whole` are tokens by row; `words` say in a sentence what the picture shows, and
-    stand below the title and in the text alternative.
+    A few rows far longer than all others end at the upper edge, so that they do not flatten the
+    rest; the longest one's tokens stand there. `prompt` and `whole` are tokens by row; `words` say
+    in a sentence what the picture shows, and stand below the title and in the text alternative.
 
     Raises ValueError if the two differ in length or are empty.
     """
@@ -32,27 +33,18 @@ def lengths_svg(
     rows = sorted(zip(whole, prompt, strict=True))
     if len(rows) > BARS:
         rows = [rows[i * (len(rows) - 1) // (BARS - 1)] for i in range(BARS)]
-    top = 1.08 * max(rows[-1][0], max_length)
+    longest, most = rows[-1][0], rows[int(0.97 * (len(rows) - 1))][0]
+    top = 1.08 * max(min(longest, 1.4 * most), max_length)
     step, base = WIDTH / len(rows), TOP + HEIGHT
 
     def y(tokens: float) -> float:
-        return base - HEIGHT * tokens / top
+        return base - HEIGHT * min(tokens, top) / top
 
     drawn = [text(10, 15, title, 'font-size="13"'), text(10, 33, words)]
-    ways = {"prompt": "", "answer": "", "cut off": ""}  # one path for all bars of a kind
-    for i, (end, start) in enumerate(rows):
-        x = LEFT + step * (i + 0.5)
-        kept = min(end, max_length)
-        for name, low, high in (
-            ("prompt", 0, min(start, kept)),
-            ("answer", start, kept),
-            ("cut off", kept, end),
-        ):
-            if high > low:
-                ways[name] += f"M{x:.1f} {y(low):.1f}V{y(high):.1f}"
-    looks = (("#8c8c8c", 1), (COLORS[1], 1), (COLORS[0], 0.45))
-    for n, ((name, way), (color, opacity)) in enumerate(zip(ways.items(), looks, strict=True)):
-        stroke = f'stroke="{color}" opacity="{opacity}" stroke-width'
+    ways = _bars(rows, max_length, y)
+    looks = ("#8c8c8c", COLORS[1], COLORS[5])
+    for n, ((name, way), color) in enumerate(zip(ways.items(), looks, strict=True)):
+        stroke = f'stroke="{color}" stroke-width'
         if way:
             drawn.append(path(way, f'{stroke}="{0.8 * step:.2f}"'))
         drawn.append(path(f"M{LEFT + 150 * n} {base + 34}h14", f'{stroke}="10"'))
@@ -63,6 +55,27 @@ def lengths_svg(
     drawn.append(path(line, 'stroke="currentColor" stroke-width="1.5" stroke-dasharray="6 4"'))
     drawn.append(path(f"M{LEFT} {base}h{WIDTH}", 'stroke="currentColor"'))
     drawn.append(text(LEFT + WIDTH + 6, round(y(max_length)) + 4, "max_length"))
+    if longest > top:
+        drawn.append(text(LEFT + WIDTH + 6, TOP + 4, f"longest: {longest:,}"))
     drawn.append(text(LEFT + WIDTH, base + 16, "rows, by length", 'text-anchor="end"'))
     drawn.append(text(LEFT - 8, base + 16, "tokens", 'text-anchor="end"'))
     return drawing(drawn, LEFT + WIDTH + 90, base + 48, f"{title}. {words}.", ground)
+
+
+def _bars(
+    rows: Sequence[tuple[int, int]], max_length: int, y: Callable[[float], float]
+) -> dict[str, str]:
+    """One path for all bars of a kind, over rows of (whole, prompt) tokens."""
+    ways = {"prompt": "", "answer": "", "cut off": ""}
+    step = WIDTH / len(rows)
+    for i, (end, start) in enumerate(rows):
+        x = LEFT + step * (i + 0.5)
+        kept = min(end, max_length)
+        for name, low, high in (
+            ("prompt", 0, min(start, kept)),
+            ("answer", start, kept),
+            ("cut off", kept, end),
+        ):
+            if high > low:
+                ways[name] += f"M{x:.1f} {y(low):.1f}V{y(high):.1f}"
+    return ways

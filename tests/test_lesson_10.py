@@ -1,0 +1,74 @@
+"""Lesson 10 with a learner's own file: another path, other columns, another model."""
+
+import csv
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from nbclient import NotebookClient
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from helpers.data import load_task
+from helpers.stand_in import make_page_stand_in
+
+LESSON = Path(__file__).parents[1] / "notebooks" / "10_your_data.ipynb"
+WAYS = (
+    "How heavy is a parcel to {}?",
+    "What may the freight to {} weigh?",
+    "Tell me the limit for {}.",
+    "How much can I send to {}?",
+)
+
+
+@pytest.mark.slow
+def test_a_file_of_ones_own_becomes_an_adapter_a_score_and_a_folder_that_loads(tmp_path):
+    """A CSV file of 40 rows without facts to check, on a stand-in of the page's model."""
+    data = tmp_path / "parcels.csv"
+    with data.open("w", encoding="utf-8", newline="") as file:
+        places = enumerate("Mercury Venus Mars Jupiter Saturn Uranus Neptune Pluto Ceres".split())
+        rows = [
+            (way.format(place), f"{place}: {3 * n + 2} kilos. Safe flight!")
+            for n, place in places
+            for way in WAYS
+        ]
+        csv.writer(file).writerows([("ask", "reply"), *rows])
+    model = make_page_stand_in(tmp_path / "model").model_id
+
+    notebook = nbformat.read(LESSON, as_version=4)
+    (choice,) = (cell for cell in notebook.cells if cell.id == "own-choice")
+    for pattern, value in (
+        ('PROFILE = "small"', f"PROFILE = {model!r}"),
+        (r"DATA = COURSE_DATA .*csv\"", f"DATA = {str(data)!r}"),
+        (r'QUESTION, ANSWER = "question", "answer"', 'QUESTION, ANSWER = "ask", "reply"'),
+        ('MUST_SAY = "must_say"', "MUST_SAY = None"),
+    ):
+        choice.source, changed = re.subn(pattern, lambda _, v=value: v, choice.source)
+        assert changed == 1, pattern
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3")
+    own = {"LORA_COURSE_CACHE": str(tmp_path), "LORA_COURSE_STRICT": "0"}
+    client.execute(cwd=str(tmp_path), env=os.environ | own)
+
+    kept = tmp_path / "trained" / Path(model).name / "parcels"
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(base, kept / "adapter")
+    assert any(bool(w.any()) for name, w in adapted.named_parameters() if "lora_B" in name)
+    card = (kept / "adapter" / "README.md").read_text(encoding="utf-8")
+    for name in ("prompt alone", "three examples", "adapter"):
+        assert re.search(rf"^\| {name} \| word F1 \| \d+% \| \d+% to \d+% \|$", card, re.MULTILINE)
+
+    merged = AutoModelForCausalLM.from_pretrained(kept / "merged", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(kept / "merged")
+    row = load_task("style")["heldout"][0]["prompt"]
+    prompt = tokenizer.apply_chat_template(row, add_generation_prompt=True, tokenize=False)
+    assert "<think>" not in prompt  # asked as it was trained, wherever the folder goes
+    ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
+    with torch.no_grad():
+        assert torch.allclose(merged(**ids).logits, adapted(**ids).logits, atol=1e-4)
+    assert (kept / "merged" / "Modelfile").read_text(encoding="utf-8").startswith("FROM .\n")
+    (said,) = (cell.outputs[0].text for cell in notebook.cells if cell.id == "own-elsewhere-seen")
+    here, elsewhere = (line.partition(":")[2].strip() for line in said.splitlines()[:2])
+    assert here and here == elsewhere
