@@ -5,7 +5,17 @@ Instructors' solutions are not here; they stand in the sources of the exercise n
 
 import warnings
 
-from helpers.grading.exercises import lesson01, lesson02, lesson03, lesson04, lesson05
+from helpers.grading.exercises import (
+    lesson01,
+    lesson02,
+    lesson03,
+    lesson04,
+    lesson05,
+    lesson06,
+    lesson07,
+    lesson08,
+    lesson09,
+)
 from helpers.grading.exercises.exercise import Case, Difference, Exercise, Failed, Verdict, judge
 
 __all__ = ["EXERCISES", "SETS", "Case", "Difference", "Exercise", "Failed", "Verdict", "judge"]
@@ -14,7 +24,18 @@ __all__ = ["EXERCISES", "SETS", "Case", "Difference", "Exercise", "Failed", "Ver
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 SETS: dict[str, tuple[Exercise, ...]] = {
-    lesson.SET: lesson.EXERCISES for lesson in (lesson01, lesson02, lesson03, lesson04, lesson05)
+    lesson.SET: lesson.EXERCISES
+    for lesson in (
+        lesson01,
+        lesson02,
+        lesson03,
+        lesson04,
+        lesson05,
+        lesson06,
+        lesson07,
+        lesson08,
+        lesson09,
+    )
 }
 """Name of an exercise notebook -> its exercises, in order."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -23,6 +24,24 @@ def normal(g: torch.Generator, *shape: int) -> torch.Tensor:
 def alpha_for(rng: random.Random, r: int) -> int:
     """An alpha that the rank does not divide: whoever rounds the factor shows on every seed."""
     return rng.choice([alpha for alpha in range(3, 25) if alpha % r])
+
+
+def told_apart(
+    draw_one: Callable[[], Case],
+    right: Callable[..., Any],
+    *mistakes: Callable[..., Any],
+    tries: int = 1000,
+) -> Case:
+    """The first case drawn on which each usual mistake gives another answer than `right`.
+
+    So no seed lets one of them pass. Raises ValueError where `tries` cases did not hold one.
+    """
+    for _ in range(tries):
+        case = draw_one()
+        answer = right(*case.args)
+        if all(mistake(*case.args) != answer for mistake in mistakes):
+            return case
+    raise ValueError(f"{right.__name__}: none of {tries} cases tells the mistakes apart")
 
 
 def several(times: int, *parts: str) -> Callable[[Callable[..., Case]], Callable[..., list[Case]]]:

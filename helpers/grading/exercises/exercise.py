@@ -90,6 +90,11 @@ class Exercise:
         return case.part or next(iter(self.parts))
 
 
+def exercise(**declared: Any) -> Callable[[Callable[..., Any]], Exercise]:
+    """Make of a reference the exercise of its name: `declared` is all else that an Exercise has."""
+    return lambda reference: Exercise(id=reference.__name__, reference=reference, **declared)
+
+
 @dataclass(frozen=True)
 class Failed:
     """In place of an answer: the call raised. `kind` is the exception's type name if it is one of

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises for lesson 1 · Why and how LoRA works
 #
-# Seven exercises, from a warm-up to a small research question: 16 points, about an hour. Do [lesson 1](../01_theory.ipynb) ([on Colab](https://colab.research.google.com/github/lora-course/lora-companion/blob/main/notebooks/01_theory.ipynb)) first.
+# Seven exercises, from a warm-up to the best update that a rank can hold: 16 points, about an hour. Do [lesson 1](../01_theory.ipynb) ([on Colab](https://colab.research.google.com/github/lora-course/lora-companion/blob/main/notebooks/01_theory.ipynb)) first.
 #
 # Each exercise is a function or class to fill in, where it says `...`. The cell below it checks your answer at once: it calls your function with inputs of its own, compares with PEFT or PyTorch, and tells you what differs. Nothing is uploaded, and you may check as often as you like. Whoever grades uses other inputs.
 #

@@ -186,7 +186,7 @@ check("count_decoder", count_decoder)
 #
 # ## 6 · A configuration for a memory budget
 #
-# *3 points, 12 minutes.* You adapt every linear layer but the output, and may spend `budget` bytes on what training adds to the frozen model: in float32 with AdamW, 16 bytes for each trained number (itself 4, its gradient 4, two moments 8). Return the `LoraConfig` of the highest rank that fits: plain LoRA, with the modules as bare names or as `"all-linear"`. (1 point if it fits, 2 if no higher rank would.)
+# *3 points, 12 minutes.* You adapt every linear layer but the output, and may spend `budget` bytes on what training adds to the frozen model: in float32 with AdamW, 16 bytes for each trained number (itself 4, its gradient 4, two moments 8). Return the `LoraConfig` of the highest rank that fits: plain LoRA without dropout, with the modules as bare names or as `"all-linear"`. (1 point if it fits, 2 if no higher rank would.)
 
 
 # %%
@@ -264,7 +264,7 @@ def step_bytes(shape: dict[str, int], lora_config: LoraConfig) -> int:
 
 
 # %% [markdown]
-# The card has `device_memory` bytes. Return the `LoraConfig` of the highest rank whose step fits, again plain LoRA on every linear layer but the output, with `task_type="CAUSAL_LM"`. (1 point if it fits, 2 if no higher rank would.)
+# The card has `device_memory` bytes. Return the `LoraConfig` of the highest rank whose step fits, again plain LoRA without dropout (its masks and copies would take memory too) on every linear layer but the output, with `task_type="CAUSAL_LM"`. (1 point if it fits, 2 if no higher rank would.)
 
 
 # %%

@@ -149,7 +149,7 @@ check("completion_loss", completion_loss)
 # | key | what it holds |
 # |---|---|
 # | `"method"` | `"LoRA"` |
-# | `"learning_rate"` | the peak; from 1e-4 to 5e-3 is usual for LoRA |
+# | `"learning_rate"` | the peak; from 1e-4 to 5e-3 passes for reasonable here, the upper end for very short runs |
 # | `"trained_dtype"` | type of the *trained* weights: `"float32"`, `"bfloat16"` or `"float16"` (no loss scaling) |
 # | `"eos_token_id"`, `"pad_token_id"` | the token that ends an answer, the token for padding |
 # | `"input_ids"`, `"attention_mask"`, `"labels"` | one row as the model gets it: prompt, answer, end, padding |
@@ -158,7 +158,7 @@ check("completion_loss", completion_loss)
 #
 # Return the name of its bug, or `"none"`. At most one is planted. (1 point for each bug: found where it is, and not suspected where all is well.)
 #
-# - `"learning rate"`: more than ten times below or above what is usual for LoRA
+# - `"learning rate"`: more than ten times below or above what passes for reasonable
 # - `"pad = eos"`: because padding and end are the same token, the end of the answer is not learned
 # - `"fp16 weights"`: the trained weights themselves are in float16
 # - `"chat template"`: the rows were joined as plain text, not by the chat template
@@ -170,7 +170,7 @@ check("completion_loss", completion_loss)
 def find_bug(setup: dict) -> str:
     """The bug's name, or "none"."""
     ### BEGIN SOLUTION
-    if not 2e-5 < setup["learning_rate"] < 5e-2:
+    if not 1e-5 <= setup["learning_rate"] <= 5e-2:
         return "learning rate"
     last = sum(setup["attention_mask"]) - 1  # the token that ends the answer
     if setup["labels"][last] == -100:
@@ -189,12 +189,12 @@ check("find_bug", find_bug)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Four of the five can be read off one key each. For the learning rate, remember lesson 3: 2e-3 worked, and TRL's default of 2e-5, made for full fine-tuning, hardly moved the loss.
+# Four of the five can be read off one key each. For the learning rate take the table at its word: a tenth of the lowest rate, ten times the highest.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Equal ids of padding and end are no bug by themselves; SmolLM2 has them. The question is whether the last token that `attention_mask` shows has a label: `setup["labels"][sum(setup["attention_mask"]) - 1]`.
+# Equal ids of padding and end are no bug by themselves; SmolLM2 has them. Suppose that somebody has masked every token with that id: which label would be missing that a healthy row has? `attention_mask` tells where the padding begins.
 #
 # </details>
 #

@@ -19,7 +19,7 @@ RATE, PAD, HALF, TEMPLATE, EVAL = (
 )
 START, END = "<|im_start|>", "<|im_end|>"
 USUAL = 1e-4, 5e-3
-"""The lowest and the highest learning rate that the statement calls usual for LoRA."""
+"""The lowest and the highest learning rate that the statement calls reasonable."""
 
 
 def _healthy(rng: random.Random, bug: str) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _case(setup: dict[str, Any], planted: str, bug: str, rng: random.Random) -> 
 
 def _bug_by_rules(setup: dict[str, Any]) -> str:
     lowest, highest = USUAL
-    if not lowest <= setup["learning_rate"] <= highest:
+    if not lowest / 10 <= setup["learning_rate"] <= 10 * highest:  # as the statement has it
         return RATE
     if _last_label(setup) != setup["eos_token_id"]:
         return PAD

@@ -1,0 +1,204 @@
+"""rsLoRA, DoRA and PiSSA in one layer."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from helpers.grading.exercises.compare import (
+    matrices_difference,
+    not_several,
+    tensor_difference,
+    wrong_type,
+)
+from helpers.grading.exercises.draw import alpha_for, generator, normal, several
+from helpers.grading.exercises.exercise import Case, Difference, exercise
+
+ONE, OWN = "one rank for all", "modules with ranks of their own"
+MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"]
+RANKS = [r for r in range(2, 64) if r**0.5 % 1]
+"""Ranks without a whole root: whoever rounds alpha shows."""
+
+
+def _draw_config(rng: random.Random) -> list[Case]:
+    cases = []
+    for part, with_alphas in ((ONE, False), (ONE, False), (OWN, False), (OWN, True)):
+        r, *others = rng.sample(RANKS, 4)
+        targets = rng.sample(MODULES, 4)
+        config = {
+            "r": r,
+            "lora_alpha": rng.randint(5, 40),
+            "use_rslora": True,
+            "target_modules": targets,
+            "rank_pattern": dict(zip(targets, others[:2], strict=False)) if part == OWN else {},
+            "alpha_pattern": {},
+        }
+        if with_alphas:  # of a module with a rank of its own, and of one without
+            config["alpha_pattern"] = {targets[1]: 11, targets[2]: 7}
+        named = (
+            f"r={r}, lora_alpha={config['lora_alpha']}, rank_pattern={config['rank_pattern']}, "
+            f"alpha_pattern={config['alpha_pattern']}"
+        )
+        cases.append(Case((config,), named, part))
+    return cases
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9  # false for NaN too
+
+
+def _of_modules(config: dict[str, Any], targets: list[str]) -> dict[str, tuple] | None:
+    """Module -> (rank, factor) by a configuration without rsLoRA; None if it is no such thing."""
+    ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
+    if type(ranks) is not dict or type(alphas) is not dict:
+        return None
+    found = {}
+    for name in targets:
+        r, alpha = ranks.get(name, config.get("r")), alphas.get(name, config.get("lora_alpha"))
+        if type(r) is not int or r < 1 or not _is_number(alpha):
+            return None
+        found[name] = r, alpha / r
+    return found
+
+
+def _compare_config(case: Case, expected: dict[str, tuple], got: Any) -> Difference | None:
+    if type(got) is not dict:
+        return wrong_type(got, "dictionary with the settings", case)
+    if got.get("use_rslora") is not False:
+        return Difference(f"for {case.named} use_rslora is not False", "rsLoRA must be off")
+    found = _of_modules(got, case.args[0]["target_modules"])
+    if found is None or got.get("target_modules") != case.args[0]["target_modules"]:
+        return Difference(
+            f"for {case.named} a rank, an alpha or a module is missing or is none",
+            "return all the settings that were given, with use_rslora and the alphas changed",
+        )
+    for name, (r, factor) in expected.items():
+        if found[name][0] != r or abs(found[name][1] / factor - 1) > 1e-4:
+            return Difference(
+                f"for {case.named} {name} gets rank {found[name][0]} and factor "
+                f"{found[name][1]:.5g}, where rsLoRA gave it {r} and {factor:.5g}",
+                "every module keeps its rank and its factor: alpha / √r with rsLoRA, alpha / r "
+                "without; alpha_pattern gives a module an alpha of its own",
+            )
+    return None
+
+
+@exercise(
+    title="A reader that knows no rsLoRA",
+    minutes=10,
+    parts={ONE: 1, OWN: 2},
+    draw=_draw_config,
+    compare=_compare_config,
+)
+def without_rslora(config: dict[str, Any]) -> dict[str, tuple]:
+    """Module -> (rank, factor), as PEFT has them."""
+    with torch.device("meta"):
+        layers = nn.ModuleDict({name: nn.Linear(8, 8) for name in config["target_modules"]})
+        model = get_peft_model(layers, LoraConfig(**config)).base_model.model
+    return {
+        name: (model[name].r["default"], float(model[name].scaling["default"]))
+        for name in config["target_modules"]
+    }
+
+
+NORMS, WHOLE = "the norm of each row", "the whole weight"
+
+
+@several(2, NORMS, WHOLE)
+def _draw_dora(rng: random.Random, part: str) -> Case:
+    g = generator(rng)
+    n_in, n_out, r = rng.randint(6, 12), rng.randint(13, 20), rng.randint(2, 5)
+    alpha = alpha_for(rng, r)
+    magnitude = 0.5 + 3 * torch.rand(n_out, generator=g)
+    args = normal(g, n_out, n_in), normal(g, r, n_in), normal(g, n_out, r), alpha, magnitude
+    return Case(args, f"rank {r}, alpha {alpha} on {n_in}→{n_out}", part)
+
+
+def _compare_dora(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
+    if difference := matrices_difference(
+        case, [got], {"the weight": tuple(expected.shape)}, "the shape is that of weight"
+    ):
+        return difference
+    if case.part == NORMS:
+        hint = "magnitude says how long each row of the merged weight is"
+        return tensor_difference(case, case.args[4], got.norm(dim=1), hint, name="the row norms")
+    hint = (
+        "add the update, alpha / r times B A, to the weight first; then divide each row by its own "
+        "norm, and multiply by magnitude"
+    )
+    return tensor_difference(case, expected, got, hint, name="the weight")
+
+
+@exercise(
+    title="DoRA, merged",
+    minutes=10,
+    parts={NORMS: 1, WHOLE: 2},
+    draw=_draw_dora,
+    compare=_compare_dora,
+)
+def dora_weight(weight, lora_A, lora_B, lora_alpha, magnitude) -> torch.Tensor:
+    """By PEFT's merge."""
+    base = nn.Sequential(nn.Linear(weight.shape[1], weight.shape[0], bias=False))
+    config = LoraConfig(r=len(lora_A), lora_alpha=lora_alpha, use_dora=True, target_modules=["0"])
+    model = get_peft_model(base, config)
+    layer = model.base_model.model[0]
+    with torch.no_grad():
+        layer.base_layer.weight.copy_(weight)
+        layer.lora_A["default"].weight.copy_(lora_A)
+        layer.lora_B["default"].weight.copy_(lora_B)
+        layer.lora_magnitude_vector["default"].weight.copy_(magnitude)
+    return model.merge_and_unload()[0].weight.detach()
+
+
+SAME, LEAST = "the same layer at the start", "the residual"
+
+
+@several(2, SAME, LEAST)
+def _draw_pissa(rng: random.Random, part: str) -> Case:
+    g = generator(rng)
+    n_in, n_out, r = rng.randint(8, 14), rng.randint(15, 22), rng.randint(2, 5)
+    alpha = alpha_for(rng, r)
+    strong = normal(g, n_out, r) @ normal(g, r, n_in)
+    weight = strong + 0.3 * normal(g, n_out, n_in)
+    return Case((weight, r, alpha), f"rank {r}, alpha {alpha} on {n_in}→{n_out}", part)
+
+
+def _compare_pissa(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
+    if difference := not_several(case, got, 3, "three tensors: A, B and the residual"):
+        return difference
+    weight, r, alpha = case.args
+    (n_out, n_in), (A, B, residual) = weight.shape, got
+    shapes = {"A": (r, n_in), "B": (n_out, r), "the residual": (n_out, n_in)}
+    hint = "A is r × in, B is out × r, and the residual has the weight's shape"
+    if difference := matrices_difference(case, got, shapes, hint):
+        return difference
+    if case.part == LEAST:
+        hint = "the residual is the weight without its r largest singular values"
+        return tensor_difference(case, expected, residual, hint, 1e-3, 1e-3, name="the residual")
+    update = alpha / r * B.double() @ A.double()
+    hint = (
+        "the frozen residual plus alpha / r times B A is the weight, and the larger part of it "
+        "is in A and B"
+    )
+    if not update.norm() >= 0.5 * weight.norm():
+        return Difference(f"for {case.named} A and B hold next to nothing", hint)
+    return tensor_difference(
+        case, weight, residual.double() + update, hint, 1e-3, 1e-3, name="the sum"
+    )
+
+
+@exercise(
+    title="Where PiSSA starts",
+    minutes=12,
+    parts={SAME: 1, LEAST: 2},
+    draw=_draw_pissa,
+    compare=_compare_pissa,
+)
+def pissa_start(weight: torch.Tensor, r: int, lora_alpha: float) -> torch.Tensor:
+    """The residual: what is left of the weight without its r largest singular values."""
+    U, S, Vh = torch.linalg.svd(weight.double(), full_matrices=False)
+    return (U[:, r:] * S[r:] @ Vh[r:]).float()

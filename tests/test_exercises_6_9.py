@@ -1,0 +1,118 @@
+"""The sets of lessons 6 to 9: what each answer earns on every seed, and a class that hands them in.
+
+What holds for every set (editions, points, hints, odd values) is tested in test_exercises.
+"""
+
+import csv
+import shutil
+from collections import defaultdict
+from functools import cache
+
+import pytest
+import torch
+from datasets import Dataset
+from submissions.wrong_answers_6_9 import HONEST, WRONG
+from trl import pack_dataset
+
+import release
+from helpers.grading import cli
+from helpers.grading.exercises import EXERCISES, SETS, judge
+from helpers.grading.exercises.exercise import Failed
+from helpers.grading.exercises.lesson06.blocks import nf4_levels
+from helpers.grading.exercises.lesson09.rows import bins_of
+from helpers.grading.plain import plainly
+from helpers.grading.worker.drivers import DRIVERS
+
+pytestmark = pytest.mark.slow
+
+SEEDS = [f"seed {number}" for number in range(10)]
+NEW_SETS = [name for name in SETS if name[:2] in ("06", "07", "08", "09")]
+IDS = [exercise.id for name in NEW_SETS for exercise in SETS[name]]
+
+every_exercise = pytest.mark.parametrize("id", IDS)
+
+
+@cache
+def drawn(id: str) -> list[tuple]:
+    """(cases, right answers) of each seed, computed once for all answers."""
+    exercise = EXERCISES[id]
+    return [
+        (cases := exercise.cases(seed), [exercise.reference(*case.args) for case in cases])
+        for seed in SEEDS
+    ]
+
+
+def judged(id: str, source: str, cases, expected):
+    """The verdict on an answer, given as text, called here."""
+    namespace: dict = {}
+    exec(source, namespace)
+
+    def called(case):
+        try:
+            return plainly(DRIVERS[EXERCISES[id].driver](namespace[id], *case.args))
+        except Exception as error:
+            return Failed(type(error).__name__, f"{type(error).__name__}: {error}")
+
+    return judge(EXERCISES[id], cases, expected, [called(case) for case in cases])
+
+
+@every_exercise
+def test_a_wrong_answer_earns_the_same_on_every_seed_and_is_told_why(id):
+    listed = [row for row in WRONG if row[0] == id]
+    assert len(listed) >= 2
+    for _, source, points, told in listed:
+        hints, seen = defaultdict(set), ""
+        for cases, expected in drawn(id):
+            verdict = judged(id, source, cases, expected)
+            assert verdict.points == points < EXERCISES[id].points, (source, verdict)
+            for part, difference in verdict.differences.items():
+                hints[part].add(difference.hint)
+                seen += f"{difference}\n"
+                assert not any(c.named and c.named in difference.hint for c in cases)
+        assert told in seen, (source, seen)
+        assert all(len(of_part) == 1 for of_part in hints.values()), "a hint tells of the inputs"
+
+
+@every_exercise
+def test_an_honest_answer_earns_every_point_on_every_seed(id):
+    for _, source in [row for row in HONEST if row[0] == id]:
+        for cases, expected in drawn(id):
+            verdict = judged(id, source, cases, expected)
+            assert verdict.points == EXERCISES[id].points, (source, verdict)
+
+
+def test_the_levels_are_those_of_bitsandbytes():
+    from bitsandbytes import functional
+
+    theirs = functional.get_4bit_type("nf4", device="cpu")
+    assert torch.allclose(nf4_levels(), theirs, atol=1e-6)
+
+
+def test_packing_needs_no_more_than_trl_does():
+    for cases in (EXERCISES["pack_rows"].cases(seed) for seed in SEEDS[:3]):
+        lengths, longest = cases[0].args
+        rows = Dataset.from_dict({"input_ids": [[1] * length for length in lengths]})
+        packed = pack_dataset(rows, longest, strategy="bfd")
+        assert bins_of(sorted(lengths, reverse=True), longest, best=True) == len(packed)
+
+
+def test_a_class_hands_in_the_new_sets(tmp_path):
+    """Solved: all points. Not touched: none. By the command, as an instructor would."""
+    if not shutil.which("bwrap"):
+        pytest.skip("grading is tested with bubblewrap (apt-get install bubblewrap), on Linux")
+    for source in release.sources():
+        if source.stem in NEW_SETS:
+            for student, solved in (("anna", True), ("bert", False)):
+                folder = tmp_path / "class" / student
+                folder.mkdir(parents=True, exist_ok=True)
+                text = release.nbformat.writes(release.notebook_of(source, solved))
+                (folder / f"{source.stem}.ipynb").write_text(text)
+    grades = tmp_path / "grades.csv"
+    assert cli.main([str(tmp_path / "class"), "--out", str(grades), "--seed", "a secret"]) == 0
+    with grades.open(newline="", encoding="utf-8-sig") as file:
+        rows = {(row["student"], row["set"]): row for row in csv.DictReader(file)}
+    for name in NEW_SETS:
+        most = sum(exercise.points for exercise in SETS[name])
+        assert float(rows["anna", name]["points"]) == most
+        assert float(rows["bert", name]["points"]) == 0
+        assert rows["bert", name]["status"] == "graded"
