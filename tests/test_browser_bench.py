@@ -115,23 +115,6 @@ def test_a_slider_by_keyboard_and_by_mouse_trains_anew(page):
     expect(status).to_contain_text("Nothing moves.")
 
 
-def test_an_arrow_key_is_the_sliders_where_shortcuts_see_keys_first(page):
-    """As in Notebook 7, whose shortcuts listen before the page does; JupyterLab's listen after."""
-    bench = output(page, "hidden rank")
-    page.evaluate(
-        "() => document.addEventListener("
-        "'keydown', event => jupyterapp.commands.processKeydownEvent(event), true)"
-    )
-    active = "jupyterapp.shell.currentWidget.content.activeCellIndex"
-    handle = bench.get_by_role("slider", name="steps", exact=True)
-    field = bench.get_by_role("textbox", name="steps", exact=True)
-    handle.focus()
-    before, steps = page.evaluate(active), field.input_value()
-    handle.press("ArrowUp")
-    expect(field).not_to_have_value(steps)
-    assert page.evaluate(active) == before
-
-
 def test_what_cannot_be_is_said_beside_the_controls(page):
     bench = output(page, "hidden rank")
     field = bench.get_by_role("textbox", name="rank r", exact=True)

@@ -102,14 +102,10 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
     ipywidgets 8 gives the handle none and has no trait for it (``createSlider`` in its
     ``widget_selection``), and core ipywidgets run no code of ours in the page but this: the error
     handler of a picture that is none. It looks for the handle beside it, until that is drawn.
-    It also keeps the page's shortcuts off the keys pressed on the slider: those of Notebook 7 see a
-    key first, and an arrow would lead to another cell (the attribute is Lumino's).
     """
     label = escape(json.dumps(name))
     call = (
-        "const box = this.closest('.lora-slider');"
-        " box?.setAttribute('data-lm-suppress-shortcuts', 'true');"
-        " const again = setInterval(() => { const handle ="
+        "const box = this.closest('.lora-slider'), again = setInterval(() => { const handle ="
         " box?.querySelector('[role=slider]'); if (handle) { clearInterval(again);"
         f" handle.setAttribute('aria-label', {label}) }} }}, 50); setTimeout(clearInterval, 9000,"
         " again); this.remove()"
