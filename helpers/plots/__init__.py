@@ -7,7 +7,7 @@ they read alike in a light and in a dark theme. Those drawn as SVG text, because
 them at every move, can take the theme's own colours instead.
 
 * ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
-* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``, ``merge_stages``; and as
+* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merge_stages``; and as
   HTML ``masked_tokens``, ``answer_table``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
 * ``scheme``: ``scheme``, how data flows through an adapted layer
@@ -24,7 +24,6 @@ from helpers.plots.pictures import (
     masked_tokens,
     matrices,
     merge_stages,
-    merging,
     timeline,
 )
 from helpers.plots.raster import png
