@@ -110,7 +110,7 @@ NOT_REPRODUCED = "not reproduced on this machine"
 CONDITION_IN_THE_TEXT = frozenset(
     "C01 C03 C04 C05 C06 C10 C11 C16 C17 C18 C20 C22 C23 C28 C29".split()
 )
-"""Claims of lessons 1, 2, 3 and 5 whose condition still stands in `measured`; all others must name it."""
+"""Claims of lessons 1, 2, 3 and 5 whose condition still stands in `measured`; no other may."""
 
 
 @dataclass(frozen=True)
