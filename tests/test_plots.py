@@ -52,17 +52,6 @@ FIGURES = {
     "codebooks": lambda alt: plots.codebooks(
         np.linspace(-1, 1, 99), {"one": [-1, 0, 1], "two": [0.5]}, title="t", xlabel="x", alt=alt
     ),
-    "merging": lambda alt: plots.merging(
-        {
-            name: {
-                stage: {"distance": distance, "in style": 1.0, "facts right": 0.0}
-                for stage, distance in (("beside", 0.0), ("merged", 0.1), ("loaded", 9.0))
-            }
-            for name in ("float32", "NF4, dequantized")
-        },
-        {"float32": [1e-7, 1e-7], "NF4": [0.5, 1.0]},
-        alt=alt,
-    ),
     "merge stages": lambda alt: plots.merge_stages(
         {
             name: {

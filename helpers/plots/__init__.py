@@ -9,6 +9,8 @@ them at every move, can take the theme's own colours instead.
 * ``charts``: ``bars``, ``pairs``, ``lines``, ``intervals``, ``panels``, ``dots``
 * ``grids``: ``grid``, a table coloured by its numbers
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``, ``merge_stages``; and as
+* ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
+* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merge_stages``; and as
   HTML ``masked_tokens``, ``answer_table``
 * ``training``: ``LossCurve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
 * ``lengths``: ``lengths_svg``
@@ -38,7 +40,6 @@ from helpers.plots.pictures import (
     masked_tokens,
     matrices,
     merge_stages,
-    merging,
     timeline,
 )
 from helpers.plots.raster import png

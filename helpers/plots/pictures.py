@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.plots.style import COLORS, GIB, MARKERS, SEGMENT_COLORS, new_axes, show, tidy
+from helpers.plots.style import COLORS, GIB, MARKERS, SEGMENT_COLORS, new_axes, show
 
 
 def matrices(
@@ -105,74 +104,6 @@ def timeline(
 
 def _peak(parts: Mapping[str, Sequence[float]]) -> float:
     return float(np.sum([list(sizes) for sizes in parts.values()], axis=0).max())
-
-
-def merging(
-    stages: Mapping[str, Mapping[str, Mapping[str, float]]],
-    drifts: Mapping[str, Sequence[float]],
-    *,
-    alt: str,
-) -> None:
-    """What merging does at each precision, in three panels.
-
-    `stages` maps a precision to its stages (the last one is what is kept), and each stage to its
-    "distance" of the logits, and to the rates "in style" and "facts right". `drifts` maps a
-    precision to the drift of one layer's weights after each round trip, in units of the update.
-    """
-    figure = Figure(figsize=(10.5, 4.1), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1)
-    logits, answers, trips = figure.subplots(1, 3, width_ratios=(1.2, 0.85, 1.0))
-    _distances(logits, stages)
-    _answers(answers, stages)
-    _round_trips(trips, drifts)
-    for axes in (logits, answers):
-        axes.set_ylim(len(stages) - 0.5, -0.5)
-        below = {"loc": "upper center", "bbox_to_anchor": (0.45, -0.15), "ncols": 3}
-        axes.legend(frameon=False, fontsize=8, handletextpad=0.3, columnspacing=1, **below)
-    for axes in (logits, answers, trips):
-        tidy(axes)
-    show(figure, alt)
-
-
-def _distances(axes: Axes, stages: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    positions = range(len(stages))
-    for i, stage in enumerate(next(iter(stages.values()))):
-        y = [position + 0.22 * (i - 1) for position in positions]
-        distances = [row[stage]["distance"] for row in stages.values()]
-        axes.plot(distances, y, MARKERS[i], color=COLORS[i], label=stage, clip_on=False)
-    axes.set_title("Logits", fontsize=11)
-    axes.set_xscale("symlog", linthresh=1e-6, linscale=0.4)
-    axes.set_xticks([0, 1e-5, 1e-3, 0.1, 10], ["0", "0.00001", "0.001", "0.1", "10"])
-    axes.minorticks_off()
-    axes.set_xlim(0, 20)
-    axes.set_xlabel("mean distance from the reference")
-    axes.set_yticks(positions, [name.replace(", ", ",\n") for name in stages])
-
-
-def _answers(axes: Axes, stages: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    for i, rate in enumerate(("in style", "facts right")):
-        y = [position + 0.18 * (2 * i - 1) for position in range(len(stages))]
-        kept = [list(row.values())[-1][rate] for row in stages.values()]
-        drawn = axes.barh(y, kept, height=0.34, color=COLORS[(2, 5)[i]], label=rate)
-        axes.bar_label(drawn, [f"{share:.0%}" for share in kept], padding=3, fontsize=8)
-    axes.set_title("Answers, saved and loaded", fontsize=11)
-    axes.set_xticks([0, 0.5, 1], ["0%", "50%", "100%"])
-    axes.set_xlim(0, 1.2)
-    axes.set_xlabel("share of answers")
-    axes.set_yticks(range(len(stages)), [])
-
-
-def _round_trips(axes: Axes, drifts: Mapping[str, Sequence[float]]) -> None:
-    for i, (name, drift) in enumerate(drifts.items()):
-        axes.plot(range(1, len(drift) + 1), drift, marker=MARKERS[i], color=COLORS[i])
-        axes.annotate(name, (1, drift[0]), xytext=(0, 8), textcoords="offset points")
-    axes.set_title("Merge and unmerge one layer", fontsize=11)
-    axes.set_yscale("log")
-    axes.set_ylim(top=30)
-    axes.set_yticks([1e-6, 1e-4, 0.01, 1], ["0.000001", "0.0001", "0.01", "1"])
-    axes.minorticks_off()
-    axes.set_xlabel("round trips")
-    axes.set_ylabel("drift of the weights / update")
 
 
 def merge_stages(
