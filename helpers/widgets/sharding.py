@@ -56,7 +56,7 @@ class ShardingExplorer(Explorer):
         names = {str(model): model} | {name: name for name in architectures()}
         self.model = choice("model", names.items(), model)
         self.rank = Number("adapter's rank", r, RANKS)
-        self.rows = Number("rows on each GPU", 1, ROWS)
+        self.rows = Number("rows a GPU", 1, ROWS)
         self.tokens = Number("tokens a row", 2048, LENGTHS)
         self.memory: dict[str, dict[str, float]] = {}
         self.sent: dict[str, float] = {}
