@@ -17,6 +17,7 @@ from helpers.landscape import (
     bits_stored,
     compare,
     curve_of,
+    difference,
     interval,
     load_landscape,
     nearest_run,
@@ -204,6 +205,19 @@ def test_a_rate_with_fewer_seeds_does_not_compete(made):
     runs, _ = made
     lucky = dict(runs[0], learning_rate=2e-3, heldout_loss=0.0)
     assert best_rate([*runs, lucky], method="lora", rank=2).learning_rate == 4e-3
+
+
+def test_a_difference_is_taken_seed_by_seed(made):
+    runs, _ = made
+    worse, better = (select(runs, rank=2, learning_rate=rate) for rate in (1e-3, 4e-3))
+    assert str(difference(worse, better)) == "1.39 (1.39 to 1.39, 3 seeds)"  # log 4 for each seed
+    with pytest.raises(ValueError, match="first: several runs of one seed"):
+        difference(select(runs, rank=2), better)
+    with pytest.raises(ValueError, match="share no seed"):
+        difference(select(worse, seed=0), select(better, seed=1))
+    astray = [{**run, "heldout_loss": None} for run in better]
+    with pytest.raises(ValueError, match=r"seeds \[0, 1, 2\]: no heldout_loss"):
+        difference(worse, astray)
 
 
 def test_one_seed_tells_nothing_of_the_spread():

@@ -4,6 +4,7 @@
     lora = select(runs, task="style", method="lora", rank=8, alpha=16.0, rows=300, steps=20)
     summarize(lora, "learning_rate")       # {(0.0005,): Interval, (0.001,): Interval, ...}
     best_rate(runs, task="style", method="full", first_layer=24)
+    difference(some_runs, other_runs)      # Interval, seed by seed
     nearest_run(runs, task="style", rank=6, learning_rate=3e-3)
     stage_rows(runs, "rank")               # the runs that the grid's stage `rank` asks for
 
@@ -18,6 +19,7 @@ from helpers.landscape.reading import (
     bits_stored,
     compare,
     curve_of,
+    difference,
     interval,
     load_landscape,
     nearest_run,

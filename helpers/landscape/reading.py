@@ -4,6 +4,7 @@
 * `select(runs, ...)`: runs with these settings; `stage_rows(runs, stage)`: those of a stage
 * `prompt_rows(runs, task)`: what the untouched model does when it is asked
 * `summarize(runs, ...)`, `interval(values)`: mean and 95 % interval over seeds
+* `difference(first, second)`: the same, of two configurations, seed by seed
 * `best_rate(runs, ...)`: the learning rate with the lowest mean held-out loss
 * `nearest_run(runs, ...)`: the stored run closest to settings of your own
 * `compare(...)`: is a run made again what is stored?
@@ -124,6 +125,29 @@ def summarize(
         groups.setdefault(tuple(run[name] for name in by), []).append(run[value])
     ordered = sorted(groups, key=lambda key: tuple((v is not None, v) for v in key))
     return {key: interval(groups[key]) for key in ordered}
+
+
+def difference(
+    first: Iterable[Record], second: Iterable[Record], value: str = "heldout_loss"
+) -> Interval:
+    """Interval of `value` in `first` minus `second`, seed by seed.
+
+    Runs of one seed draw the same rows in the same order, so what the seeds share cancels out: a
+    difference may be clear where the two intervals overlap. Raises ValueError if one of the two
+    has several runs of a seed (then it is no single configuration) or they share no seed.
+    """
+    by_seed: list[dict[int, float]] = []
+    for name, runs in (("first", list(first)), ("second", list(second))):
+        by_seed.append({run["seed"]: run[value] for run in runs})
+        if len(by_seed[-1]) < len(runs):
+            raise ValueError(f"{name}: several runs of one seed; select a single configuration")
+    shared = sorted(by_seed[0].keys() & by_seed[1].keys())
+    if not shared:
+        raise ValueError("first and second share no seed")
+    missing = [seed for seed in shared if None in (by_seed[0][seed], by_seed[1][seed])]
+    if missing:
+        raise ValueError(f"seeds {missing}: no {value}; the run went astray")
+    return interval([by_seed[0][seed] - by_seed[1][seed] for seed in shared])
 
 
 @dataclass(frozen=True)
