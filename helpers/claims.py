@@ -107,8 +107,6 @@ nothing to be learned) are for the exercises T1 and T2 alone."""
 
 EXERCISE_VERDICTS = ("done", "rehearsed")
 NOT_REPRODUCED = "not reproduced on this machine"
-CONDITION_IN_THE_TEXT = frozenset("C01 C03 C04 C05 C06 C10 C11 C16 C17 C18 C20 C22 C23".split())
-"""Claims of lessons 1 to 3 whose condition still stands in `measured`; all others must name it."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,7 @@ def claim(
         raise ValueError(f"verdict={verdict!r} does not fit {claim_id}; valid are {valid}")
     _check_line("measured", measured, "with the measured figure")
     named = {"condition": condition, "why": why, "source": source}
-    _check_named(claim_id, verdict, named)
+    _check_named(verdict, named)
     if not isinstance(evidence, bool | np.bool_):
         raise TypeError(
             f"evidence={evidence!r} must be True or False, the outcome of a comparison; "
@@ -227,11 +225,9 @@ def _check_line(name: str, text: object, what: str) -> None:
         raise ValueError(f"{name}={text!r} must be one line {what}")
 
 
-def _check_named(claim_id: str, verdict: str, named: Mapping[str, str]) -> None:
+def _check_named(verdict: str, named: Mapping[str, str]) -> None:
     """What a verdict has to name, it names, and nothing else."""
     wanted = {WITH_CONDITION: ("condition",), NOT_SHOWN: ("why", "source")}.get(verdict, ())
-    if claim_id in CONDITION_IN_THE_TEXT and named["condition"] == "":
-        wanted = tuple(name for name in wanted if name != "condition")
     for name, text in named.items():
         if name in wanted:
             _check_line(name, text, f"that the verdict {verdict!r} is to be read with")

@@ -6,7 +6,7 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 import claims_table
-from helpers.claims import CLAIMS, CONDITION_IN_THE_TEXT, LESSONS, MIME_TYPE, claim
+from helpers.claims import CLAIMS, LESSONS, MIME_TYPE, claim
 from helpers.expectations import STRICT
 
 
@@ -57,10 +57,6 @@ def test_what_is_not_shown_here_names_who_has_shown_it():
     box = claim("C03", measured="no difference in 16 rows", evidence=True, **ELSEWHERE)
     assert box.line == f"not shown here: it takes a larger model; shown by {PAPER}"
     assert {"why", "source"} <= box._repr_mimebundle_()[MIME_TYPE].keys()
-
-
-def test_only_claims_of_the_first_three_lessons_may_still_leave_their_condition_to_the_text():
-    assert all(set(LESSONS[id]) & {1, 2, 3} for id in CONDITION_IN_THE_TEXT)
 
 
 @pytest.mark.parametrize(
