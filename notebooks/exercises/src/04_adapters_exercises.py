@@ -266,11 +266,11 @@ check("mix_both", mix_both)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Section 7 of lesson 4 has the map: at equal weights the clerk answers everything, with a little more pirate the pirate does. In which of the panels is the window between them widest?
+# Section 7 of lesson 4 has the map: at equal weights the clerk answers everything, with a little more pirate the pirate does. For which way of mixing is the window between them widest?
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `ties` averages where the others add, and keeps half of the entries, so it needs larger weights: lesson 4 used a total of 2.5. Start from 60 % pirate, and move by a few percent towards the one that falls short.
+# `ties` averages where the others add, and keeps half of the entries, so it needs larger weights: try a total of 2.5. Start from 60 % pirate, and move by a few percent towards the one that falls short.
 #
 # </details>
