@@ -84,6 +84,8 @@ def imported_distributions(path: Path) -> set[str]:
     """The third-party distributions that a Python file or a notebook's cells import."""
     if path.suffix == ".ipynb":
         cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+        file = re.compile(r"%%writefile (?!.*\.py$)")  # of another language
+        cells = [cell for cell in cells if not file.match(cell.source.partition("\n")[0])]
         source = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", c.source, flags=re.M) for c in cells)
     else:
         source = path.read_text(encoding="utf-8")
