@@ -42,9 +42,9 @@ def learners_edition(text: str) -> str:
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            kept = [out for out in cell.outputs if has_picture(out.get("data", {}))]
+            kept = pictures_of_sliders(cell.outputs)
             for output in kept:
-                del output.data[WIDGET_VIEW]
+                output.data.pop(WIDGET_VIEW, None)
                 output.pop("execution_count", None)
                 output.output_type = "display_data"
             cell.outputs, cell.execution_count = kept, None
@@ -55,9 +55,13 @@ def learners_edition(text: str) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
-def has_picture(data: dict) -> bool:
-    """Whether an output is a slider's, with a picture stored beside it."""
-    return WIDGET_VIEW in data and any(kind.startswith("image/") for kind in data)
+def pictures_of_sliders(outputs: list) -> list:
+    """The stored pictures among the outputs: each in one output with its view, or before it."""
+    data = [output.get("data", {}) for output in outputs]
+    views = [WIDGET_VIEW in d for d in data] + [False]
+    pictures = [any(kind.startswith("image/") for kind in d) for d in data]
+    shown = zip(outputs, pictures, views, views[1:], strict=False)
+    return [output for output, picture, own, following in shown if picture and (own or following)]
 
 
 def digest(text: str) -> str:

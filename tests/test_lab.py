@@ -10,18 +10,21 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / ".ci"))
 import lab
 
-PICTURE = {lab.WIDGET_VIEW: {"model_id": "0"}, "image/svg+xml": "<svg/>", "text/plain": "slider"}
+PICTURE = {"image/svg+xml": "<svg/>", "text/plain": "slider"}
 
 
 def notebook(*code: str, picture: bool = False) -> str:
-    """A lesson as it is committed: with the outputs of a run."""
+    """A lesson as it is committed: with outputs, and a slider's picture before its view."""
     new = nbformat.v4
     cells = [new.new_markdown_cell("# A lesson\n[the guide](instructor_guide.ipynb)", id="head")]
     for number, source in enumerate(code, 1):
         said = new.new_output("stream", text="the answer\n")
         cell = new.new_code_cell(source, id=f"c{number}", execution_count=number, outputs=[said])
         if picture:
-            cell.outputs.append(new.new_output("execute_result", PICTURE, execution_count=number))
+            figure = new.new_output("display_data", {"image/png": "", "text/plain": "an answer"})
+            stored = new.new_output("display_data", PICTURE)
+            view = new.new_output("display_data", {lab.WIDGET_VIEW: {"model_id": "0"}})
+            cell.outputs += [figure, stored, view]
         cells.append(cell)
     return nbformat.writes(new.new_notebook(cells=cells)) + "\n"
 
@@ -47,6 +50,8 @@ def test_the_copy_holds_pictures_and_neither_answers_nor_solutions(course):
     [output] = lesson.cells[1].outputs
     assert output.data == {"image/svg+xml": "<svg/>", "text/plain": "slider"}
     assert lesson.cells[1].execution_count is None
+    in_one = nbformat.v4.new_output("display_data", PICTURE | {lab.WIDGET_VIEW: {"model_id": "0"}})
+    assert lab.pictures_of_sliders([in_one]) == [in_one]
     assert "(../notebooks/instructor_guide.ipynb)" in lesson.cells[0].source
     nbformat.validate(lesson)
     assert "the answer" not in (copy / "exercises" / "01_exercises.ipynb").read_text()

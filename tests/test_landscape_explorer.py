@@ -52,6 +52,7 @@ def test_a_choice_shows_its_seeds_and_full_fine_tuning_at_its_best(explorer):
     explorer.learning_rate.value = 1e-3
     assert [run["run"] for run in explorer.chosen] == ["0", "1"]
     assert "held-out loss 0.60" in str(explorer) and "2 seeds" in str(explorer)
+    assert {"text/plain", "image/svg+xml", "image/png"} <= explorer._repr_mimebundle_().keys()
     picture = explorer.picture()
     assert picture.count("<path") > 5 and "full fine-tuning, rate 0.001" in picture
     assert "0.60" in picture and "0.30" in picture and "astray" in picture

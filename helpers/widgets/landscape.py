@@ -92,10 +92,10 @@ class LandscapeExplorer(Explorer):
         method = self.method.value if self.method.value in methods else methods[0]
         self.method.options = methods
         self.method.value = method
-        nearest = min(self._stored(), key=self._distance)
+        nearest = min(self._alike(), key=self._distance)
         for name in TURNED:
             control = self._control(name)
-            values = sorted({run[name] for run in self._stored()} - {None}) or [NONE]
+            values = sorted({run[name] for run in self._alike()} - {None}) or [NONE]
             options = [(NONE if v == NONE else f"{v:g}", v) for v in values]
             control.options = options
             control.value = NONE if nearest[name] is None else nearest[name]
@@ -119,7 +119,7 @@ class LandscapeExplorer(Explorer):
             slider.index = self._control(name).index
         self._settling = False
 
-    def _stored(self, **wanted: Any) -> list[Run]:
+    def _alike(self, **wanted: Any) -> list[Run]:
         """The runs of this task and method in which each of `wanted` has this value."""
         mine = {"method": self.method.value} | wanted
         runs = self._runs[self.task.value]
@@ -128,7 +128,7 @@ class LandscapeExplorer(Explorer):
     @property
     def chosen(self) -> list[Run]:
         """The stored runs of the present choice, one for each seed; empty where there is none."""
-        return self._stored(**{name: self._value(name) for name in TURNED})
+        return self._alike(**{name: self._value(name) for name in TURNED})
 
     def _value(self, name: str) -> float | None:
         value = self._control(name).value
@@ -186,7 +186,7 @@ class LandscapeExplorer(Explorer):
 
     def _losses(self) -> dict[str, dict[str, float | None]]:
         """Rank -> rate -> mean held-out loss at the present alpha."""
-        runs = self._stored(alpha=self._value("alpha"))
+        runs = self._alike(alpha=self._value("alpha"))
         measure = self._measure[1]
         found = summarize(runs, "rank", "learning_rate", value=measure) if runs else {}
         return {
