@@ -1,5 +1,9 @@
 """Two answers side by side: each is the model's own, and the model stays as it was."""
 
+import copy
+import gc
+import weakref
+
 import datasets
 import pytest
 import torch
@@ -133,3 +137,17 @@ def test_a_model_in_training_is_not_asked(loaded):
     with pytest.raises(RuntimeError, match="being trained"):
         Training(loaded[0]).train()
     assert isinstance(Training(torch.nn.Linear(1, 1)).train(), str)  # another model
+
+
+def test_closed_it_lets_go_of_the_model_and_keeps_what_was_said(loaded):
+    _, tokenizer = loaded
+    model = copy.deepcopy(loaded[0])
+    alive = weakref.ref(model)
+    both = ask_both(model, tokenizer, QUESTION, max_new_tokens=FEW)
+    said = str(both)
+    both.close()
+    del model
+    gc.collect()
+    assert alive() is None and str(both) == said
+    both.button.click()
+    assert both.button.disabled and "run this cell again" in both.shown

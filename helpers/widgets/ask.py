@@ -69,7 +69,7 @@ def ask_both(
 
 
 class AskBoth(Explorer):
-    """What `ask_both` returns: `ask(question)`, and `answers`, by side, of the last question.
+    """What `ask_both` returns: `ask(question)`, the last `answers` by side, and `close()`.
 
     Controls: `question`, `left` and `right` (each with `name` and `alpha`), `button`.
     """
@@ -144,6 +144,16 @@ class AskBoth(Explorer):
             side.offer()
         if self.source.default not in before:
             self.right.name.value = self.source.default
+
+    def close(self) -> None:
+        """Let go of the model. A notebook remembers what it showed, and would keep it alive."""
+        self.source = None
+        for side in self.sides:
+            side.source, side.name.disabled = None, True
+        self.question.disabled = self.button.disabled = True
+        self._message.value = (
+            '<p role="status">Closed, and the model let go. To ask, run this cell again.</p>'
+        )
 
     def picture(self, ground: str | None = None) -> str:
         return ""  # the answers are words: see str()
