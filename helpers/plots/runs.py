@@ -14,6 +14,7 @@ from helpers.plots.svg import drawing, path, text
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 330, 40, 236  # of the curves
 GRID_LEFT, GRID_RIGHT = 450, 712
+NARROW = 50  # pixels of a column, below which its name is written small
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 LEVELS = ("#f0f6fc", "#cfe1f2", "#93c4df", "#4a97c9", "#1664ab", "#08306b")  # blues, lightest first
 Curve = tuple[Sequence[float], Sequence[float]]  # steps, losses
@@ -116,8 +117,10 @@ def _grid(
             drawn += _cell(x, y, width, height, value, low, high)
     foot = TOP + len(losses) * height
     for j, column in enumerate(columns):
-        x = GRID_LEFT + (j + 0.5) * width
-        drawn.append(text(x, round(foot + 16, 1), column, 'text-anchor="middle"'))
+        x, narrow = GRID_LEFT + (j + 0.5) * width, width < NARROW
+        name = column.removeprefix("0") if narrow else column  # .0005
+        size = 'font-size="10" ' if narrow else ""
+        drawn.append(text(x, round(foot + 16, 1), name, f'{size}text-anchor="middle"'))
     middle = (GRID_LEFT + GRID_RIGHT) / 2
     drawn.append(text(middle, round(foot + 32, 1), columns_are, 'text-anchor="middle"'))
     if marked and marked[0] in losses and marked[1] in columns:
