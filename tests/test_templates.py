@@ -1,6 +1,7 @@
 """A rendered chat template holds its special tokens: tokenized, it must not be given them again."""
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,8 @@ def doubled(source: str) -> list[int]:
     A piece of source (a cell, a module's function) that renders with `tokenize=False` and calls a
     tokenizer has to say `add_special_tokens=False` in the call.
     """
+    if re.match(r"%%writefile (?!.*\.py$)", source.partition("\n")[0]):
+        return []  # a file of another language
     lines = "\n".join("" if line[:1] in "%!" else line for line in source.splitlines())
     found = []
     tree = ast.parse(lines)
