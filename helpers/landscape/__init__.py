@@ -1,7 +1,7 @@
 """The landscape: stored training runs of the small model, and how to ask them.
 
     runs, curves = load_landscape()
-    lora = select(runs, task="style", method="lora", rank=8, alpha=16.0, rows=300, steps=20)
+    lora = select(runs, task="style", method="lora", rank=8, alpha=16.0, rows=85, steps=20)
     summarize(lora, "learning_rate")       # {(0.0005,): Interval, (0.001,): Interval, ...}
     best_rate(runs, task="style", method="full", first_layer=24)
     difference(some_runs, other_runs)      # Interval, seed by seed
