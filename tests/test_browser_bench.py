@@ -102,7 +102,7 @@ def test_a_slider_by_keyboard_and_by_mouse_trains_anew(page):
     bench.get_by_role("slider", name="rank r", exact=True).press("ArrowLeft")
     expect(bench.get_by_role("textbox", name="rank r", exact=True)).to_have_value("3")
     expect(status).to_contain_text(f"floor at rank 3: {short(fit(Setting(rank=3)).floor)}")
-    assert picture.get_attribute("aria-label") != before
+    expect(picture).not_to_have_attribute("aria-label", before)
     box = bench.get_by_role("slider", name="learning rate", exact=True).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)

@@ -26,6 +26,7 @@ from submissions import corpus
 from transformers import LlamaConfig
 
 import release
+from helpers import warm
 from helpers.checks import check
 from helpers.data import course_adapter
 from helpers.grading import cli, sandbox
@@ -129,10 +130,10 @@ def test_every_submission_gets_exactly_its_grade(name, graded):
 
 
 def test_nothing_is_left_running(graded):
-    """But the warm parent, and where adapters were scored before, the process that does."""
+    """But the warm parents, and where adapters were scored before, the process that does."""
     left = [p.cmdline() for p in psutil.Process().children(recursive=True)]
     modules = sorted(command[2] for command in left)
-    assert set(modules) <= {"helpers.grading.worker", scoring_process.__name__}
+    assert set(modules) <= {"helpers.grading.worker", scoring_process.__name__, warm.__name__}
     assert len(modules) == len(set(modules)) and "helpers.grading.worker" in modules
 
 

@@ -139,3 +139,12 @@ def test_seen_without_a_kernel_there_is_a_picture_in_two_forms():
     pixels = imread(io.BytesIO(base64.b64decode(data["image/png"])))
     assert f'viewBox="0 0 {pixels.shape[1] // 2} {pixels.shape[0] // 2}"' in data["image/svg+xml"]
     assert pixels.std() > 0.05 and "floor at rank 3: " in data["text/plain"]
+
+
+def test_directions_that_the_target_lacks_are_not_counted_as_reached():
+    text = plots.fit_text(fit(Setting(hidden_rank=4, noise=0.0, rank=4)))
+    assert text.endswith(
+        "Of 4 directions of the target, the update has at least half the strength in 4."
+    )
+    text = plots.fit_text(fit(Setting(hidden_rank=4, noise=0.0, rank=2)))
+    assert text.endswith("in 2.")

@@ -151,7 +151,14 @@ def run(tmp_path, monkeypatch):
 # expects so, and nbval holds it. So only what that section needs is run before it.
 LESSONS = {
     "03_training": (
-        ("03-training-002", "course-imports", "03-training-004", "03-training-014", "curve"),
+        (
+            "03-training-002",
+            "course-imports",
+            "03-training-004",
+            "03-training-014",
+            "curve",
+            "guess-steps",
+        ),
         "03-training-091",
     ),
     "05_merging": (

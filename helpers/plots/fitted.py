@@ -45,11 +45,12 @@ def fit_panels(fit: Fit) -> list[str]:
 def fit_text(fit: Fit) -> str:
     """What the panels show, in words."""
     setting, (wanted, found) = fit.setting, fit.strengths
-    reached = int(np.sum(found > 0.5 * wanted[: len(found)]) if np.any(found) else 0)
+    there = int(np.sum(wanted > 1e-6 * wanted[0]))
+    reached = int(np.sum(found[:there] > 0.5 * wanted[: len(found[:there])]))
     return (
         f"Loss {short(fit.losses[0])} at the start and {short(fit.losses[-1])} after "
         f"{setting.steps} steps, highest {short(np.max(fit.losses))}; floor at rank "
-        f"{setting.rank}: {short(fit.floor)}. Of {int(np.sum(wanted > 1e-6 * wanted[0]))} "
+        f"{setting.rank}: {short(fit.floor)}. Of {there} "
         f"directions of the target, the update has at least half the strength in {reached}."
     )
 
