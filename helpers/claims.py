@@ -193,20 +193,11 @@ def claim(
             non-empty string would always count as true.
         AssertionError: ``evidence`` is false where the tests run (:func:`expectations.is_strict`).
     """
-    if claim_id not in CLAIMS:
-        raise ValueError(f"claim_id={claim_id!r} is unknown; valid are {', '.join(CLAIMS)}")
-    is_exercise = claim_id.startswith("T")
-    valid = [name for name in VERDICTS if (name in EXERCISE_VERDICTS) == is_exercise]
-    if verdict not in valid:
-        raise ValueError(f"verdict={verdict!r} does not fit {claim_id}; valid are {valid}")
+    _check_verdict(claim_id, verdict)
     _check_line("measured", measured, "with the measured figure")
     named = {"condition": condition, "why": why, "source": source}
     _check_named(verdict, named)
-    if not isinstance(evidence, bool | np.bool_):
-        raise TypeError(
-            f"evidence={evidence!r} must be True or False, the outcome of a comparison; "
-            f"got {type(evidence).__name__}"
-        )
+    _check_evidence(evidence)
     if not evidence and not is_strict():
         line = verdict_line(verdict, named)
         return Claim(claim_id, f"{NOT_REPRODUCED} (elsewhere: {line})", measured)
@@ -216,6 +207,23 @@ def claim(
             f"measured {measured}"
         )
     return Claim(claim_id, verdict, measured, **named)
+
+
+def _check_evidence(evidence: object) -> None:
+    if not isinstance(evidence, bool | np.bool_):
+        raise TypeError(
+            f"evidence={evidence!r} must be True or False, the outcome of a comparison; "
+            f"got {type(evidence).__name__}"
+        )
+
+
+def _check_verdict(claim_id: str, verdict: str) -> None:
+    if claim_id not in CLAIMS:
+        raise ValueError(f"claim_id={claim_id!r} is unknown; valid are {', '.join(CLAIMS)}")
+    is_exercise = claim_id.startswith("T")
+    valid = [name for name in VERDICTS if (name in EXERCISE_VERDICTS) == is_exercise]
+    if verdict not in valid:
+        raise ValueError(f"verdict={verdict!r} does not fit {claim_id}; valid are {valid}")
 
 
 def _check_line(name: str, text: object, what: str) -> None:

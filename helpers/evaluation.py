@@ -177,18 +177,11 @@ def generate_answers(
     afterwards: generating in training mode (dropout on, or the cache off under gradient
     checkpointing) gives garbage without an error.
     """
-    if isinstance(questions, str):
-        raise TypeError(f"questions must be a list of strings, got the string {questions!r}")
-    if adapter_names is not None and len(adapter_names) != len(questions):
-        raise ValueError(
-            f"adapter_names: {len(adapter_names)} names for {len(questions)} questions; "
-            "must be equal"
-        )
+    _check_questions(questions, adapter_names)
+    chats = [[{"role": "user", "content": question}] for question in questions]
     prompts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
-        )
-        for question in questions
+        tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        for chat in chats
     ]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers = [""] * len(prompts)
@@ -204,17 +197,23 @@ def generate_answers(
             ).to(model.device)
             if adapter_names is not None:
                 batch["adapter_names"] = [adapter_names[i] for i in rows]
-            output = model.generate(
-                **batch,
-                do_sample=False,
-                max_new_tokens=max_new_tokens,
-                pad_token_id=tokenizer.pad_token_id,
-            )
+            greedy = dict(do_sample=False, pad_token_id=tokenizer.pad_token_id)
+            output = model.generate(**batch, **greedy, max_new_tokens=max_new_tokens)
             new_tokens = output[:, batch["input_ids"].shape[1] :]
             decoded = tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
             for i, text in zip(rows, decoded, strict=True):
                 answers[i] = text.strip()
     return answers
+
+
+def _check_questions(questions: Sequence[str], adapter_names: Sequence[str] | None) -> None:
+    if isinstance(questions, str):
+        raise TypeError(f"questions must be a list of strings, got the string {questions!r}")
+    if adapter_names is not None and len(adapter_names) != len(questions):
+        raise ValueError(
+            f"adapter_names: {len(adapter_names)} names for {len(questions)} questions; "
+            "must be equal"
+        )
 
 
 @contextmanager

@@ -70,6 +70,13 @@ FIGURES = {
     "grid of one": lambda alt: plots.grid(
         {"one": {"a": 0.0}}, title="t", xlabel="x", ylabel="y", alt=alt, small_is_dark=True
     ),
+    "grid of many": lambda alt: plots.grid(
+        {row: {str(i): float(i) for i in range(30)} for row in "ab"},
+        title="t", xlabel="x", ylabel="y", alt=alt, label=None,
+    ),
+    "token probabilities": lambda alt: plots.token_probabilities(
+        ["Ah", "oy", "\n"], [0.0, 0.5, 0.9], [1.0, 0.5, 0.2], title="t", alt=alt
+    ),
     "intervals": lambda alt: plots.intervals(
         {"one": {1: (0.5, 0.4, 0.6), 2: (math.inf, -math.inf, math.inf)}, "two": {4: (0.1, -1, 1)}},
         title="t", xlabel="x", ylabel="y", alt=alt, logx=True, logy=True,

@@ -8,10 +8,8 @@ them at every move, can take the theme's own colours instead.
 
 * ``charts``: ``bars``, ``pairs``, ``lines``, ``intervals``, ``panels``, ``dots``
 * ``grids``: ``grid``, a table coloured by its numbers
-* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merging``, ``merge_stages``; and as
-* ``charts``: ``bars``, ``pairs``, ``lines``, ``panels``, ``dots``
-* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merge_stages``; and as
-  HTML ``masked_tokens``, ``answer_table``
+* ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merge_stages``,
+  ``token_probabilities``; and as HTML ``masked_tokens``, ``answer_table``
 * ``training``: ``LossCurve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
 * ``lengths``: ``lengths_svg``
 * ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
@@ -22,6 +20,7 @@ them at every move, can take the theme's own colours instead.
 * ``heat``: ``heat_image``, ``heat_png``, a matrix as a small picture for a slider
 * ``guessed``: ``guess_svg``, a guess beside its answer
 * ``knobs``: ``quantization_svg``, ``sweep_svg``, ``rounding_svg``, ``switches_svg``
+* ``plane``: ``Plane``, a pair of axes; ``disc``, ``rect``: for ``knobs``
 * ``raster``: ``png``, an SVG of ours as PNG, for viewers that show no other
 * ``style``: colours, axes, and ``show``; all others call it
 """
@@ -41,6 +40,7 @@ from helpers.plots.pictures import (
     matrices,
     merge_stages,
     timeline,
+    token_probabilities,
 )
 from helpers.plots.raster import png
 from helpers.plots.runs import Curve, runs_svg

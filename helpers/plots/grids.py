@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -23,7 +24,7 @@ def grid(
     xlabel: str,
     ylabel: str,
     alt: str,
-    label: Callable[[float], str] = "{:,.0f}".format,
+    label: Callable[[float], str] | None = "{:,.0f}".format,
     none: str = "–",
     log: bool = False,
     small_is_dark: bool = False,
@@ -32,8 +33,9 @@ def grid(
     """A coloured table: row -> column -> number, or None where there is none.
 
     The colour says what the number says, darker for more (`small_is_dark`: for less), and the
-    number stands in the cell. `none` is written where there is no number, `marked` (row, column)
-    is framed. A row may leave columns out.
+    number stands in the cell; with `label=None`, for many small cells, a scale beside the grid
+    tells what a colour means, and every fifth column is named. `none` is written where there is
+    no number, `marked` (row, column) is framed. A row may leave columns out.
 
     Raises ValueError where no cell holds a number.
     """
@@ -46,25 +48,39 @@ def grid(
     axes = figure.add_subplot()
     low, high = np.nanmin(numbers), np.nanmax(numbers)
     norm = (LogNorm if log else Normalize)(low, high if high > low else low + 1)
-    colors = "Blues_r" if small_is_dark else "Blues"
     colors = matplotlib.colormaps["Blues_r" if small_is_dark else "Blues"].with_extremes(bad=NONE)
-    axes.imshow(np.ma.masked_invalid(numbers), cmap=colors, norm=norm, aspect="auto")
-    for i, row in enumerate(cells):
-        for j, value in enumerate(row):
-            ink = "0.4" if value is None else _ink(colors(norm(value)))
-            words = none if value is None else label(value)
-            axes.text(j, i, words, color=ink, ha="center", va="center")
+    drawn = axes.imshow(np.ma.masked_invalid(numbers), cmap=colors, norm=norm, aspect="auto")
+    if label is None:
+        figure.colorbar(drawn, pad=0.02).outline.set_visible(False)
+    else:
+        _write(axes, cells, lambda value: colors(norm(value)), label, none)
     if marked is not None:
         corner = (columns.index(marked[1]) - 0.5, list(values).index(marked[0]) - 0.5)
         frame = Rectangle(corner, 1, 1, fill=False, edgecolor=COLORS[1], linewidth=3)
         axes.add_patch(frame)
-    axes.set_xticks(range(len(columns)), columns)
+    every = 1 if label else 5
+    axes.set_xticks(range(0, len(columns), every), columns[::every])
     axes.set_yticks(range(len(cells)), list(values))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=11)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     show(figure, alt)
+
+
+def _write(
+    axes: Axes,
+    cells: Sequence[Sequence[float | None]],
+    color: Callable[[float], Sequence[float]],
+    label: Callable[[float], str],
+    none: str,
+) -> None:
+    """The number of each cell, in it."""
+    for i, row in enumerate(cells):
+        for j, value in enumerate(row):
+            ink = "0.4" if value is None else _ink(color(value))
+            words = none if value is None else label(value)
+            axes.text(j, i, words, color=ink, ha="center", va="center")
 
 
 def _ink(color: Sequence[float]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from helpers.plots.style import COLORS, GIB, MARKERS, SEGMENT_COLORS, new_axes, show
+from helpers.plots.style import COLORS, GIB, MARKERS, SEGMENT_COLORS, new_axes, show, tidy
 
 
 def matrices(
@@ -164,6 +164,43 @@ def masked_tokens(tokens: Sequence[str], trained: Sequence[bool]) -> HTML:
         "<p>grey: read only &nbsp; <b><u>bold on orange</u></b>: learned</p>"
         f"{''.join(spans)}</div>"
     )
+
+
+def token_probabilities(
+    tokens: Sequence[str],
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    title: str,
+    alt: str,
+) -> None:
+    """How probable each token of an answer was and is: a dot before, a dot after, an arrow between.
+
+    Args:
+        tokens: The answer's tokens, in order.
+        before: The probability of each, given those before it, 0 to 1; shape (tokens,).
+        after: The same, of the other model.
+        title: Above the picture.
+        alt: The picture in words.
+    """
+    figure, axes = new_axes(title, "", "probability", height=3.4)
+    places = range(len(tokens))
+    for x, low, high in zip(places, before, after, strict=True):
+        axes.annotate(
+            "", (x, high), (x, low), arrowprops={"arrowstyle": "->", "color": "0.6", "shrinkB": 3}
+        )
+    for name, values, color, mark in (
+        ("before", before, COLORS[0], MARKERS[0]),
+        ("after", after, COLORS[1], MARKERS[1]),
+    ):
+        axes.plot(places, values, mark, color=color, label=name, clip_on=False, zorder=3)
+    words = [token.strip() or "␣" for token in tokens]
+    axes.set_xticks(places, words, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    tidy(axes)
+    show(figure, alt)
 
 
 def answer_table(
