@@ -67,6 +67,21 @@ def _memory_long() -> list[RunSettings]:
     )
 
 
+NARROW = CODES | {"targets": "down", "rows": 150, "steps": 270}
+
+
+def _memory_narrow() -> list[RunSettings]:
+    """One matrix of each of two layers, 150 codes, many passes: where a low rank has no room.
+
+    Rank 1 at half and twice the rate and with twice as many steps, too: is it the rate, or time?
+    """
+    lora = dict(method="lora", alpha=16.0)
+    runs = _grid(**NARROW, **lora, rank=(1, 16, 4), learning_rate=1e-2)
+    runs += _grid(**NARROW, method="full", learning_rate=1e-3)
+    runs += _grid(**NARROW, **lora, rank=1, learning_rate=(5e-3, 2e-2))
+    return runs + _grid(**NARROW | {"steps": 540}, **lora, rank=1, learning_rate=1e-2)
+
+
 def _full() -> list[RunSettings]:
     """LoRA and full fine-tuning, from far below the best rate to far above."""
     lora_rates = (4e-3, 2e-3, 8e-3, 1e-3, 1.6e-2, 5e-4, 3.2e-2, 6.4e-2)
@@ -183,6 +198,7 @@ STAGES: dict[str, list[RunSettings]] = {
     "rows": _rows(),
     "memory-rows": _memory_rows(),
     "memory-long": _memory_long(),
+    "memory-narrow": _memory_narrow(),
     "long": _long(),
     "whole": _whole(),
 }
