@@ -44,6 +44,7 @@ class Submission:
     time_from: str = ""  # what says when it was handed in
     late: bool | None = None  # what the LMS says of it, in the name
     other_weights: bool = False  # whether there is what may hold weights in another form
+    only_set: str = ""  # where it holds several sets, the one that is meant
 
     @property
     def digest(self) -> str:

@@ -190,7 +190,7 @@ def _mounts(limits: Limits) -> list[str]:
                 options += ["--perms", "0755", "--dir", str(parent)]
             made.add(parent)
         options += ["--ro-bind", str(path), str(path)]
-    for folder in ("/dev", "/etc"):
+    for folder in ("/dev", "/etc", "/var"):
         options += ["--perms", "0755", "--dir", folder]
     options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     options += ["--perms", "0555", "--size", "4096", "--tmpfs", str(HIDDEN)]
@@ -198,4 +198,6 @@ def _mounts(limits: Limits) -> list[str]:
     for device in ("null", "zero", "random", "urandom"):
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     scratch = ["--perms", "1777", "--size", str(4 * limits.file_size), "--tmpfs", "/scratch"]
+    for usual in ("/tmp", "/var/tmp", "/dev/shm"):  # where programs write without asking
+        options += ["--symlink", "/scratch", usual]
     return [*options, *scratch, "--remount-ro", "/", "--chdir", "/scratch"]
