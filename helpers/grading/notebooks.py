@@ -78,7 +78,7 @@ def read_cells(content: bytes) -> list[Cell]:
         old = isinstance(notebook, dict) and "worksheets" in notebook
         raise Unreadable("notebook format 3: save it again" if old else "JSON, but no notebook")
     language = _language(notebook.get("metadata"))
-    if language not in (None, "python"):
+    if language is not None and not re.fullmatch(r"[ix]?python[\d.]*", language):
         raise Unreadable(f"its kernel speaks {language[:30]!r}, not Python")
     if len(cells) > MAX_CELLS:
         raise Unreadable(f"{len(cells):,} cells, of which {MAX_CELLS:,} are read")

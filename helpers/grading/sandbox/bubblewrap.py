@@ -199,5 +199,6 @@ def _mounts(limits: Limits) -> list[str]:
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     scratch = ["--perms", "1777", "--size", str(4 * limits.file_size), "--tmpfs", "/scratch"]
     for usual in ("/tmp", "/var/tmp", "/dev/shm"):  # where programs write without asking
-        options += ["--symlink", "/scratch", usual]
+        if not any(path.is_relative_to(usual) for path in shown):  # as where the course lies in it
+            options += ["--symlink", "/scratch", usual]
     return [*options, *scratch, "--remount-ro", "/", "--chdir", "/scratch"]
