@@ -1,16 +1,19 @@
 """The grader, held against a class of honest, unlucky, wrong and hostile submissions."""
 
+import contextlib
 import csv
 import json
 import os
 import pickle
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import uuid
 import zipfile
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +44,7 @@ from helpers.grading.pages import page_name
 from helpers.grading.plain import Foreign, loads, plainly
 from helpers.grading.results import ExerciseResult, Result
 from helpers.grading.rules import settle_duplicates
-from helpers.grading.sandbox import conversation
+from helpers.grading.sandbox import bubblewrap, conversation
 from helpers.grading.sandbox.limits import HELPERS
 from helpers.grading.submissions import Submission, find_submissions
 from helpers.params import count_lora_parameters
@@ -472,6 +475,42 @@ def test_a_machine_without_proc_has_limits_all_the_same():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "True 99\n", done.stderr
+
+
+def holding(word):
+    """The processes that have a word in their environment."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # ended, or not ours
+            if word in process.environ().values():
+                yield process
+
+
+def test_a_grader_killed_before_it_gives_a_sandbox_the_go_ahead_leaves_nothing_behind(box):
+    code = (
+        "import os\nfrom helpers.grading.sandbox import Limits, bubblewrap\n"
+        "os.write = os.pidfd_open = lambda *given: os.kill(os.getpid(), 9)\n"
+        "bubblewrap._Box('bwrap', Limits())"
+    )
+    word = uuid.uuid4().hex
+    command, variables = [sys.executable, "-c", code], {**os.environ, "LORA_TEST": word}
+    assert subprocess.run(command, cwd=ROOT, env=variables).returncode == -signal.SIGKILL
+    assert not psutil.wait_procs(list(holding(word)), timeout=20)[1]
+
+
+def test_a_sandbox_that_does_not_come_up_leaves_nothing_behind(box, monkeypatch):
+    before = len(os.listdir("/proc/self/fd")), len(psutil.Process().children(recursive=True))
+
+    def refused(text):
+        raise OSError("refused")
+
+    monkeypatch.setattr(bubblewrap.json, "loads", refused)
+    for program in ("bwrap", "/nowhere/bwrap"):
+        with pytest.raises(OSError):
+            bubblewrap._Box(program, sandbox.Limits())
+    assert before == (
+        len(os.listdir("/proc/self/fd")),
+        len(psutil.Process().children(recursive=True)),
+    )
 
 
 class Turn:

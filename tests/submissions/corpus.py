@@ -341,7 +341,7 @@ CORPUS: dict[str, Sample] = {
             "    return plus(W, alpha / (n**0.5 if rs else n) * torch.compile(times)(B, A))"
         },
     ),
-    "files under /tmp, a user, shared memory, sixteen threads": count(
+    "temporary files, a user, shared memory, sixteen threads": count(
         "import getpass, inspect, tempfile\n    import multiprocessing as mp\n"
         "    from concurrent.futures import ThreadPoolExecutor\n"
         "    with tempfile.TemporaryDirectory() as folder:\n"

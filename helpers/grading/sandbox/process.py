@@ -96,5 +96,6 @@ class Container(Unsandboxed):
         return [self.program, "run", *flags, self.image, "python", "-m", "helpers.grading.worker"]
 
     def end(self, process: subprocess.Popen, name: str) -> None:
-        subprocess.run([self.program, "kill", name], capture_output=True, timeout=60)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a daemon that hangs
+            subprocess.run([self.program, "kill", name], capture_output=True, timeout=60)
         super().end(process, name)
