@@ -394,65 +394,14 @@ CORPUS: dict[str, Sample] = {
         "exec(compile('\\n' * cases[0][1] + '1 / 0', '<your cell>', 'exec'))\n" + "\n" * 2_000,
     ),
     "nothing returned": lost("r * (n_in + n_out)", "wrong", feedback="whole number"),
-    "rounded down": wrong(
-        "break_even_rank", "def break_even_rank(i, o):\n    return i * o // (i + o)", 15, "wrong"
-    ),
-    "no scaling": wrong(
-        "lora_layer",
-        LAYER.format(**{**GOOD_LAYER, "scaling": "1"}),
-        14,
-        "partly right",
-        "alpha / r",
-    ),
-    "both start at zero": wrong(
-        "lora_layer", LAYER.format(**{**GOOD_LAYER, "start": "zeros"}), 15, "partly right"
-    ),
-    "base not frozen": wrong(
-        "lora_layer", LAYER.format(**{**GOOD_LAYER, "freeze": ""}), 15, "partly right", "frozen"
-    ),
-    "no rsLoRA": wrong(
-        "merge",
-        "def merge(W, A, B, alpha, use_rslora):\n    return W + alpha / len(A) * B @ A",
-        15,
-        "partly right",
-    ),
     "A B and not B A": wrong(
         "merge", "def merge(W, A, B, alpha, rs):\n    return W + A @ B", 14, "error", "RuntimeError"
-    ),
-    "not squared": wrong(
-        "directions_for",
-        "def directions_for(d, share):\n    s = torch.linalg.svdvals(d)\n"
-        "    return int((s.cumsum(0) / s.sum() < share).sum()) + 1",
-        14,
-        "wrong",
-    ),
-    "gradients swapped": wrong(
-        "lora_gradients",
-        GRADIENTS.format(s="alpha / len(A)", a="s * G.T @ (x @ A.T), s * B.T @ G.T @ x"),
-        13,
-        "wrong",
-        "the shape of the gradient of A is wrong",
     ),
     "gradient of B only": wrong(
         "lora_gradients",
         GRADIENTS.format(s="alpha / len(A)", a="torch.zeros_like(A), s * G.T @ (x @ A.T)"),
         14,
         "partly right",
-    ),
-    "weakest directions": wrong(
-        "strongest_directions",
-        "def strongest_directions(d, r):\n    U, S, V = torch.linalg.svd(d, full_matrices=False)\n"
-        "    return V[-r:], U[:, -r:] * S[-r:]",
-        14,
-        "partly right",
-        "Eckart",
-    ),
-    "B before A": wrong(
-        "strongest_directions",
-        "def strongest_directions(d, r):\n    U, S, V = torch.linalg.svd(d, full_matrices=False)\n"
-        "    return U[:, :r] * S[:r], V[:r]",
-        13,
-        "wrong",
     ),
     "not a number": wrong(
         "merge", "def merge(W, *rest):\n    return W * float('nan')", 14, "wrong", "NaN"

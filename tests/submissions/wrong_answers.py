@@ -48,6 +48,7 @@ LESSON_1 = [
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"A": "torch.zeros"}), 3, "neither ever gets a gradient"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"B": "torch.randn"}), 3, "B starts at zero"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "lora_alpha"}), 2, "alpha / r times x"),
+    ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "1"}), 2, "alpha / r times x"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"freeze": ""}), 3, "bias included"),
     ("lora_layer", LAYER.format(**GOOD_LAYER).replace("nn.Parameter(torch.randn(r, base.in_features))", "nn.Linear(base.in_features, r, bias=False)"), 0, "lora_A is a Linear, not of"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"A": "(lambda r, i: torch.randn(i, r))"}).replace("lora_A.T", "lora_A"), 0, "lora_A has shape ("),
