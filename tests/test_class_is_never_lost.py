@@ -64,6 +64,7 @@ PLACES = {
     "the journal, writing": (Journal, "put"),
     "the cells": (grader, "read_cells"),
     "the set": (grader, "named_exercises"),
+    "the sets in it": (classroom, "sets_apart"),
     "the answer": (grader, "find_answer"),
     "the sandbox": (Here, "run"),
     "the comparison": (grader, "judged"),

@@ -216,10 +216,10 @@ def test_no_seed_gives_a_usual_mistake_more_than_it_earns(exercise, answer, most
 
 def test_an_answer_that_changes_from_call_to_call_earns_nothing():
     """Two adapters in one must be one: not the pirate first and then the clerk."""
-    ways = iter([("cat", 1.0, 0.0), ("cat", 0.0, 1.0)] * 2)
+    weights = iter([(2.0, 0.0), (0.0, 2.0)] * 2)
     exercise = EXERCISES["mix_both"]
     cases = exercise.cases("x")
-    verdict = judge(exercise, cases, [None] * len(cases), [next(ways) for _ in cases])
+    verdict = judge(exercise, cases, [None] * len(cases), [next(weights) for _ in cases])
     assert (verdict.points, verdict.outcome) == (0, "wrong")
 
 

@@ -96,23 +96,26 @@ def test_packing_needs_no_more_than_trl_does():
         assert bins_of(sorted(lengths, reverse=True), longest, best=True) == len(packed)
 
 
-def test_a_class_hands_in_the_new_sets(tmp_path):
-    """Solved: all points. Not touched: none. By the command, as an instructor would."""
+def test_a_class_hands_in_the_new_sets(tmp_path, capsys):
+    """As they were handed out: no points, and no question. By the command, as an instructor would;
+    it grades the solutions first."""
     if not shutil.which("bwrap"):
         pytest.skip("grading is tested with bubblewrap (apt-get install bubblewrap), on Linux")
+    folder = tmp_path / "class" / "bert"
+    folder.mkdir(parents=True)
     for source in release.sources():
         if source.stem in NEW_SETS:
-            for student, solved in (("anna", True), ("bert", False)):
-                folder = tmp_path / "class" / student
-                folder.mkdir(parents=True, exist_ok=True)
-                text = release.nbformat.writes(release.notebook_of(source, solved))
-                (folder / f"{source.stem}.ipynb").write_text(text)
+            shutil.copy(release.release_path(source), folder)
     grades = tmp_path / "grades.csv"
-    assert cli.main([str(tmp_path / "class"), "--out", str(grades), "--seed", "a secret"]) == 0
-    with grades.open(newline="", encoding="utf-8-sig") as file:
-        rows = {(row["student"], row["set"]): row for row in csv.DictReader(file)}
+    arguments = [str(tmp_path / "class"), "--out", str(grades), "--seed", "a secret"]
+    assert cli.main([*arguments, "--below", "."]) == 0
+    said = capsys.readouterr().out
+    with grades.open(newline="", encoding="utf-8") as file:
+        rows = {row["set"]: row for row in csv.DictReader(file)}
     for name in NEW_SETS:
         most = sum(exercise.points for exercise in SETS[name])
-        assert float(rows["anna", name]["points"]) == most
-        assert float(rows["bert", name]["points"]) == 0
-        assert rows["bert", name]["status"] == "graded"
+        assert f"reference solution of {name}: {most} of {most} points" in said
+        assert (rows[name]["points"], rows[name]["status"]) == ("0", "graded")
+        assert {rows[name][exercise.id] for exercise in SETS[name]} == {"0"}
+    (page,) = grades.with_suffix(".feedback").glob("*.html")
+    assert page.read_text(encoding="utf-8").count("not attempted") == len(IDS)

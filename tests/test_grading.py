@@ -1,15 +1,19 @@
 """The grader, held against a class of honest, unlucky, wrong and hostile submissions."""
 
+import contextlib
 import csv
 import json
 import os
 import pickle
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import uuid
 import zipfile
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +44,7 @@ from helpers.grading.pages import page_name
 from helpers.grading.plain import Foreign, loads, plainly
 from helpers.grading.results import ExerciseResult, Result
 from helpers.grading.rules import settle_duplicates
+from helpers.grading.sandbox import bubblewrap, conversation
 from helpers.grading.sandbox.limits import HELPERS
 from helpers.grading.submissions import Submission, find_submissions
 from helpers.params import count_lora_parameters
@@ -271,6 +276,26 @@ def test_a_person_decides_what_the_grader_could_not(small_class, tmp_path, capsy
         assert words in capsys.readouterr().err
 
 
+def test_a_notebook_with_two_sets_is_graded_for_both(small_class, capsys):
+    """But one exercise of another set, which an answer may use, makes no set of it."""
+    folder, out, arguments = small_class
+    for name in ("bert", "carl"):
+        (folder / f"{name}.ipynb").unlink()
+    first = corpus.solution_cells()
+    (other,) = (s for s in SOURCES if s.stem == "06_qlora_exercises")
+    second = [corpus.code("".join(c["source"])) for c in release.notebook_of(other, True).cells]
+    helper = corpus.code("# EXERCISE: layer_bytes\ndef layer_bytes(*given): return 1")
+    (folder / "anna.ipynb").write_bytes(corpus.notebook(first + second))
+    (folder / "dora/01_theory_exercises.ipynb").write_bytes(corpus.notebook([*first, helper]))
+    assert cli.main(arguments) == 0
+    found = [(row["student"], row["set"], row["points"]) for row in rows_of(out)]
+    sets = [SOURCES[0].stem, other.stem]
+    assert found == [*(("anna", name, "16") for name in sets), ("dora", sets[0], "16")]
+    capsys.readouterr()
+    assert cli.main(arguments) == 0
+    assert "2 of 2 are known from the journal" in capsys.readouterr().out
+
+
 def test_an_unreadable_file_can_be_decided(small_class, tmp_path, capsys):
     folder, out, arguments = small_class
     shutil.rmtree(folder / "dora")
@@ -450,6 +475,68 @@ def test_a_machine_without_proc_has_limits_all_the_same():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "True 99\n", done.stderr
+
+
+def holding(word):
+    """The processes that have a word in their environment."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # ended, or not ours
+            if word in process.environ().values():
+                yield process
+
+
+def test_a_grader_killed_before_it_gives_a_sandbox_the_go_ahead_leaves_nothing_behind(box):
+    code = (
+        "import os\nfrom helpers.grading.sandbox import Limits, bubblewrap\n"
+        "os.write = os.pidfd_open = lambda *given: os.kill(os.getpid(), 9)\n"
+        "bubblewrap._Box('bwrap', Limits())"
+    )
+    word = uuid.uuid4().hex
+    command, variables = [sys.executable, "-c", code], {**os.environ, "LORA_TEST": word}
+    assert subprocess.run(command, cwd=ROOT, env=variables).returncode == -signal.SIGKILL
+    assert not psutil.wait_procs(list(holding(word)), timeout=20)[1]
+
+
+def test_a_sandbox_that_does_not_come_up_leaves_nothing_behind(box, monkeypatch):
+    before = len(os.listdir("/proc/self/fd")), len(psutil.Process().children(recursive=True))
+
+    def refused(text):
+        raise OSError("refused")
+
+    monkeypatch.setattr(bubblewrap.json, "loads", refused)
+    for program in ("bwrap", "/nowhere/bwrap"):
+        with pytest.raises(OSError):
+            bubblewrap._Box(program, sandbox.Limits())
+    assert before == (
+        len(os.listdir("/proc/self/fd")),
+        len(psutil.Process().children(recursive=True)),
+    )
+
+
+class Turn:
+    """Says that a worker waits for its turn, or not."""
+
+    def __init__(self, starved):
+        self.is_starved = lambda overdue: starved
+        self.look = lambda: None
+
+
+def test_an_answer_that_waits_for_its_turn_on_a_busy_machine_is_given_its_time():
+    source, sink = os.pipe()
+    overdue = time.monotonic() - 1
+    with pytest.raises(TimeoutError):
+        conversation._read(source, 1, overdue, Turn(False))
+    writer = threading.Timer(0.3, os.write, (sink, b"x"))
+    writer.start()
+    assert conversation._read(source, 1, overdue, Turn(True)) == b"x"
+    watch = conversation.Watch(os.getpid(), 1 << 30, patience=8)  # this process runs
+    assert watch.is_starved(1) and not watch.is_starved(9)
+    for end in (source, sink):
+        os.close(end)
+
+
+def test_whoever_waits_for_a_person_is_told_what_to_do():
+    assert all(bool(outcome.advice) == bool(outcome.reason) for outcome in Outcome)
 
 
 def test_to_end_what_has_ended_is_no_error():

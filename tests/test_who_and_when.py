@@ -123,6 +123,16 @@ def test_names_without_the_utf8_flag_are_read_as_utf8(tmp_path):
     assert students(place) == ["Zoë Ö", "ben"]
 
 
+def test_a_zip_that_windows_has_packed_with_backslashes_is_a_class(tmp_path):
+    names = ("class\\anna.ipynb", "class\\BEN.IPYNB", f"class\\carl\\{SET.upper()}")
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as archive:
+        for name in names:
+            info = zipfile.ZipInfo(name)
+            info.create_system = 0
+            archive.writestr(info, NOTEBOOK)
+    assert students(tmp_path / "class.zip") == ["BEN", "anna", "carl"]
+
+
 @pytest.mark.parametrize(
     ("files", "folders"),
     [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from helpers.grading.names import SET_NAME, read_name
+from helpers.grading.places import is_notebook
 
 OF_A_SYSTEM = ("submission attachment", "feedback attachment")  # Sakai's, in a student's folder
 
@@ -54,7 +55,7 @@ def _people(paths: Sequence[PurePosixPath], folder: PurePosixPath) -> set[str]:
     """The names below a folder that may be students': not those of sets alone."""
     people = set()
     for path in (p.relative_to(folder) for p in paths if p.is_relative_to(folder)):
-        if path.suffix == ".ipynb":
+        if is_notebook(path):
             is_folder = len(path.parts) > 1
             first = path.parts[0] if is_folder else path.stem
             student = read_name(first, is_folder).student
@@ -68,7 +69,7 @@ def _ask_where_people_share_a_folder(paths: Sequence[PurePosixPath], top: PurePo
     inside: dict[PurePosixPath, set[str]] = {}
     for path in paths:
         first, *rest = path.relative_to(top).parts
-        if len(rest) > 1 and path.suffix == ".ipynb":
+        if len(rest) > 1 and is_notebook(path):
             inside.setdefault(top / first, set()).add(rest[0])
     for folder, names in inside.items():
         elsewhere = {n for other, theirs in inside.items() if other != folder for n in theirs}

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from helpers.grading.exercises import SETS
-from helpers.grading.grader import Grader, grader_failed, which_set
+from helpers.grading.grader import Grader, grader_failed, sets_apart, which_set
 from helpers.grading.journal import Journal
 from helpers.grading.notebooks import read_cells
 from helpers.grading.outcomes import Status
@@ -30,41 +30,45 @@ def grade_all(
     Whatever goes wrong with one of them, a person has to look at it; the others are graded.
     """
 
-    def grade(one: HandedIn) -> tuple[Result, bool]:
+    def grade(one: HandedIn) -> list[tuple[Result, bool]]:
         try:
-            submission = one.load()
-            kept = journal.get(submission)
-            if kept is not None:
-                return kept, True
-            result = grader.grade(submission)
+            return [graded(each) for each in sets_apart(one.load())]
         except Exception as error:
             reasons = (grader_failed(error),)
-            return Result(one.student, "", one.file, Status.REVIEW, reasons), False
+            return [(Result(one.student, "", one.file, Status.REVIEW, reasons), False)]
+
+    def graded(submission: Submission) -> tuple[Result, bool]:
+        kept = journal.get(submission)
+        if kept is not None:
+            return kept, True
+        result = grader.grade(submission)
         try:
             journal.put(submission, result)
         except Exception as error:  # it is graded all the same
-            print(f"{one.file}: not kept in the journal: {error}", file=sys.stderr)
+            print(f"{submission.file}: not kept in the journal: {error}", file=sys.stderr)
         return result, False
 
-    results: dict[int, Result] = {}
-    total, graded, start = len(handed_in), 0, time.monotonic()
+    results: dict[int, list[Result]] = {}
+    total, run, start = len(handed_in), 0, time.monotonic()
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(grade, one): i for i, one in enumerate(handed_in)}
         try:
             for done, future in enumerate(as_completed(futures), 1):
-                results[futures[future]], kept = result, _ = future.result()
-                graded += not kept
-                if kept:
+                results[futures[future]] = [result for result, _ in future.result()]
+                fresh = [result for result, kept in future.result() if not kept]
+                if not fresh:
                     continue
-                left = (time.monotonic() - start) / graded * (total - done) / 60
+                run += 1
+                left = (time.monotonic() - start) / run * (total - done) / 60
                 soon = f", at most {left:.0f} min left" if left >= 1 else ""
-                print(f"[{done}/{total}{soon}] {_line(result)}", flush=True)
+                for result in fresh:
+                    print(f"[{done}/{total}{soon}] {_line(result)}", flush=True)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    if graded < total:
-        print(f"{total - graded} of {total} are known from the journal and were not run again")
-    return [results[i] for i in range(total)]
+    if run < total:
+        print(f"{total - run} of {total} are known from the journal and were not run again")
+    return [result for i in range(total) for result in results[i]]
 
 
 def _line(result: Result) -> str:
@@ -111,7 +115,8 @@ def sets_of(submissions: Sequence[HandedIn]) -> list[str]:
     found = set()
     for one in submissions:
         try:
-            found.add(which_set(read_cells(one.load().content), one.file))
+            for part in sets_apart(one.load()):
+                found.add(part.only_set or which_set(read_cells(part.content), one.file))
         except Exception:  # which grading will tell of
             continue
     return [name for name in SETS if name in found]

@@ -16,9 +16,11 @@ from helpers.grading.adapter_files import find_adapter
 from helpers.grading.exercises import SETS, Case, Exercise
 from helpers.grading.exercises.scoring import is_copy
 from helpers.grading.notebooks import (
+    TOP_TO_BOTTOM,
     Cell,
     Unreadable,
     find_answer,
+    marked_exercises,
     named_exercises,
     read_cells,
     written_in,
@@ -37,8 +39,6 @@ NOT_YET_FULL = (
     Outcome.NOT_ATTEMPTED,
 )
 """Outcomes that running the notebook in another way may improve."""
-BY_MORE = (Outcome.NOT_ATTEMPTED,)
-"""Those that only running more of it may."""
 
 
 class Grader:
@@ -64,7 +64,7 @@ class Grader:
             return replace(waits, reasons=(submission.problem,))
         try:
             cells = read_cells(submission.content)
-            name = which_set(cells, submission.file)
+            name = submission.only_set or which_set(cells, submission.file)
         except Unreadable as error:
             return replace(waits, reasons=(f"unreadable: {error}",))
         except Exception as error:
@@ -102,9 +102,12 @@ class Grader:
         result, needs_a_name, more = None, False, True
         # The definitions alone, in three orders; then whole cells, for what the answer needs may be
         # computed elsewhere. The best counts: each is a way to run the student's own notebook.
-        for whole, order in product((False, True), answer.orders()):
+        for whole, (place, order) in product((False, True), enumerate(answer.orders())):
             if whole and not more:
                 break
+            untouched = result is not None and result.outcome == Outcome.NOT_ATTEMPTED
+            if untouched and not (whole and place == TOP_TO_BOTTOM):
+                continue  # what it may still be given by a cell below, only that order tells
             reply = self.sandbox.run({**request, **order, "whole": whole})
             found = self._judge(exercise, reply, lines)
             if result is None:
@@ -112,14 +115,16 @@ class Grader:
                 more = reply.get("more") is True
             elif found.points is None:
                 # It may take too long, which is no reason to give less; but a name that only it
-                # can give is one for a person.
+                # can give is one for a person, and so is an answer that may stand below its stub.
                 if whole and needs_a_name and not result.points:
+                    return found
+                if untouched and (found.outcome == Outcome.LACKING or answer.is_named_elsewhere()):
                     return found
                 if whole:  # nor would it end in another order
                     break
-            elif found.points > (result.points or 0):
+            elif untouched or found.points > (result.points or 0):
                 result = found
-            if result.outcome not in NOT_YET_FULL or (result.outcome in BY_MORE and not more):
+            if result.outcome not in NOT_YET_FULL:
                 break
         return _for_a_newer_python(result, reply, submission)
 
@@ -164,6 +169,29 @@ def adapter_reply(exercise: Exercise, submission: Submission) -> Reply:
     if not submission.reference and is_copy(files, exercise.example):
         return {"outcome": Outcome.COPIED}
     return {"outcome": Outcome.ANSWERS, "answers": [{"value": files}] * len(exercise.parts)}
+
+
+def sets_apart(submission: Submission) -> list[Submission]:
+    """The submission, once for each set that its notebook answers: mostly one.
+
+    A single exercise of another set does not make one: an answer may use it. Never raises.
+    """
+    try:
+        cells = read_cells(submission.content)
+        main = which_set(cells, submission.file)
+        marked, named = marked_exercises(cells), named_exercises(cells)
+    except Exception:  # which grading will tell of
+        return [submission]
+    answered = [
+        name
+        for name, exercises in SETS.items()
+        if name == main
+        or sum(e.id in marked for e in exercises) > 1
+        or all(e.id in named for e in exercises)
+    ]
+    if len(answered) == 1:
+        return [submission]
+    return [replace(submission, only_set=name) for name in answered]
 
 
 def which_set(cells: Sequence[Any], file: str) -> str:

@@ -41,7 +41,8 @@ class Journal:
         self.version = version.hexdigest()
 
     def _file(self, submission: Submission) -> Path:
-        sets = SET_NAME.findall(submission.file)  # of two sets in one notebook, its name decides
+        # which set is meant: the notebook's name decides, or whoever takes two sets apart
+        sets = submission.only_set or SET_NAME.findall(submission.file)
         key = self._hash(f"{submission.digest}{sets}")
         return self.folder / f"{key[:40]}.json"
 

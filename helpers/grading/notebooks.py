@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_CELLS = 2_000
+CHECKS = re.compile(r"^check\(.*", re.MULTILINE)
+TOP_TO_BOTTOM = 1
+"""The place of that order in `Answer.orders`."""
 MARKER = re.compile(r"^[ \t]*#[ \t]*EXERCISE[ \t]*:[ \t]*(\w+)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -28,11 +31,17 @@ class Cell:
 class Answer:
     """The notebook's code cells in their order, and of each whether it answers the exercise."""
 
+    exercise: str
     cells: tuple[tuple[str, bool], ...]
 
     @property
     def answers(self) -> list[str]:
         return [source for source, is_answer in self.cells if is_answer]
+
+    def is_named_elsewhere(self) -> bool:
+        """Whether a cell that is no answer names the exercise, but to check it."""
+        others = (CHECKS.sub("", source) for source, is_answer in self.cells if not is_answer)
+        return any(re.search(rf"\b{self.exercise}\b", source) for source in others)
 
     def orders(self) -> list[dict[str, list]]:
         """The ways to run it, as parts of a request: all other cells first, since it may need what
@@ -69,7 +78,7 @@ def read_cells(content: bytes) -> list[Cell]:
         old = isinstance(notebook, dict) and "worksheets" in notebook
         raise Unreadable("notebook format 3: save it again" if old else "JSON, but no notebook")
     language = _language(notebook.get("metadata"))
-    if language not in (None, "python"):
+    if language is not None and not re.fullmatch(r"[ix]?python[\d.]*", language):
         raise Unreadable(f"its kernel speaks {language[:30]!r}, not Python")
     if len(cells) > MAX_CELLS:
         raise Unreadable(f"{len(cells):,} cells, of which {MAX_CELLS:,} are read")
@@ -111,7 +120,9 @@ def find_answer(cells: Sequence[Cell], exercise: str) -> Answer | None:
     ]
     if not any(chosen):
         return None
-    return Answer(tuple((cell.source, yes) for cell, yes in zip(code, chosen, strict=True)))
+    return Answer(
+        exercise, tuple((cell.source, yes) for cell, yes in zip(code, chosen, strict=True))
+    )
 
 
 def written_in(content: bytes) -> tuple[int, int]:
@@ -137,8 +148,12 @@ def _defined(source: str) -> set[str]:
 
 def named_exercises(cells: Sequence[Cell]) -> set[str]:
     """Every exercise that the notebook names, in a marker, in metadata or by its function."""
+    return marked_exercises(cells).union(*(_defined(c.source) for c in cells if c.is_code))
+
+
+def marked_exercises(cells: Sequence[Cell]) -> set[str]:
+    """Every exercise that it names in a marker or in metadata, and so means to answer."""
     names = set()
     for cell in cells:
         names |= set(MARKER.findall(cell.source)) | ({cell.tagged} if cell.tagged else set())
-        names |= _defined(cell.source) if cell.is_code else set()
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zipfile
 from datetime import datetime
@@ -12,6 +13,12 @@ from helpers.grading.notebooks import Unreadable
 CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints", ".git"}
 """What machines put beside the files of people, and `._name` (a Mac's)."""
 UTF8_FLAG = 0x800  # of a zip's member: its name is UTF-8
+FAT, NTFS = 0, 10  # the file systems of Windows, as a zip's member may name them
+
+
+def is_notebook(path: PurePosixPath) -> bool:
+    """Whether a path is that of a notebook, in capital letters or not."""
+    return path.suffix.lower() == ".ipynb"
 
 
 def is_clutter(path: PurePosixPath) -> bool:
@@ -99,10 +106,10 @@ class Zip:
 
 def _name(info: zipfile.ZipInfo) -> str:
     """A member's name: zipfile reads names without the UTF-8 flag as code page 437, and macOS
-    writes UTF-8 without the flag."""
-    if info.flag_bits & UTF8_FLAG:
-        return info.filename
-    try:
-        return info.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.filename
+    writes UTF-8 without the flag. Older Windows puts backslashes between the folders."""
+    name = info.filename
+    if not info.flag_bits & UTF8_FLAG:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    on_windows = info.create_system in (FAT, NTFS) and "/" not in name
+    return name.replace("\\", "/") if on_windows else name

@@ -28,10 +28,10 @@ def judged(
         return ExerciseResult(exercise.id, outcome, points, exercise.points, feedback, detail)
 
     outcome, text = Outcome(reply["outcome"]), str(reply.get("text", ""))[:500]
-    if outcome == Outcome.NOT_ATTEMPTED:
-        return result(outcome, 0, "not attempted")
     if lacks := [str(part["lacks"]) for part in parts_of(reply) if part.get("lacks")]:
         return result(Outcome.LACKING, None, Outcome.LACKING.reason, detail=lacks[0][:300])
+    if outcome == Outcome.NOT_ATTEMPTED:
+        return result(outcome, 0, "not attempted")
     if outcome == Outcome.ERROR:
         failed = _failed(reply, lines)
         where = f" at line {failed.line} of the cell" if failed.line else ""

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from helpers.grading.adapter_files import ADAPTER_FILES, OTHER_WEIGHTS, add_file, add_zip, role_of
 from helpers.grading.class_folder import class_folder
 from helpers.grading.names import Named, read_name, read_timestamp, stamped
-from helpers.grading.places import Folder, Zip, is_clutter
+from helpers.grading.places import Folder, Zip, is_clutter, is_notebook
 
 MAX_NOTEBOOK = 20 << 20
 """The largest notebook that is read, in bytes, pictures included."""
@@ -44,6 +44,7 @@ class Submission:
     time_from: str = ""  # what says when it was handed in
     late: bool | None = None  # what the LMS says of it, in the name
     other_weights: bool = False  # whether there is what may hold weights in another form
+    only_set: str = ""  # where it holds several sets, the one that is meant
 
     @property
     def digest(self) -> str:
@@ -89,7 +90,7 @@ def find_submissions(
     paths = [path for path in paths if path not in holds]  # no folder that has something in it
     top = class_folder(paths, files.name, below)
     found = list(_submissions(files, top, paths, _named_by(student_pattern)))
-    if not any(one.file.endswith(".ipynb") for one in found):
+    if not any(is_notebook(PurePosixPath(one.file)) for one in found):
         raise ValueError(
             f"submissions={str(source)!r} holds no <student>.ipynb and no <student>/<set>.ipynb"
         )
@@ -142,7 +143,7 @@ def _submissions(
     for path in paths:
         if path.is_relative_to(top):
             first, *rest = path.relative_to(top).parts
-            name = first if rest else first.removesuffix(".ipynb")
+            name = path.stem if is_notebook(path) and not rest else first
             entries.setdefault((name, bool(rest)), []).append(path)
     named = {entry: name_of(*entry) for entry in entries}
     ids: dict[str, set[str]] = {}
@@ -156,7 +157,7 @@ def _submissions(
         by_student.setdefault(student, []).append(entry)
     for student, theirs in by_student.items():
         every = [path for entry in theirs for path in entries[entry]]
-        found = [(entry, p) for entry in theirs for p in entries[entry] if p.suffix == ".ipynb"]
+        found = [(entry, p) for entry in theirs for p in entries[entry] if is_notebook(p)]
         for entry, path in found:
             beside = entries[entry] if entry[1] else every
 

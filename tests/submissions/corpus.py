@@ -150,6 +150,16 @@ def with_cells(*texts: str) -> Callable[[Cells], Cells]:
     return lambda cells: [*cells, *map(code, texts)]
 
 
+def with_ends(end: str) -> Callable[[Cells], Cells]:
+    """Lines that end in another way."""
+    return lambda cells: [{**c, "source": c["source"].replace("\n", end)} for c in cells]
+
+
+def bare(cells: Cells) -> Cells:
+    """Cells as tools leave them that keep nothing but what they must."""
+    return [{"cell_type": c["cell_type"], "metadata": None, "source": c["source"]} for c in cells]
+
+
 def timed(cells: Cells) -> Cells:
     for cell in cells:
         if marked(cell):
@@ -175,6 +185,20 @@ def lost(body: str, outcome: str, before: str = "", **more) -> Sample:
     status = "review" if review else "graded"
     outcomes = {"lora_parameters": outcome}
     return count(body, before, points=FULL - 1, outcomes=outcomes, status=status, **more)
+
+
+def below_its_stub(outcome: str, *cells: str, **more) -> Sample:
+    """The first exercise left as it was, and cells below that may hold its answer."""
+    good = outcome == "right"
+    review = outcome in ("lacking", "timed out")
+    return Sample(
+        FULL if good else FULL - 1,
+        STUB,
+        {} if good else {"lora_parameters": outcome},
+        "review" if review else "graded",
+        with_cells(*cells),
+        **more,
+    )
 
 
 def wrong(exercise: str, answer: str, points: int, outcome: str, feedback: str = "") -> Sample:
@@ -209,6 +233,7 @@ def forged(answer, *args):
 
 drivers.DRIVERS["lora_layer"] = forged
 """
+STUB = {"lora_parameters": "def lora_parameters(r, n_in, n_out):\n    ...\n"}
 GRADIENTS = "def lora_gradients(x, G, A, B, alpha):\n    s = {s}\n    return {a}"
 
 EVERY_EXERCISE = (
@@ -280,6 +305,70 @@ CORPUS: dict[str, Sample] = {
     "another notebook that is run": lost(
         "return total(n_in, n_out, r)", "lacking", change=with_cells("%run helper.ipynb")
     ),
+    "a stub, and the answer in a module that a cell writes": below_its_stub(
+        "right",
+        "%%writefile mine.py\ndef lora_parameters(r, a, b): return r * (a + b)",
+        "from mine import lora_parameters",
+    ),
+    "a stub, and the answer in a module that is not here": below_its_stub(
+        "lacking",
+        "from my_utils import *",
+        feedback="Put what your answer needs into the notebook itself",
+    ),
+    "a stub, and another notebook that is run": below_its_stub("lacking", "%run mine.ipynb"),
+    "a stub, and a wrong answer inside an if": below_its_stub(
+        "wrong", "if True:\n    lora_parameters = lambda r, a, b: r"
+    ),
+    "a stub, and the answer below a cell that takes forever": below_its_stub(
+        "timed out",
+        "while True: pass",
+        "if True:\n    lora_parameters = lambda r, a, b: r * (a + b)",
+    ),
+    "a stub beside a cell that takes forever": below_its_stub("not attempted", "while True: pass"),
+    "a stub below another notebook that is run": Sample(
+        FULL - 1,
+        STUB,
+        {"lora_parameters": "not attempted"},
+        change=lambda cells: [code("%run mine.ipynb\nfrom my_utils import *"), *cells],
+    ),
+    # --- what a sandbox may lack, and a student's machine has
+    "compiled": Sample(
+        FULL,
+        {
+            "merge": "@torch.jit.script\ndef plus(W: torch.Tensor, U: torch.Tensor):\n"
+            "    return W + U\n@torch.compile(mode='reduce-overhead')\ndef times(B, A):\n"
+            "    return B @ A\ndef merge(W, A, B, alpha, rs):\n    n = len(A)\n"
+            "    return plus(W, alpha / (n**0.5 if rs else n) * torch.compile(times)(B, A))"
+        },
+    ),
+    "temporary files, a user, shared memory, sixteen threads": count(
+        "import getpass, inspect, tempfile\n    import multiprocessing as mp\n"
+        "    from concurrent.futures import ThreadPoolExecutor\n"
+        "    with tempfile.TemporaryDirectory() as folder:\n"
+        "        open(f'{folder}/x', 'w').write(getpass.getuser())\n"
+        "    open('/tmp/mine', 'w').write(inspect.getsource(lora_parameters))\n"
+        "    with mp.get_context('fork').Pool(2) as pool:\n"
+        "        both = pool.map(abs, [r * n_in, r * n_out])\n"
+        "    with ThreadPoolExecutor(16) as pool:\n"
+        "        return sum(pool.map(lambda n: (time.sleep(0.05), n)[1], [*both, *[0] * 14]))\n",
+        before="import time\n",
+    ),
+    "seven tenths of the time": count(
+        RIGHT,
+        before="import time\n"
+        "end = time.process_time() + 1.4\nwhile time.process_time() < end: pass\n",
+    ),
+    "what is called is no function": Sample(
+        FULL,
+        {
+            "lora_parameters": "from functools import partial\n"
+            "lora_parameters = partial(lambda one, r, a, b: one * r * (a + b), 1)",
+            "break_even_rank": "class Rank:\n    def __call__(self, a, b):\n"
+            "        return np.int32(-(-a * b // (a + b)))\nbreak_even_rank = Rank()",
+            "merge": "if (merge := lambda W, A, B, alpha, rs: W + alpha * B @ A / len(A) "
+            "** (0.5 if rs else 1)):\n    pass",
+        },
+    ),
     "a list that every call fills again": Sample(
         FULL,
         {
@@ -305,65 +394,14 @@ CORPUS: dict[str, Sample] = {
         "exec(compile('\\n' * cases[0][1] + '1 / 0', '<your cell>', 'exec'))\n" + "\n" * 2_000,
     ),
     "nothing returned": lost("r * (n_in + n_out)", "wrong", feedback="whole number"),
-    "rounded down": wrong(
-        "break_even_rank", "def break_even_rank(i, o):\n    return i * o // (i + o)", 15, "wrong"
-    ),
-    "no scaling": wrong(
-        "lora_layer",
-        LAYER.format(**{**GOOD_LAYER, "scaling": "1"}),
-        14,
-        "partly right",
-        "alpha / r",
-    ),
-    "both start at zero": wrong(
-        "lora_layer", LAYER.format(**{**GOOD_LAYER, "start": "zeros"}), 15, "partly right"
-    ),
-    "base not frozen": wrong(
-        "lora_layer", LAYER.format(**{**GOOD_LAYER, "freeze": ""}), 15, "partly right", "frozen"
-    ),
-    "no rsLoRA": wrong(
-        "merge",
-        "def merge(W, A, B, alpha, use_rslora):\n    return W + alpha / len(A) * B @ A",
-        15,
-        "partly right",
-    ),
     "A B and not B A": wrong(
         "merge", "def merge(W, A, B, alpha, rs):\n    return W + A @ B", 14, "error", "RuntimeError"
-    ),
-    "not squared": wrong(
-        "directions_for",
-        "def directions_for(d, share):\n    s = torch.linalg.svdvals(d)\n"
-        "    return int((s.cumsum(0) / s.sum() < share).sum()) + 1",
-        14,
-        "wrong",
-    ),
-    "gradients swapped": wrong(
-        "lora_gradients",
-        GRADIENTS.format(s="alpha / len(A)", a="s * G.T @ (x @ A.T), s * B.T @ G.T @ x"),
-        13,
-        "wrong",
-        "the shape of the gradient of A is wrong",
     ),
     "gradient of B only": wrong(
         "lora_gradients",
         GRADIENTS.format(s="alpha / len(A)", a="torch.zeros_like(A), s * G.T @ (x @ A.T)"),
         14,
         "partly right",
-    ),
-    "weakest directions": wrong(
-        "strongest_directions",
-        "def strongest_directions(d, r):\n    U, S, V = torch.linalg.svd(d, full_matrices=False)\n"
-        "    return V[-r:], U[:, -r:] * S[-r:]",
-        14,
-        "partly right",
-        "Eckart",
-    ),
-    "B before A": wrong(
-        "strongest_directions",
-        "def strongest_directions(d, r):\n    U, S, V = torch.linalg.svd(d, full_matrices=False)\n"
-        "    return U[:, :r] * S[:r], V[:r]",
-        13,
-        "wrong",
     ),
     "not a number": wrong(
         "merge", "def merge(W, *rest):\n    return W * float('nan')", 14, "wrong", "NaN"
@@ -374,6 +412,29 @@ CORPUS: dict[str, Sample] = {
     "saved by Colab": Sample(FULL, change=as_colab_saves_it),
     "checks deleted": Sample(
         FULL, change=lambda cells: [c for c in cells if not c["source"].startswith("check(")]
+    ),
+    "all in one cell": Sample(
+        FULL,
+        change=lambda cells: [
+            code("\n\n".join(c["source"] for c in cells if c["cell_type"] == "code"))
+        ],
+    ),
+    "lines end as on Windows": Sample(FULL, change=with_ends("\r\n")),
+    "lines end as on an old Mac": Sample(FULL, change=with_ends("\r")),
+    "UTF-16, as Notepad saves it": Sample(
+        FULL, raw=notebook(solution_cells()).decode().encode("utf-16")
+    ),
+    "a byte-order mark": Sample(FULL, raw=b"\xef\xbb\xbf" + notebook(solution_cells())),
+    "no metadata at all": Sample(
+        FULL, raw=json.dumps({"cells": bare(solution_cells()), "metadata": None}).encode()
+    ),
+    "a kernel of another name": Sample(
+        FULL,
+        raw=notebook(
+            solution_cells(),
+            kernelspec={"name": "conda-env-lora-py", "language": "python3"},
+            language_info={"name": "ipython", "version": "3.11"},
+        ),
     ),
     "only the answers": Sample(FULL, change=lambda cells: [c for c in cells if marked(c)]),
     "cells around": Sample(FULL, change=with_others_around),

@@ -48,6 +48,7 @@ LESSON_1 = [
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"A": "torch.zeros"}), 3, "neither ever gets a gradient"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"B": "torch.randn"}), 3, "B starts at zero"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "lora_alpha"}), 2, "alpha / r times x"),
+    ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "1"}), 2, "alpha / r times x"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"freeze": ""}), 3, "bias included"),
     ("lora_layer", LAYER.format(**GOOD_LAYER).replace("nn.Parameter(torch.randn(r, base.in_features))", "nn.Linear(base.in_features, r, bias=False)"), 0, "lora_A is a Linear, not of"),
     ("lora_layer", LAYER.format(**GOOD_LAYER | {"A": "(lambda r, i: torch.randn(i, r))"}).replace("lora_A.T", "lora_A"), 0, "lora_A has shape ("),
@@ -266,10 +267,10 @@ LESSON_4 = [
     ("find_fault", FAULT % {**GOOD_FAULT, "missing": "False"}, 4, "of 12 tensors missing) you say 'none'"),
     ("find_fault", (FAULT % GOOD_FAULT).replace("!= config['r']", "> config['r']"), 4, "rows) you say 'none'; it is not found"),
     ("find_fault", FAULT % {**GOOD_FAULT, "untrained": "not all(w.any() for w in B.values())"}, 4, "a healthy adapter has no fault"),
-    ("mix_both", "def mix_both():\n    return 'cat', 0.5, 0.5", 2, "questions are a pirate's"),
-    ("mix_both", "def mix_both():\n    return 'ties', 2.0, 1.0", 2, "bookings' fields are right"),
-    ("mix_both", "def mix_both():\n    return 'svd', 0.5, 0.5", 0, "one of cat, linear, ties"),
-    ("mix_both", "def mix_both():\n    return 'cat', '0.5', '0.5'", 0, "weights are numbers"),
+    ("mix_both", "def mix_both():\n    return 1.0, 1.0", 2, "questions are a pirate's"),
+    ("mix_both", "def mix_both():\n    return 2.0, 1.0", 2, "bookings' fields are right"),
+    ("mix_both", "def mix_both():\n    return 'ties', 1.5, 1.0", 0, "wanted is: pair"),
+    ("mix_both", "def mix_both():\n    return '1.5', '1.0'", 0, "weights are numbers"),
 ]  # fmt: skip
 
 ROUND = T + "def round_once(W, A, B, alpha):\n    update = alpha / len(A) * B @ A\n    return {}"

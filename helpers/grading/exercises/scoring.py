@@ -20,8 +20,8 @@ from helpers.grading.exercises.adapters import Unusable
 SECONDS = 600
 """By the clock, for one request: usually ten, on a busy machine many times that."""
 
-WAYS: dict[str, dict[str, Any]] = {"cat": {}, "linear": {}, "ties": {"density": 0.5}}
-"""The combination types that an answer may choose, with the settings that they need."""
+TIES: dict[str, Any] = {"combination_type": "ties", "density": 0.5}
+"""How the course's two adapters are mixed, for `add_weighted_adapter`."""
 
 Files = Mapping[str, bytes]
 
@@ -99,10 +99,10 @@ def style_score(files: Files, rows: tuple[int, ...]) -> StyleScore:
 
 
 def mix_scores(
-    way: str, style: float, structure: float, rows: tuple[int, ...]
+    style: float, structure: float, rows: tuple[int, ...]
 ) -> tuple[StyleScore, StructureScore]:
     """Held-out scores of the course's two adapters, mixed by PEFT with these two weights. Raises
     ScoringFailed."""
-    request = {"ask": "mix", "way": way, "weights": [style, structure], "rows": rows}
+    request = {"ask": "mix", "weights": [style, structure], "rows": rows}
     scores = SCORER.ask(request)
     return StyleScore(**scores["style"]), StructureScore(**scores["structure"])

@@ -25,7 +25,7 @@ from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 from helpers.data import course_adapter, load_task, questions
 from helpers.evaluation import generate_answers, score_structure, score_style
 from helpers.grading.exercises.adapters import Unusable, is_copy, read_adapter
-from helpers.grading.exercises.scoring import WAYS
+from helpers.grading.exercises.scoring import TIES
 from helpers.models import load_small_model
 
 MEMORY = 6 << 30  # bytes on top of what importing the libraries has taken
@@ -79,16 +79,14 @@ def style(files: tuple[tuple[str, bytes], ...], rows: tuple[int, ...]) -> dict[s
 
 
 @lru_cache(maxsize=64)
-def mix(way: str, weights: tuple[float, float], rows: tuple[int, ...]) -> dict[str, Any]:
+def mix(weights: tuple[float, float], rows: tuple[int, ...]) -> dict[str, Any]:
     """Scores of the course's two adapters, mixed by PEFT with these two weights."""
     tasks = ("style", "structure")
     heldout = {task: load_task(task)["heldout"].select(rows) for task in tasks}
     with borrowed() as (base, tokenizer):
         model = PeftModel.from_pretrained(base, course_adapter("style"), adapter_name="style")
         model.load_adapter(course_adapter("structure"), "structure")
-        model.add_weighted_adapter(
-            list(tasks), list(weights), "mixed", combination_type=way, **WAYS[way]
-        )
+        model.add_weighted_adapter(list(tasks), list(weights), "mixed", **TIES)
         model.set_adapter("mixed")
         asked = [q for split in heldout.values() for q in questions(split)]
         answers = generate_answers(model, tokenizer, asked, max_new_tokens=48)
@@ -109,7 +107,7 @@ def reply_to(request: dict[str, Any]) -> dict[str, Any]:
             return {"score": is_copy(files, request["task"])}
         if request["ask"] == "style":
             return {"score": style(tuple(sorted(files.items())), rows)}
-        return {"score": mix(request["way"], tuple(request["weights"]), rows)}
+        return {"score": mix(tuple(request["weights"]), rows)}
     except Unusable as error:
         return {"unusable": str(error)}
 

@@ -109,7 +109,11 @@ class Bubblewrap:
 
 
 class _Box:
-    """Namespaces made by bwrap, kept open by an idle process. `end` ends all that runs in them."""
+    """Namespaces made by bwrap, kept open by an idle process. `end` ends all that runs in them.
+
+    If this process dies, the idle one reads the end of its input and ends. bwrap must live on till
+    then: with --die-with-parent, killed as it starts, it would leave a child that waits for ever.
+    """
 
     def __init__(self, program: str, limits: Limits):
         as_root = os.geteuid() == 0
@@ -121,17 +125,20 @@ class _Box:
             if as_root
             else ["--uid", str(SANDBOX_ID), "--gid", str(SANDBOX_ID)]
         )
+        self._bwrap = None
         try:
-            self._bwrap = subprocess.Popen(
-                [program, *_mounts(limits), *users, "--info-fd", str(info_write)]
-                + ["/bin/sh", "-c", "trap '' CHLD; echo ready; exec cat"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=child_fds,
-            )
-            for fd in child_fds:
-                os.close(fd)
+            try:
+                self._bwrap = subprocess.Popen(
+                    [program, *_mounts(limits), *users, "--info-fd", str(info_write)]
+                    + ["/bin/sh", "-c", "trap '' CHLD; echo ready; exec cat"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    pass_fds=child_fds,
+                )
+            finally:
+                for fd in child_fds:
+                    os.close(fd)
             info = b""
             while b"}" not in info and (part := os.read(info_read, 4096)):
                 info += part
@@ -147,6 +154,9 @@ class _Box:
             if not self._bwrap.stdout.readline():
                 raise SandboxError(f"bwrap does not work here: {self._complaint()}")
             self.pidfd = os.pidfd_open(self.init)
+        except BaseException:
+            self._stop()
+            raise
         finally:
             for fd in (info_read, mapped_write):
                 os.close(fd)
@@ -161,9 +171,15 @@ class _Box:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         os.close(self.pidfd)
         bwrap = os.pidfd_open(self._bwrap.pid)  # it ends with its child, and reaps it
-        if not select.select([bwrap], [], [], 10)[0]:
-            self._bwrap.kill()
+        select.select([bwrap], [], [], 10)
         os.close(bwrap)
+        self._stop()
+
+    def _stop(self) -> None:
+        """End bwrap, if it was started and has not ended, and close what leads to it."""
+        if self._bwrap is None:
+            return
+        self._bwrap.kill()
         self._bwrap.wait()
         for stream in (self._bwrap.stdin, self._bwrap.stdout, self._bwrap.stderr):
             stream.close()
@@ -173,7 +189,7 @@ def _mounts(limits: Limits) -> list[str]:
     """bwrap's options: what a worker can see. Everything is read-only but /scratch."""
     options = (
         "--unshare-user --unshare-ipc --unshare-pid --unshare-net --unshare-uts "
-        "--unshare-cgroup-try --die-with-parent --new-session --as-pid-1 --clearenv"
+        "--unshare-cgroup-try --new-session --as-pid-1 --clearenv"
     ).split()
     prefixes = [Path(p) for p in (sys.prefix, sys.base_prefix)]
     shown = {Path("/usr"), *(p.resolve() for p in prefixes), HELPERS}
@@ -190,7 +206,7 @@ def _mounts(limits: Limits) -> list[str]:
                 options += ["--perms", "0755", "--dir", str(parent)]
             made.add(parent)
         options += ["--ro-bind", str(path), str(path)]
-    for folder in ("/dev", "/etc"):
+    for folder in ("/dev", "/etc", "/var"):
         options += ["--perms", "0755", "--dir", folder]
     options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     options += ["--perms", "0555", "--size", "4096", "--tmpfs", str(HIDDEN)]
@@ -198,4 +214,7 @@ def _mounts(limits: Limits) -> list[str]:
     for device in ("null", "zero", "random", "urandom"):
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     scratch = ["--perms", "1777", "--size", str(4 * limits.file_size), "--tmpfs", "/scratch"]
+    for usual in ("/tmp", "/var/tmp", "/dev/shm"):  # where programs write without asking
+        if not any(path.is_relative_to(usual) for path in shown):  # as where the course lies in it
+            options += ["--symlink", "/scratch", usual]
     return [*options, *scratch, "--remount-ro", "/", "--chdir", "/scratch"]

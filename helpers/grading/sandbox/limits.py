@@ -36,6 +36,11 @@ def environment(scratch: str) -> dict[str, str]:
         "HOME": scratch,
         "TMPDIR": scratch,
         "HF_HOME": scratch,
+        "MPLCONFIGDIR": scratch,
+        "MPLBACKEND": "agg",
+        "USER": "student",  # for whoever asks who they are
+        "LOGNAME": "student",
+        "MALLOC_ARENA_MAX": "2",  # each thread's own would map 64 MB
         "LANG": "C.UTF-8",
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(HELPERS.parent),

@@ -83,7 +83,10 @@ class Container(Unsandboxed):
             f"--pids-limit={limits.processes}",
             f"--memory={memory}",
             f"--memory-swap={memory}",
-            f"--tmpfs=/scratch:rw,size={4 * limits.file_size},mode=1777",
+            *(
+                f"--tmpfs={folder}:rw,size={4 * limits.file_size},mode=1777"
+                for folder in ("/scratch", "/tmp")
+            ),
             f"--volume={HELPERS}:/course/helpers:ro",
             f"--tmpfs=/course/helpers/{HIDDEN.relative_to(HELPERS)}:ro,size=4096",
             "--workdir=/scratch",
@@ -93,5 +96,6 @@ class Container(Unsandboxed):
         return [self.program, "run", *flags, self.image, "python", "-m", "helpers.grading.worker"]
 
     def end(self, process: subprocess.Popen, name: str) -> None:
-        subprocess.run([self.program, "kill", name], capture_output=True, timeout=60)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a daemon that hangs
+            subprocess.run([self.program, "kill", name], capture_output=True, timeout=60)
         super().end(process, name)

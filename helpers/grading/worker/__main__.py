@@ -12,7 +12,7 @@ def main(arguments: list[str]) -> None:
     """Answer one request on the standard input, or serve forks of this process."""
     if arguments[:1] == ["--fork-server"]:
         control = socket.socket(fileno=int(arguments[1]))
-        preload()
+        preload(figures=True)
         fork_server(control)
         return
     sink = os.dup(1)

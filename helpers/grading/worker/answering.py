@@ -36,6 +36,7 @@ def _answers(
             notebook.run_other(source, request.get("whole", False))
             continue
         notebook.names.pop(name, None)
+        notebook.missed.clear()
         error = notebook.run_answer(source, name) or error
         defined = notebook.names.get(name)
         if callable(defined) and (found is None or not is_untouched(defined)):
@@ -46,7 +47,8 @@ def _answers(
     if found is None:
         return error or {"outcome": Outcome.MISSING.value}
     if is_untouched(found):
-        return {"outcome": Outcome.NOT_ATTEMPTED.value}
+        lacks = notebook.missing(name)  # a cell below, which cannot be run here, may have given it
+        return {"outcome": Outcome.NOT_ATTEMPTED.value} | ({"lacks": lacks} if lacks else {})
     notebook.names[name] = found
     answers, open_ones = [], 0
     for arguments in cases():

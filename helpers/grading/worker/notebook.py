@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import builtins
 import codeop
+import linecache
+import os
 import re
 import sys
 import traceback
@@ -15,13 +17,15 @@ from typing import Any
 from helpers.grading.borrowed import transform_cell
 from helpers.grading.outcomes import Outcome
 
-CELL = "<your cell>"  # the file name that a traceback shows for a submission's code
+CELL = "<your cell>"  # the file name that a traceback shows for a submission's code: with a number
 PRELUDE = (
     "import math\nimport numpy as np\nimport torch\nfrom torch import nn\n"
     "from peft import LoraConfig\n"
 )
 """What every answer may use without importing it again."""
 ANY_NAME = "*"  # what a star import, or another notebook, would have given
+WRITES = re.compile(r"\s*%%(?:writefile|file)[ \t]+(-a[ \t]+)?([\w.-]+)[ \t]*\n")
+"""A cell that writes a file into the folder that the notebook runs in."""
 REFERENCES = "helpers.grading.exercises"
 
 
@@ -34,7 +38,11 @@ class Notebook:
         self.names = vars(module)
         self.names |= {"get_ipython": _Nothing, "display": _Nothing}
         self.left_out = False  # whether a statement was not run
-        self._lacking: dict[str, str] = {}  # name that has no value -> what was not here to give it
+        self.missed: dict[str, str] = {}  # name that was not given a value, and why; see `missing`
+        self._lacking: dict[str, str] = {}  # the same, of the whole notebook
+        self._file, self._cells = CELL, 0  # the name of the cell that is run, and how many were
+        if os.getcwd() not in sys.path:  # for a module that a cell has written
+            sys.path.insert(0, os.getcwd())
         self._compile = codeop.Compile()  # a cell's `from __future__` counts from there on
         exec(compile(PRELUDE, CELL, "exec", dont_inherit=True), self.names)
 
@@ -72,18 +80,36 @@ class Notebook:
             except BaseException:
                 continue
 
+    def missing(self, name: str) -> str:
+        """What was not here to give `name` another value, since `missed` was last emptied."""
+        return self.missed.get(name) or self.missed.get(ANY_NAME, "")
+
     def _statements(self, source: str) -> list[ast.stmt]:
+        if written := WRITES.match(source):
+            with open(written[2], "a" if written[1] else "w", encoding="utf-8") as file:
+                file.write(source[written.end() :])
+            return []
         if runs := re.search(r"^[ \t]*(%run|%%writefile)\b.*", source, re.MULTILINE):
-            self._lacking[ANY_NAME] = f"not run here: {runs[0].strip()[:200]}"
-        return ast.parse(_python(source), CELL).body
+            self._lacks_names({ANY_NAME}, f"not run here: {runs[0].strip()[:200]}")
+        text = _python(source)
+        self._cells += 1
+        self._file = f"{CELL[:-1]} {self._cells}>"
+        # where `inspect`, and so torch.jit, looks for the text of a function
+        linecache.cache[self._file] = (len(text), None, text.splitlines(True), self._file)
+        return ast.parse(text, CELL).body
 
     def _run(self, statement: ast.stmt) -> None:
         try:
-            exec(self._compile(ast.Module([statement], []), CELL, "exec"), self.names)
+            exec(self._compile(ast.Module([statement], []), self._file, "exec"), self.names)
         except BaseException as raised:
             if lacks := self._lacks(raised):
-                self._lacking |= dict.fromkeys(_names_of(statement), lacks)
+                self._lacks_names(_names_of(statement), lacks)
+                self.left_out = True
             raise
+
+    def _lacks_names(self, names: set[str], why: str) -> None:
+        self._lacking |= dict.fromkeys(names, why)
+        self.missed |= dict.fromkeys(names, why)
 
     def failed(self, error: BaseException) -> dict[str, Any]:
         """`failure`, and what is not here if that is why: a person will look at it."""
@@ -142,7 +168,8 @@ def failure(error: BaseException) -> dict[str, Any]:
     kind = type(error).__name__
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return dict(outcome=Outcome.MEMORY.value, failed="MemoryError", text="", line=None)
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == CELL]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if f.filename.startswith(CELL[:-1])]
     line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
     known = kind if getattr(builtins, kind, None) is type(error) else "an exception"
     text = str(error).strip()[:300]

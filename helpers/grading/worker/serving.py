@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import types
 
 import torch
@@ -23,6 +24,7 @@ def serve_one(source: int, sink: int) -> None:
     """Read one request, answer it, end this process."""
     try:
         request = unpack(lambda size: read_exactly(source, size))
+        tempfile.tempdir = None  # the warm parent has no scratch folder, and took another
         try:
             set_limits(request["limits"])
         except Exception as error:
@@ -92,8 +94,9 @@ def fork_server(control: socket.socket) -> None:
             os.close(fd)
 
 
-def preload() -> None:
-    """Import what answers use, so that a fork has it. `check` does nothing in a worker."""
+def preload(figures: bool = False) -> None:
+    """Import what answers use, so that a fork has it; with `figures` also what only other cells
+    use. `check` does nothing in a worker."""
     silent = types.ModuleType("helpers.checks")
     silent.check = silent.CheckResult = lambda *args, **kwargs: None
     sys.modules["helpers.checks"] = sys.modules["helpers.grading.notebook_check"] = silent
@@ -101,6 +104,12 @@ def preload() -> None:
     transform_cell("")  # IPython
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    import helpers.params  # noqa: F401
+    import helpers.params
+
+    if figures:
+        import helpers.plots  # noqa: F401
 
     torch.set_num_threads(1)
+    # What is compiled gives the answers of what is not, and a sandbox has no place to compile in.
+    torch.compile = lambda model=None, **options: model or (lambda function: function)
+    torch.nn.Module.compile = lambda self, *args, **options: None

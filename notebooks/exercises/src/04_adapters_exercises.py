@@ -246,17 +246,17 @@ check("find_fault", find_fault)
 #
 # ## 7 · One adapter, two skills
 #
-# *4 points, 25 minutes.* Mix the course's two adapters, the pirate (`style`) and the clerk (`structure`), so that the result does both. Return the way to combine (`"cat"`, `"linear"` or `"ties"`; the last with a density of 0.5), the pirate's weight and the clerk's.
+# *4 points, 25 minutes.* Mix the course's two adapters, the pirate (`style`) and the clerk (`structure`), so that the result does both. Lesson 4 swept the weights of `cat` and `linear`, and left `ties` to you: its weights mean something else. Return the pirate's weight and the clerk's for `combination_type="ties"` with a density of 0.5.
 #
 # Whoever grades makes this mix with `add_weighted_adapter` and asks it 8 held-out questions and 8 bookings: at least 70 % of the answers to questions open with "Ahoy" and close with "arr!" (2 points), and at least 55 % of the bookings' fields are right (2 points). `check` does the same with rows of its own, and tells you both rates where they fall short. It takes some ten seconds each time. Other rows give a little other rates, so aim for some margin, and check on other rows too: `check("mix_both", mix_both, seed="another")`.
 
 
 # %%
 # EXERCISE: mix_both
-def mix_both() -> tuple[str, float, float]:
-    """(way, the pirate's weight, the clerk's weight)."""
+def mix_both() -> tuple[float, float]:
+    """(the pirate's weight, the clerk's weight)."""
     ### BEGIN SOLUTION
-    return "ties", 1.5, 1.0
+    return 1.5, 1.0
     ### END SOLUTION
 
 
@@ -266,11 +266,11 @@ check("mix_both", mix_both)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Section 7 of lesson 4 has the map: at equal weights the clerk answers everything, with a little more pirate the pirate does. For which way of mixing is the window between them widest?
+# Section 7 of lesson 4 shows what to look for: at equal weights the clerk answers everything, with a little more pirate the pirate does. Its code sweeps `ties` too, at other weights.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `ties` averages where the others add, and keeps half of the entries, so it needs larger weights: try a total of 2.5. Start from 60 % pirate, and move by a few percent towards the one that falls short.
+# `ties` averages where `cat` adds, and keeps half of the entries, so it needs larger weights: try a total of 2.5. Start from 60 % pirate, and move by a few percent towards the one that falls short.
 #
 # </details>

@@ -17,7 +17,7 @@ from helpers.grading.exercises.compare import (
 from helpers.grading.exercises.draw import generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 from helpers.grading.exercises.lesson04.layers import Adapter, draw_adapter, peft_layer
-from helpers.grading.exercises.scoring import WAYS, mix_scores
+from helpers.grading.exercises.scoring import mix_scores
 
 RANKS, SUM = "rank of both", "the exact sum"
 
@@ -167,15 +167,11 @@ def _draw_rows(rng: random.Random) -> list[Case]:
 
 
 def _compare_mix(case: Case, expected: None, got: Any) -> Difference | None:
-    wanted = "triple (way, the pirate's weight, the clerk's weight)"
-    if difference := not_several(case, got, 3, wanted):
+    if difference := not_several(case, got, 2, "pair (the pirate's weight, the clerk's weight)"):
         return difference
-    way, *weights = got
-    if type(way) is not str or way not in WAYS:
-        return Difference(f"the way is {way!r:.40}", f"the way is one of {', '.join(WAYS)}")
-    if not all(type(weight) in (int, float) and -10 <= weight <= 10 for weight in weights):
-        return Difference(f"the weights are {weights!r:.80}", "weights are numbers from -10 to 10")
-    style, structure = mix_scores(way, *map(float, weights), *case.hidden)
+    if not all(type(weight) in (int, float) and -10 <= weight <= 10 for weight in got):
+        return Difference(f"the weights are {got!r:.80}", "weights are numbers from -10 to 10")
+    style, structure = mix_scores(*map(float, got), *case.hidden)
     rate, wanted, what = (
         (style.style_rate, STYLE_RATE, "of the answers to questions are a pirate's")
         if case.part == PIRATE
