@@ -8,8 +8,6 @@
 # Keep the line `# EXERCISE: ...` in each answer cell, and the function's name and arguments.
 
 # %%
-import re
-
 import numpy as np
 import torch
 
@@ -94,6 +92,8 @@ def leaked_rows(train: list[str], heldout: list[str]) -> list[int]:
     """The numbers of the rows of train that the held-out rows ask as well."""
 
     ### BEGIN SOLUTION
+    import re
+
     def words(text):
         return re.findall(r"\w+", text.lower())
 
@@ -236,6 +236,8 @@ FOLDER = {
 def resume_from(folder: dict[str, dict[str, int]]) -> str | None:
     """The name of the newest checkpoint that is complete, or None."""
     ### BEGIN SOLUTION
+    import re
+
     complete = [
         int(name[len("checkpoint-") :])
         for name, files in folder.items()
