@@ -1,16 +1,26 @@
 """Lesson 10 with a learner's own file: another path, other columns, another model."""
 
 import csv
+import inspect
 import os
 import re
+from concurrent.futures import Future
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
+from huggingface_hub import HfApi, RepoUrl
 from nbclient import NotebookClient
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Trainer,
+    TrainingArguments,
+)
 
 from helpers.data import load_task
 from helpers.stand_in import make_page_stand_in
@@ -74,3 +84,65 @@ def test_a_file_of_ones_own_becomes_an_adapter_a_score_and_a_folder_that_loads(t
     here, elsewhere = here.removeprefix("adapter here:").strip(), elsewhere.strip()
     same = os.path.commonprefix([here, elsewhere])  # a near tie may turn one token of the noise
     assert len(same) > len(here) / 2, (here, elsewhere)
+
+
+def cell(id: str) -> str:
+    """The source of the lesson's cell."""
+    return next(c.source for c in nbformat.read(LESSON, as_version=4).cells if c.id == id)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """The Hub's two calls, which only note down with what they were called: nothing is sent."""
+    calls, done = [], Future()
+    done.set_result(None)
+
+    def noted(name: str, answer):
+        signature = inspect.signature(getattr(HfApi, name))
+
+        def call(*args, **kwargs):
+            bound = dict(signature.bind(*args, **kwargs).arguments)  # as the real one would
+            bound.pop("self")
+            calls.append((name, bound))
+            return answer
+
+        monkeypatch.setattr(HfApi, name, call)
+
+    noted("create_repo", RepoUrl("https://huggingface.co/someone/desk"))
+    noted("upload_folder", done)
+    return calls
+
+
+@pytest.mark.parametrize("push", [True, False])
+def test_the_adapter_is_pushed_to_a_private_repository_and_only_on_request(push, hub, tmp_path):
+    names = {"HfApi": HfApi, "PUSH": push, "REPO": "someone/desk", "ADAPTER": tmp_path}
+    exec(cell("own-push"), names)
+    repository = {"repo_id": "someone/desk"}
+    assert (
+        hub
+        == [
+            ("create_repo", repository | {"private": True, "exist_ok": True}),
+            ("upload_folder", repository | {"folder_path": tmp_path}),
+        ]
+        * push
+    )
+
+
+def test_the_newest_checkpoint_travels_along(hub, tmp_path):
+    """With the lesson's settings for PUSH, one step of a tiny model."""
+    first, of_hub = cell("own-recipe").splitlines()[0], {}
+    assert first.startswith("PUSH, REPO = False, "), "off by default"
+    line = next(line for line in cell("own-recipe").splitlines() if line.startswith("HUB = "))
+    exec(line, {"REPO": "someone/desk"}, of_hub)
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=16, num_hidden_layers=1, **small))
+    args = TrainingArguments(
+        str(tmp_path), max_steps=1, save_steps=1, use_cpu=True, report_to="none", **of_hub["HUB"]
+    )
+    rows = [{"input_ids": [3, 4, 5], "labels": [3, 4, 5]}] * 2
+    trainer = Trainer(model, args, train_dataset=rows)
+    trainer.train()
+    created = [bound for name, bound in hub if name == "create_repo"]
+    assert {(c["repo_id"], c["private"]) for c in created} == {("someone/desk", True)}
+    sent = {b.get("path_in_repo"): b["folder_path"] for n, b in hub if n == "upload_folder"}
+    assert Path(sent["last-checkpoint"]).name == "checkpoint-1"

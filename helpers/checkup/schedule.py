@@ -57,7 +57,7 @@ def steps(run: Run) -> Found:
             "warning",
             f"the rate rises over {warm_up:,} steps, and there are {number:,}",
             "training ends before the rate is reached",
-            f"SFTConfig(warmup_steps={max(1, number // 10)})",
+            f"SFTConfig(warmup_steps={number // 10})",
         )
 
 

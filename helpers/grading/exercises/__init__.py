@@ -15,6 +15,8 @@ from helpers.grading.exercises import (
     lesson07,
     lesson08,
     lesson09,
+    lesson10,
+    lesson11,
 )
 from helpers.grading.exercises.exercise import Case, Difference, Exercise, Failed, Verdict, judge
 
@@ -35,6 +37,8 @@ SETS: dict[str, tuple[Exercise, ...]] = {
         lesson07,
         lesson08,
         lesson09,
+        lesson10,
+        lesson11,
     )
 }
 """Name of an exercise notebook -> its exercises, in order."""

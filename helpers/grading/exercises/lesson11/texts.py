@@ -1,0 +1,113 @@
+"""A prompt and a training text, token by token: what the template does wrong."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from helpers.grading.exercises.compare import wrong_type
+from helpers.grading.exercises.exercise import Case, Difference, exercise
+
+FRONT, ENDS = "in front of the question", "behind the question"
+FAULTS = TWICE, SYSTEM, THOUGHT, NO_END, NONE = (
+    "two beginnings",
+    "another system message",
+    "open thought",
+    "no end",
+    "none",
+)
+MARKS = ("begin", "system", "user", "assistant", "end", "think", "newline")
+Ids = list[int]
+
+KINDS = {
+    FRONT: (
+        (TWICE, "trained"),
+        (TWICE, "asked"),
+        (SYSTEM, "other words"),
+        (SYSTEM, "not asked with one"),
+        (SYSTEM, "not trained with one"),
+        (NONE, "a system message"),
+    ),
+    ENDS: (
+        (THOUGHT, "asked for"),
+        (THOUGHT, "asked for, with its line's end"),
+        (NO_END, "cut"),
+        (NO_END, "a newline instead"),
+        (NONE, "thoughts in both"),
+        (NONE, "a newline behind the end"),
+    ),
+}
+
+
+def _texts(rng: random.Random, fault: str, kind: str) -> tuple[Ids, Ids, dict[str, int]]:
+    """(asked, trained, marks) of a chat with a system message, one question and its answer."""
+    words = rng.sample(range(100, 50_000), 60)
+    marks = {name: words.pop() for name in MARKS}
+
+    def some(least: int, most: int) -> Ids:
+        return [words.pop() for _ in range(rng.randint(least, most))]
+
+    said, question, answer = some(4, 7), some(5, 10), some(5, 10)
+    system = [marks["system"], *said, marks["end"]]
+    other = list(system)
+    other[rng.randint(1, len(said))] = words.pop()
+    turn = [marks["user"], *question, marks["end"], marks["assistant"]]
+    thought = [marks["think"], marks["newline"]] if "thoughts" in kind else []
+    before, begin = [marks["begin"], *system, *turn, *thought], [marks["begin"]]
+    asked, trained = list(before), [*before, *answer, marks["end"]]
+    if fault == TWICE:
+        asked, trained = (begin * (kind == name) + text
+                          for name, text in (("asked", asked), ("trained", trained)))  # fmt: skip
+    elif fault == SYSTEM:
+        asked = begin + ([] if kind == "not asked with one" else other) + turn
+        if kind == "not trained with one":
+            trained = [*begin, *turn, *answer, marks["end"]]
+    elif fault == THOUGHT:
+        asked += [marks["think"]] + [marks["newline"]] * ("line" in kind)
+    elif kind == "cut":
+        trained = trained[: -rng.randint(1, 3)]
+    elif kind == "a newline instead":
+        trained[-1] = marks["newline"]
+    elif kind == "a newline behind the end":
+        trained.append(marks["newline"])
+    return asked, trained, marks
+
+
+def _draw_texts(rng: random.Random) -> list[Case]:
+    return [
+        Case(_texts(rng, fault, kind), f"a chat ({fault}: {kind})", part)
+        for part, kinds in KINDS.items()
+        for fault, kind in kinds
+    ]
+
+
+def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
+    if type(got) is not str:
+        return wrong_type(got, f"string, one of {', '.join(FAULTS)}", case)
+    hint = {
+        FRONT: "find the first place where they part: at the second token of either, or up to and "
+        "with the mark of the user's turn; it may be no fault at all",
+        ENDS: "the user's turn ends with the same token as the answer, so look at the last token "
+        "that is no newline; a thought that both begin is no fault",
+    }[case.part]
+    return None if got == expected else Difference(f"for {case.named} you say {got!r:.40}", hint)
+
+
+@exercise(
+    title="The faulty template",
+    minutes=12,
+    parts={FRONT: 2, ENDS: 2},
+    draw=_draw_texts,
+    compare=_compare_fault,
+)
+def what_differs(asked: Ids, trained: Ids, marks: dict[str, int]) -> str:
+    """By the place where they part."""
+    pairs = enumerate(zip(asked, trained, strict=False))
+    place = next((i for i, (one, other) in pairs if one != other), None)
+    if place is None:
+        while trained[-1] == marks["newline"]:
+            trained = trained[:-1]
+        return NONE if trained[-1] == marks["end"] else NO_END
+    if marks["begin"] in (asked[place], trained[place]):
+        return TWICE
+    return SYSTEM if place <= asked.index(marks["user"]) else THOUGHT
