@@ -31,6 +31,8 @@ from helpers.memory_watch import MemoryWatch
 
 DIVERGED = 1.5  # times the first loss, twice in a row: no batch is so much harder than another
 LONGEST_LOOK = 2_000  # rows whose length is looked at
+ASKING_SHARE = 0.015  # of the run's time that answers may take: with the view, less than 2 %
+LEAST_TOKENS = 4  # of an answer that is worth a look
 
 
 @dataclass
@@ -60,7 +62,12 @@ class RunRecord:
 
 
 class RunRecorder(TrainerCallback):
-    """Records a training in `record`, asks `questions` at each evaluation, and can end it.
+    """Records a training in `record`, asks `questions` at evaluations, and can end it.
+
+    Answers take at most `asking_share` of the time that the run has taken. On a GPU, or in a long
+    run, that allows whole ones at each evaluation; where it does not, some evaluations go without,
+    and the last one has as many tokens as there is time for. With a share of 1 every evaluation has
+    whole answers.
 
     `stop()` ends the run after the step that is being done, from any thread: `trainer.train()`
     returns as it always does, with the adapter trained so far. With `stop_if_diverged`, a loss
@@ -77,15 +84,19 @@ class RunRecorder(TrainerCallback):
         questions: Sequence[str] = (),
         *,
         max_new_tokens: int = 24,
+        asking_share: float = ASKING_SHARE,
         predicted: MemoryEstimate | int | None = None,
         stop_if_diverged: bool = False,
     ) -> None:
         texts = not isinstance(questions, str) and all(isinstance(q, str) for q in questions)
         require(texts, "questions", questions, "a list of texts", TypeError)
         check_positive_int("max_new_tokens", max_new_tokens)
+        share = isinstance(asking_share, int | float) and 0 < asking_share <= 1
+        require(share, "asking_share", asking_share, "a number above 0, at most 1")
         number = predicted is None or isinstance(predicted, int | MemoryEstimate)
         require(number, "predicted", predicted, "bytes, a MemoryEstimate or None", TypeError)
         self.questions, self.max_new_tokens = list(questions), max_new_tokens
+        self.asking_share = asking_share
         self.predicted, self.stop_if_diverged = predicted, stop_if_diverged
         self.record, self.stop_asked = RunRecord(), False
         self._watch: MemoryWatch | None = None
@@ -126,7 +137,7 @@ class RunRecorder(TrainerCallback):
         self._predict(args, model, getattr(train_dataloader, "dataset", None))
         self._watch = MemoryWatch(model).begin()
         self._start = self._logged_at = self._step_ended = time.perf_counter()
-        self._evaluating, self._tokens = 0.0, None
+        self._evaluating, self._tokens, self._a_token = 0.0, None, None
         record.memory_now = self._watch.now
         self.changed(at_once=True)
 
@@ -172,15 +183,40 @@ class RunRecorder(TrainerCallback):
         if not self.running:  # an evaluation of its own, before or after training
             return
         if self.questions and not self.stop_asked:
-            began = time.perf_counter()
-            answers = generate_answers(
-                model, processing_class, self.questions, max_new_tokens=self.max_new_tokens
-            )
-            self.record.answers.append((state.global_step, answers))
-            self.record.asking_seconds += time.perf_counter() - began
+            self._ask(model, processing_class, state.global_step)
         self._evaluating += time.perf_counter() - self._step_ended
         self._look()
         self.changed(at_once=True)
+
+    def _ask(self, model: nn.Module, tokenizer: Any, step: int) -> None:
+        """Ask for as much as there is time for; the first time, one token tells what one takes."""
+        last, whole = step == self.record.total_steps, self.max_new_tokens
+        if self.asking_share < 1:
+            if self._a_token is None and step > 0 and self._time_to_ask() > 0:
+                self._answers(model, tokenizer, 1)
+            affordable = int(self._time_to_ask() / self._a_token) if self._a_token else 0
+            tokens = min(whole, affordable)
+            if tokens < (min(LEAST_TOKENS, whole) if last else whole):
+                return
+        else:
+            tokens = whole
+        answers = self._answers(model, tokenizer, tokens)
+        if tokens < whole:
+            cut = [len(tokenizer(answer)["input_ids"]) >= tokens for answer in answers]
+            answers = [f"{a} …" if c else a for a, c in zip(answers, cut, strict=True)]
+        self.record.answers.append((step, answers))
+
+    def _time_to_ask(self) -> float:
+        spent = self.record.asking_seconds
+        return self.asking_share * (time.perf_counter() - self._start - spent) - spent
+
+    def _answers(self, model: nn.Module, tokenizer: Any, tokens: int) -> list[str]:
+        began = time.perf_counter()
+        answers = generate_answers(model, tokenizer, self.questions, max_new_tokens=tokens)
+        took = time.perf_counter() - began
+        self.record.asking_seconds += took
+        self._a_token = took / tokens
+        return answers
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
