@@ -670,9 +670,10 @@ def notebook(tmp_path):
     return path
 
 
-def test_running_a_notebook_again_gives_the_same_bytes(notebook):
+def test_running_a_notebook_again_gives_the_same_bytes(notebook, capsys):
     root = notebook.parent.parent
     assert run_notebooks.main(["01_one"], root) == 0
+    assert "01_one, cell slider, on stderr: warning" in capsys.readouterr().err
     first = notebook.read_bytes()
     assert run_notebooks.main([], root) == 0
     assert notebook.read_bytes() == first

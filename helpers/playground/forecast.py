@@ -8,10 +8,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psutil
 import torch
 
-from helpers.machine import Hardware, hardware, usable_memory
+from helpers.machine import Hardware, free_memory, hardware
 from helpers.memory import MemoryEstimate, estimate_training_memory
 from helpers.models import SMALL_MODEL_ID, Profile
 from helpers.params import ParameterCount, count_lora_parameters
@@ -75,7 +74,7 @@ def forecast(
         except UserWarning as warning:
             raise ValueError(str(warning)) from None
     memory = _memory(settings, profile, machine, min(longest, MAX_LENGTH))
-    free = free_memory(machine)
+    free = free_memory(machine.device)
     seconds, seen = _seconds(settings, count, machine, runs, longest)
     problem = ""
     if memory is not None and memory.total > free:
@@ -86,14 +85,6 @@ def forecast(
         )
     nearest = nearest_stored(settings) if profile.model_id == SMALL_MODEL_ID else None
     return Forecast(count, memory, free, seconds, machine, seen, problem, nearest)
-
-
-def free_memory(machine: Hardware) -> int:
-    """Bytes that a run may still take on the device."""
-    if machine.device == "cuda":
-        return torch.cuda.mem_get_info()[0]
-    mine = usable_memory() - psutil.Process().memory_info().rss  # a container's limit is for it all
-    return max(0, min(psutil.virtual_memory().available, mine))
 
 
 def _memory(

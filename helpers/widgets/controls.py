@@ -120,8 +120,9 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
 def compact(control: Number | widgets.Widget, width: float = 15) -> widgets.Widget:
     """What is shown of the control, three to a row where a cell has the usual width."""
     field = control.field if isinstance(control, Number) else control
-    field.style.description_width = f"{max(7, 0.62 * len(field.description)):g}em"
-    field.layout.width = "11.4em" if isinstance(control, Number) else f"{width}em"
+    label = max(7, 0.62 * len(field.description))
+    field.style.description_width = f"{label:g}em"  # and room for five digits beside it
+    field.layout.width = f"{label + 4.4:g}em" if isinstance(control, Number) else f"{width}em"
     if not isinstance(control, Number):
         return control
     control.slider.layout.width = "8.5em"
