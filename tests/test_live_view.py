@@ -126,25 +126,25 @@ def test_the_record_is_the_trainers_and_the_output_that_stays_is_a_picture(make_
 
 
 def test_answers_take_no_more_than_their_share(make_trainer, monkeypatch):
-    clock = [0.0]  # a step takes ten seconds, and a token one
+    clock = [0.0]  # a step takes four seconds, and a token one
 
-    def answer(model, tokenizer, questions, max_new_tokens):
-        clock[0] += max_new_tokens
-        return ["word " * max_new_tokens, "no"]
+    def answer(model, tokenizer, questions, max_new_tokens, max_time):
+        tokens = min(max_new_tokens, round(max_time))
+        clock[0] += tokens
+        return ["word " * tokens, "no"]
 
     recorder = RunRecorder(QUESTIONS, max_new_tokens=8, asking_share=0.1)
     monkeypatch.setattr("helpers.recorder.time.perf_counter", lambda: clock[0])
     monkeypatch.setattr("helpers.recorder.generate_answers", answer)
-    at_each = [At(step, lambda: clock.__setitem__(0, clock[0] + 10)) for step in range(1, 17)]
-    trainer = make_trainer(*at_each, recorder, max_steps=16, eval_steps=2)
+    at_each = [At(step, lambda: clock.__setitem__(0, clock[0] + 4)) for step in range(1, 36)]
+    trainer = make_trainer(*at_each, recorder, max_steps=35, eval_steps=7)
     trainer.train()
     record = recorder.record
-    # One token is tried at step 2, the eight are there at step 10, and at the end seven more.
-    assert record.answers == [
-        (10, ["word " * 8, "no"]),
-        (16, [f"{'word ' * 7} …", "no"]),
-    ]
-    assert record.asking_seconds == 1 + 8 + 7 == 0.1 * (clock[0] - record.asking_seconds)
+    # The eight tokens of whole answers are there after 80 seconds, and at the end six more.
+    whole, cut = record.answers
+    assert whole == (21, ["word " * 8, "no"])
+    assert cut == (35, [f"{'word ' * 6} …", "no …"])
+    assert record.asking_seconds == 8 + 6 == pytest.approx(0.1 * (clock[0] - 14))
 
 
 def test_stop_ends_the_run_after_its_step_and_keeps_the_adapter(make_trainer, shown):

@@ -6,7 +6,7 @@ from peft import LoraConfig
 from helpers.architectures import architectures, get_architecture
 from helpers.params import count_lora_parameters, stored
 from helpers.params.fields import structure_of
-from helpers.params.models import class_of
+from helpers.params.models import build_on_meta, class_of
 from helpers.params.tables import ask_peft
 from stored_counts import questions
 
@@ -55,7 +55,7 @@ def test_a_table_comes_back_as_it_was_and_a_refusal_is_raised(monkeypatch, tmp_p
         stored.key_of(config, model_class, structure_of(lora)) for lora in lora_configs
     ]
     assert right != wrong
-    table = ask_peft(model_class(config), lora_configs[0], True)
+    table = ask_peft(build_on_meta(config, model_class), lora_configs[0], True)
 
     def refuse():
         raise ValueError("no_such is not there")

@@ -75,7 +75,7 @@ def run() -> list[dict[str, object]]:
         explorer = lora_explorer(model)
         explorers[f"rank, {model}"] = explorer, explorer.rank.slider
     explorer = training_explorer_of(rows=8)
-    slider = explorer.view.children[0].children[1]
+    slider = explorer.view.children[0].children[1].children[0]  # beside its handle's name
     explorers["alpha of a trained adapter, 8 answers"] = explorer, slider
     bench = lora_bench(Setting(steps=400))  # the longest training that its slider offers
     for name in ("rank", "learning_rate"):
