@@ -139,9 +139,8 @@ def _strengths(fit: Fit, x0: float, y0: float) -> list[str]:
             path(f"M{border:.1f} {y(0):.1f}V{y(1):.1f}", f'{FAINT} stroke-dasharray="4 4"')
         )
         room = fit.setting.rank < 10  # for the words, to the right of the line
-        beside = (border + 4, "start") if room else (border - 4, "end")
-        words = f"rank {fit.setting.rank} ends here"
-        drawn.append(text(beside[0], y(0.72), words, f'text-anchor="{beside[1]}"'))
+        place = (border + 4, "") if room else (border - 4, 'text-anchor="end"')
+        drawn.append(text(place[0], y(0.72), f"rank {fit.setting.rank} ends here", place[1]))
     for i in range(SHOWN):
         height = y(wanted[i] / limit)
         drawn.append(
