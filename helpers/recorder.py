@@ -30,7 +30,7 @@ from helpers.memory.of_trainer import predict_memory
 from helpers.memory_watch import MemoryWatch
 
 DIVERGED = 1.5  # times the first loss, twice in a row: no batch is so much harder than another
-ASKING_SHARE = 0.012  # of the run's time that answers may take: with the view, less than 2 %
+ASKING_SHARE = 0.01  # of the run's time that answers may take: with the view, less than 2 %
 
 
 @dataclass
