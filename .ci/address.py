@@ -97,6 +97,8 @@ if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
             "version now. Choose Runtime > Restart session (on Kaggle: Run > Restart kernel) and "
             "run this notebook from the top. Nothing will be installed twice."
         )
+
+import helpers  # noqa: F401  before bitsandbytes, whose warning of an optional kernel it keeps out
 '''
 
 

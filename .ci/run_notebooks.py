@@ -39,7 +39,19 @@ def execute(path: Path, timeout_s: int = 900) -> str:
     )
     notebook.metadata.pop("widgets", None)
     client.execute(env=os.environ | {STRICT: "1"})
+    for cell_id, text in stderr_of(notebook):
+        print(f"{path.stem}, cell {cell_id}, on stderr: {text[:200]}", file=sys.stderr)
     return normalised(notebook)
+
+
+def stderr_of(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
+    """(cell id, text) of what a learner would see in red, and the stored notebook does not show."""
+    return [
+        (cell.id, output.text)
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if output.get("name") == "stderr"
+    ]
 
 
 def normalised(notebook: nbformat.NotebookNode) -> str:

@@ -6,9 +6,13 @@ This file imports the standard library alone, so that ``import helpers`` stays i
 
 import logging
 
+from helpers._notebook import say_out_of_memory
+
 __version__ = "0.1.0"
 
 # bitsandbytes 0.50 asks, when it is imported, for an optional kernel that the course does not use.
 logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
     lambda record: "gemm_4bit_forward" not in record.getMessage()
 )
+
+say_out_of_memory()

@@ -24,6 +24,17 @@ COURSE_DATA = Path(__file__).parent / "course_data"
 ADAPTERS = COURSE_DATA / "adapters"
 TASKS = ("style", "structure", "codes")
 ADAPTED = ("style", "structure")  # the tasks that the course has a trained adapter of
+# What no task teaches: how much worse a model has become at it is what it forgot.
+PLAIN_TEXT = (
+    "Water boils at one hundred degrees Celsius at sea level, and earlier in the mountains.",
+    "The heart pumps blood through the lungs, where it takes up oxygen, and then through the body.",
+    "In 1969 two astronauts walked on the Moon while a third waited for them in orbit.",
+    "A triangle has three sides, and its angles add up to one hundred and eighty degrees.",
+    "She closed the door quietly, took off her shoes and went upstairs without a word.",
+    "Plants use sunlight to turn water and carbon dioxide into sugar, and give off oxygen.",
+    "To make bread you need flour, water, salt and yeast, and a few hours of patience.",
+    "The committee will meet again on Monday to discuss the budget for the coming year.",
+)
 
 
 def load_task(task: str) -> DatasetDict:

@@ -166,11 +166,13 @@ def generate_answers(
     max_new_tokens: int = 32,
     batch_size: int = 64,
     adapter_names: Sequence[str] | None = None,
+    max_time: float | None = None,
 ) -> list[str]:
     """Greedy answers to `questions`, each asked in a fresh chat.
 
     `adapter_names` gives each question the PEFT adapter that answers it ("__base__" for none);
-    without it the active one answers all.
+    without it the active one answers all. After `max_time` seconds a batch ends with the token
+    that is being made.
 
     Questions are sorted by length, so that a batch holds little padding, and padded on the
     left, so that every answer starts where its question ends. Training mode is put back
@@ -198,7 +200,8 @@ def generate_answers(
             if adapter_names is not None:
                 batch["adapter_names"] = [adapter_names[i] for i in rows]
             greedy = dict(do_sample=False, pad_token_id=tokenizer.pad_token_id)
-            output = model.generate(**batch, **greedy, max_new_tokens=max_new_tokens)
+            limits = dict(max_new_tokens=max_new_tokens, max_time=max_time)
+            output = model.generate(**batch, **greedy, **limits)
             new_tokens = output[:, batch["input_ids"].shape[1] :]
             decoded = tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
             for i, text in zip(rows, decoded, strict=True):

@@ -2,6 +2,7 @@
 
 * `hardware()`: the device, its memory, and the precision to work in
 * `usable_memory()`: of the machine, or of the container that this process runs in
+* `free_memory(device)`: what of it may still be taken, now
 """
 
 from __future__ import annotations
@@ -26,6 +27,20 @@ class Hardware:
     cpu_cores: int  # that this process may use
     bf16: bool  # bfloat16 is computed natively: a GPU from compute capability 8.0 on, some CPUs
     dtype: torch.dtype  # the precision to load weights in; training may compute in bf16 beside it
+
+    def enough_for(self, gib: float) -> bool:
+        """Whether so much is free at this moment; if not, one line says so, and what to do.
+
+        What is wanted is a rough number, and a lesson that goes on with less may well end, so this
+        stops nothing.
+        """
+        free = free_memory(self.device) / GIB
+        if free < gib:
+            print(
+                f"This takes about {gib:g} GiB, and {free:.1f} GiB are free here: it may end in "
+                "the middle. Close what else is open, other notebooks first (Kernel, Shut Down)."
+            )
+        return free >= gib
 
     def __str__(self) -> str:
         precision = str(self.dtype).removeprefix("torch.")
@@ -59,6 +74,14 @@ def hardware() -> Hardware:
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     bf16 = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return Hardware("cpu", "CPU", memory, cores, bf16, torch.float32)
+
+
+def free_memory(device: str = "cpu") -> int:
+    """Bytes that this process may still take on "cuda", "mps" or "cpu"."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    mine = usable_memory() - psutil.Process().memory_info().rss  # a container's limit is for it all
+    return max(0, min(psutil.virtual_memory().available, mine))
 
 
 def usable_memory(root: Path = Path("/")) -> int:

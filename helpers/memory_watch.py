@@ -44,7 +44,8 @@ class MemoryWatch:
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
             _give_back()
-            self._before = _resident() - self._resident_model()
+            model = self._resident_model()  # first: looking at it may bring it into memory
+            self._before = _resident() - model
         self._tensors = []  # or the watch would keep the model alive
         self._thread = threading.Thread(target=self._look, name="memory watch", daemon=True)
         self._thread.start()

@@ -124,6 +124,17 @@ def load_model(
     return model, tokenizer
 
 
+def load_tokenizer(profile: Profile) -> PreTrainedTokenizerBase:
+    """The tokenizer of a profile's model, without the model. Raises what `load_model` raises."""
+    small = profile.model_id == SMALL_MODEL_ID
+    try:
+        return AutoTokenizer.from_pretrained(
+            prepare_small_model() if small else profile.model_id, local_files_only=small
+        )
+    except OSError as error:
+        raise ModelNotAvailableError(f"{profile.model_id}: no tokenizer ({error})") from error
+
+
 def kept_folder(profile: Profile) -> Path:
     """Where the lessons keep the adapter that one of them has trained on the profile's model.
 

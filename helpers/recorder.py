@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import (
     Trainer,
@@ -26,11 +25,12 @@ from transformers import (
 
 from helpers._arguments import check_positive_int, require
 from helpers.evaluation import generate_answers
-from helpers.memory import MemoryEstimate, estimate_training_memory
+from helpers.memory import MemoryEstimate
+from helpers.memory.of_trainer import predict_memory
 from helpers.memory_watch import MemoryWatch
 
 DIVERGED = 1.5  # times the first loss, twice in a row: no batch is so much harder than another
-LONGEST_LOOK = 2_000  # rows whose length is looked at
+ASKING_SHARE = 0.01  # of the run's time that answers may take: with the view, less than 2 %
 
 
 @dataclass
@@ -60,7 +60,12 @@ class RunRecord:
 
 
 class RunRecorder(TrainerCallback):
-    """Records a training in `record`, asks `questions` at each evaluation, and can end it.
+    """Records a training in `record`, asks `questions` at evaluations, and can end it.
+
+    Answers take at most `asking_share` of the time that the run has taken. On a GPU, or in a long
+    run, that allows whole ones at each evaluation; where it does not, some evaluations go without,
+    and the last one has as much of them as there is time for. With a share of 1 every evaluation
+    has whole answers.
 
     `stop()` ends the run after the step that is being done, from any thread: `trainer.train()`
     returns as it always does, with the adapter trained so far. With `stop_if_diverged`, a loss
@@ -77,15 +82,19 @@ class RunRecorder(TrainerCallback):
         questions: Sequence[str] = (),
         *,
         max_new_tokens: int = 24,
+        asking_share: float = ASKING_SHARE,
         predicted: MemoryEstimate | int | None = None,
         stop_if_diverged: bool = False,
     ) -> None:
         texts = not isinstance(questions, str) and all(isinstance(q, str) for q in questions)
         require(texts, "questions", questions, "a list of texts", TypeError)
         check_positive_int("max_new_tokens", max_new_tokens)
+        share = isinstance(asking_share, int | float) and 0 < asking_share <= 1
+        require(share, "asking_share", asking_share, "a number above 0, at most 1")
         number = predicted is None or isinstance(predicted, int | MemoryEstimate)
         require(number, "predicted", predicted, "bytes, a MemoryEstimate or None", TypeError)
         self.questions, self.max_new_tokens = list(questions), max_new_tokens
+        self.asking_share = asking_share
         self.predicted, self.stop_if_diverged = predicted, stop_if_diverged
         self.record, self.stop_asked = RunRecord(), False
         self._watch: MemoryWatch | None = None
@@ -126,7 +135,7 @@ class RunRecorder(TrainerCallback):
         self._predict(args, model, getattr(train_dataloader, "dataset", None))
         self._watch = MemoryWatch(model).begin()
         self._start = self._logged_at = self._step_ended = time.perf_counter()
-        self._evaluating, self._tokens = 0.0, None
+        self._evaluating, self._tokens, self._asking_took = 0.0, None, 0.0
         record.memory_now = self._watch.now
         self.changed(at_once=True)
 
@@ -172,15 +181,40 @@ class RunRecorder(TrainerCallback):
         if not self.running:  # an evaluation of its own, before or after training
             return
         if self.questions and not self.stop_asked:
-            began = time.perf_counter()
-            answers = generate_answers(
-                model, processing_class, self.questions, max_new_tokens=self.max_new_tokens
-            )
-            self.record.answers.append((state.global_step, answers))
-            self.record.asking_seconds += time.perf_counter() - began
+            self._ask(model, processing_class, state.global_step)
         self._evaluating += time.perf_counter() - self._step_ended
         self._look()
         self.changed(at_once=True)
+
+    def _ask(self, model: nn.Module, tokenizer: Any, step: int) -> None:
+        """Ask if there is time for whole answers, and at the end for as much as there is time for.
+
+        What whole answers take is known from the last ones; before, two steps are a guess, and the
+        limit on the time holds whatever comes of it.
+        """
+        left, limited = self._time_to_ask(), self.asking_share < 1
+        expected = self._asking_took or 2 * self.record.seconds / max(step, 1)
+        last = step == self.record.total_steps
+        if limited and (left <= 0 or step == 0 or (left < expected and not last)):
+            return
+        began = time.perf_counter()
+        answers = generate_answers(
+            model,
+            tokenizer,
+            self.questions,
+            max_new_tokens=self.max_new_tokens,
+            max_time=left if limited else None,
+        )
+        took = time.perf_counter() - began
+        self.record.asking_seconds += took
+        cut = limited and took >= left
+        self._asking_took = 2 * took if cut else took
+        self.record.answers.append((step, [f"{a} …" for a in answers] if cut else answers))
+
+    def _time_to_ask(self) -> float:
+        """Seconds that answers may still take."""
+        spent = self.record.asking_seconds
+        return self.asking_share * (time.perf_counter() - self._start - spent) - spent
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -231,41 +265,6 @@ def trainer_in(frame: FrameType | None) -> Trainer | None:
             return this
         frame = frame.f_back
     return None
-
-
-def predict_memory(args: TrainingArguments, model: nn.Module, dataset: Any) -> MemoryEstimate:
-    """The peak of a step as a trainer with `args` will do it on its longest row.
-
-    `dataset` holds tokenized rows (`input_ids`). Raises what `estimate_training_memory` raises,
-    and ValueError if the rows' length cannot be known.
-    """
-    return estimate_training_memory(
-        model,
-        device="cuda" if args.device.type == "cuda" else "cpu",
-        batch_size=args.per_device_train_batch_size,
-        sequence_length=_longest(dataset, args),
-        precision=_precision(args, model),
-        optimizer={"adamw_torch_fused": "adamw"}.get(str(args.optim.value), str(args.optim.value)),
-        gradient_checkpointing=args.gradient_checkpointing,
-        loss="chunked" if hasattr(args, "completion_only_loss") else "full",  # TRL's SFTConfig
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
-    )
-
-
-def _longest(dataset: Any, args: TrainingArguments) -> int:
-    if getattr(args, "packing", False):
-        return args.max_length
-    if "input_ids" not in (getattr(dataset, "column_names", None) or ()):
-        raise ValueError("the rows are not tokenized, so their length is not known")
-    return max(map(len, dataset[:LONGEST_LOOK]["input_ids"]))
-
-
-def _precision(args: TrainingArguments, model: nn.Module) -> str:
-    if not (args.bf16 or args.fp16):
-        return "fp32"
-    plain = (p for p in model.parameters() if p.is_floating_point() and not p.requires_grad)
-    half = next((p.dtype != torch.float32 for p in plain), False)
-    return "bf16" if half else "bf16-mixed"
 
 
 def _loss(logs: dict[str, Any]) -> float:

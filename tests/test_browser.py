@@ -15,12 +15,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import pytest
 from peft import LoraConfig
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from helpers.params import count_lora_parameters
 from helpers.widgets import PAGE, RANKS
@@ -81,6 +83,13 @@ def server(tmp_path_factory):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     nbformat.write(lesson, folder / "lesson.ipynb")
+    with serving(folder) as address:
+        yield address
+
+
+@contextmanager
+def serving(folder: Path, application: str = "jupyterlab") -> Iterator[str]:
+    """The address of the application, which serves `folder` with settings that lie there too."""
     places = {
         "JUPYTER_CONFIG_DIR": "config",
         "JUPYTER_DATA_DIR": "data",
@@ -94,7 +103,7 @@ def server(tmp_path_factory):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values))
     port = free_port()
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"]
+    command = [sys.executable, "-m", application, "--no-browser", "--ip=127.0.0.1"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
     command += ["--expose-app-in-browser", "--allow-root", f"--ServerApp.root_dir={folder}"]
     environment = os.environ | {name: str(folder / place) for name, place in places.items()}
@@ -125,6 +134,12 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(browser_path, server, tmp_path_factory):
     """A browser of which no request leaves this machine, and that asks for badges alone."""
+    with browsing(browser_path, server, tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@contextmanager
+def browsing(browser_path: str, server: str, profile: Path) -> Iterator[BrowserContext]:
     elsewhere = set()
 
     def stay_here(route):
@@ -135,7 +150,7 @@ def browser(browser_path, server, tmp_path_factory):
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
+            profile,
             executable_path=browser_path,
             args="--no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run "
             "--disable-background-networking --disable-component-update --disable-sync "

@@ -12,6 +12,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
@@ -102,7 +103,7 @@ class At(TrainerCallback):
 
 
 def test_the_record_is_the_trainers_and_the_output_that_stays_is_a_picture(make_trainer, shown):
-    view = live_view(QUESTIONS, max_new_tokens=4)
+    view = live_view(QUESTIONS, max_new_tokens=4, asking_share=1)
     trainer = make_trainer(view)
     trainer.train()
     record, logs = view.record, trainer.state.log_history
@@ -122,6 +123,28 @@ def test_the_record_is_the_trainers_and_the_output_that_stays_is_a_picture(make_
     assert "&lt;b&gt;How?" in view._result.value and view.button.disabled
     trainer.evaluate()  # by hand, afterwards: of no run
     assert len(record.heldout) == 2 and record is view.record
+
+
+def test_answers_take_no_more_than_their_share(make_trainer, monkeypatch):
+    clock = [0.0]  # a step takes four seconds, and a token one
+
+    def answer(model, tokenizer, questions, max_new_tokens, max_time):
+        tokens = min(max_new_tokens, round(max_time))
+        clock[0] += tokens
+        return ["word " * tokens, "no"]
+
+    recorder = RunRecorder(QUESTIONS, max_new_tokens=8, asking_share=0.1)
+    monkeypatch.setattr("helpers.recorder.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("helpers.recorder.generate_answers", answer)
+    at_each = [At(step, lambda: clock.__setitem__(0, clock[0] + 4)) for step in range(1, 36)]
+    trainer = make_trainer(*at_each, recorder, max_steps=35, eval_steps=7)
+    trainer.train()
+    record = recorder.record
+    # The eight tokens of whole answers are there after 80 seconds, and at the end six more.
+    whole, cut = record.answers
+    assert whole == (21, ["word " * 8, "no"])
+    assert cut == (35, [f"{'word ' * 6} …", "no …"])
+    assert record.asking_seconds == 8 + 6 == pytest.approx(0.1 * (clock[0] - 14))
 
 
 def test_stop_ends_the_run_after_its_step_and_keeps_the_adapter(make_trainer, shown):
@@ -207,9 +230,21 @@ def test_the_watch_sees_what_comes_and_goes_and_leaves_out_what_was_there():
     assert watch.peak == peak
 
 
+def test_a_model_that_was_not_read_from_its_file_yet_counts_once(tmp_path):
+    weight = torch.ones(64 * 2**18)
+    save_file({"weight": weight}, tmp_path / "model.safetensors")
+    layer = torch.nn.Module()
+    layer.weight = torch.nn.Parameter(load_file(tmp_path / "model.safetensors")["weight"])
+    with MemoryWatch(layer) as watch:
+        assert abs(watch.now - weight.nbytes) < 16 * 2**20
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [{"questions": "one text"}, {"questions": [1]}, {"max_new_tokens": 0}, {"predicted": "2 GB"}],
+    [
+        *({"questions": "one text"}, {"questions": [1]}, {"max_new_tokens": 0}),
+        *({"predicted": "2 GB"}, {"asking_share": 0}),
+    ],
 )
 def test_a_wrong_argument_is_named(arguments):
     with pytest.raises((TypeError, ValueError), match=next(iter(arguments))):

@@ -733,3 +733,15 @@ def test_what_was_trained_is_kept_in_the_cache_or_beside_the_notebook(cache, tmp
 def test_an_unknown_profile_is_named():
     with pytest.raises(ValueError, match="profile='Page' is not one of 'small', 'page'"):
         load_model("Page")
+
+
+def test_too_little_free_memory_is_said_before_it_is_missed(monkeypatch, capsys):
+    monkeypatch.setattr(machine, "usable_memory", lambda: 64 * GIB)
+    free = machine.psutil.virtual_memory()._replace(available=3 * GIB)
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: free)
+    here = replace(machine.hardware(), device="cpu")
+    assert here.enough_for(2) and capsys.readouterr().out == ""
+    assert not here.enough_for(6)
+    assert "about 6 GiB, and 3.0 GiB are free" in capsys.readouterr().out
+    monkeypatch.setattr(machine, "usable_memory", lambda: 0)  # a container's limit, reached
+    assert machine.free_memory() == 0

@@ -13,12 +13,14 @@ from peft import LoraConfig, PeftModel
 from trl import SFTConfig
 
 from helpers.evaluation import generate_answers
+from helpers.landscape import load_landscape, select
 from helpers.machine import hardware
 from helpers.models import load_model
 from helpers.playground import RunSettings, Session, open_task
 from helpers.playground.running import explain, explain_outcome
 from helpers.playground.session import Busy
 from helpers.playground.store import RUN
+from helpers.playground.stored import nearest_stored
 from helpers.recorder import RunRecorder
 from helpers.stand_in import make_page_stand_in
 from helpers.widgets import playground
@@ -209,6 +211,35 @@ def test_a_file_of_ones_own_is_parted_and_scored(tmp_path):
     (tmp_path / "other.csv").write_text("frage,antwort\na,b\n")
     with pytest.raises(ValueError, match="frage.*question/answer"):
         open_task(str(tmp_path / "other.csv"))
+
+
+def test_before_a_run_the_nearest_stored_one_is_told(made, tmp_path):
+    runs, _ = load_landscape()
+    same = dict(task="style", method="lora", rank=32, alpha=64.0, learning_rate=1.6e-2)
+    wild = nearest_stored(RunSettings(rank=30, alpha=60, learning_rate=0.5, steps=16))
+    assert {name: wild.run[name] for name in same} == same
+    assert sorted(wild.losses) == sorted(run["heldout_loss"] for run in select(runs, **same))
+    mean = sum(wild.losses) / len(wild.losses)
+    assert f"held-out loss {mean:.2f} (of 3 seeds" in str(wild) and "upper 6 layers" in str(wild)
+    few = nearest_stored(RunSettings(method="QLoRA", targets="q_proj,v_proj", alpha=84, rank=42))
+    assert few.run["targets"] == "query-value" and "query-value" in str(few)
+    assert "on the codes learned" in str(nearest_stored(RunSettings(task="codes")))
+    assert "ran away" in str(replace(few, losses=(1.0, None)))
+    assert nearest_stored(RunSettings(task="structure")) is None
+    told = made.forecast(SMALL)
+    assert told.nearest is None  # another model
+    assert str(wild) in str(replace(told, nearest=wild))
+
+
+def test_the_forecast_counts_the_longest_row_of_the_task(profile, tmp_path):
+    path, session = tmp_path / "rows.csv", Session(profile)
+    needed = []
+    for words in (1, 30):
+        answer = "word " * words
+        path.write_text("question,answer\n" + "".join(f"q {i},{answer}{i}\n" for i in range(9)))
+        needed.append(session.forecast(replace(SMALL, task=str(path))).memory.total)
+    assert needed[1] > needed[0]
+    session.forecast(replace(SMALL, task="gone.csv"))  # said when the run is begun
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import ast
 import importlib.metadata
 import importlib.util
 import inspect
+import logging
 import re
 import subprocess
 import sys
@@ -208,14 +209,16 @@ def colab(monkeypatch) -> Machine:
     return Machine(monkeypatch, FRESH_COLAB)
 
 
-def test_the_setup_cell_does_nothing_locally(shell, monkeypatch, capsys):
+def test_the_setup_cell_only_imports_the_course_locally(shell, monkeypatch, capsys):
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("started a process"))
     monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
     assert "google.colab" not in sys.modules
     names = set(shell.user_ns)
     shell.run_cell(CELL).raise_error()
     assert capsys.readouterr() == ("", "")
-    assert {name for name in set(shell.user_ns) - names if name[0] != "_"} == {"os", "sys"}
+    made = {name for name in set(shell.user_ns) - names if name[0] != "_"}
+    assert made == {"os", "sys", "helpers"}  # the last so that no import below writes on stderr
+    assert logging.getLogger("bitsandbytes.backends.cpu.ops").filters
 
 
 def test_the_setup_cell_installs_the_pins_beside_the_torch_that_is_there(shell, colab, capsys):
@@ -670,9 +673,10 @@ def notebook(tmp_path):
     return path
 
 
-def test_running_a_notebook_again_gives_the_same_bytes(notebook):
+def test_running_a_notebook_again_gives_the_same_bytes(notebook, capsys):
     root = notebook.parent.parent
     assert run_notebooks.main(["01_one"], root) == 0
+    assert "01_one, cell slider, on stderr: warning" in capsys.readouterr().err
     first = notebook.read_bytes()
     assert run_notebooks.main([], root) == 0
     assert notebook.read_bytes() == first

@@ -20,19 +20,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from helpers.data import load_task
+from helpers.data import PLAIN_TEXT, load_task
 from helpers.models import hardware, load_small_model
 
 HELDOUT_ROWS, HELDOUT_LONGEST = 24, 40  # the first rows of up to so many tokens: one exam for all
-PLAIN = """\
-Water boils at one hundred degrees Celsius at sea level, and earlier in the mountains.
-The heart pumps blood through the lungs, where it takes up oxygen, and then through the body.
-In 1969 two astronauts walked on the Moon while a third waited for them in orbit.
-A triangle has three sides, and its angles add up to one hundred and eighty degrees.
-She closed the door quietly, took off her shoes and went upstairs without a word.
-Plants use sunlight to turn water and carbon dioxide into sugar, and give off oxygen.
-To make bread you need flour, water, salt and yeast, and a few hours of patience.
-The committee will meet again on Monday to discuss the budget for the coming year."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +192,6 @@ def make_bench(task: str, first_layer: int, longest: int) -> Bench:
     }
     train = [row for row in splits["train"] if len(row[0]) <= longest]
     exam = [row for row in splits["heldout"] if len(row[0]) <= HELDOUT_LONGEST][:HELDOUT_ROWS]
-    plain = [tokenizer(line)["input_ids"] for line in PLAIN.splitlines()]
+    plain = [tokenizer(line)["input_ids"] for line in PLAIN_TEXT]
     text = arrive([(ids, len(ids) - 1) for ids in plain], first_layer)
     return Bench(first_layer, train, arrive(exam, first_layer), text, {})

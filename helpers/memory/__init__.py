@@ -9,7 +9,7 @@
 All give a ``MemoryEstimate`` with the same parts, to print side by side; a test holds the formulas
 against the steps. Where to look; each file calls only those below it:
 
-* ``fit``: ``fits``; ``sharding``: DDP, ZeRO-1 to ZeRO-3
+* ``fit``: ``fits``; ``sharding``: DDP, ZeRO-1 to ZeRO-3; ``of_trainer``: for a trainer's settings
 * ``estimate``: ``estimate_training_memory``, the largest of ``moments``: at the loss, in the
   backward pass, at the end of a step
 * ``subject``: what a model or a config says of itself, and that nothing contradicts it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import os
 import threading
 import warnings
@@ -22,6 +23,7 @@ from helpers.params.fields import (
     value_of,
 )
 from helpers.params.models import build_on_meta, class_of, other_class, resolve_config, skeleton
+from helpers.params.stored import stored_table
 from helpers.params.tables import WRAPPERS, ParameterCount, Table, ask_peft
 
 
@@ -29,9 +31,13 @@ class MetaModel:
     """A base model on the meta device, and PEFT's answers about it so far."""
 
     def __init__(self, config: PretrainedConfig, model_class: type):
-        self.model_class, self.content = model_class, _content(copy.deepcopy(config))
-        self.base = build_on_meta(config, model_class)
+        self.config = copy.deepcopy(config)
+        self.model_class, self.content = model_class, _content(self.config)
         self.tables: dict[Hashable, Table] = {}
+
+    @functools.cached_property
+    def base(self) -> nn.Module:
+        return build_on_meta(self.config, self.model_class)
 
     def count(self, lora_config: LoraConfig) -> ParameterCount:
         structure, rank_pattern = structure_of(lora_config), lora_config.rank_pattern or {}
@@ -49,7 +55,8 @@ class MetaModel:
             if key not in self.tables:
                 if len(self.tables) >= 256:  # a long sweep over targets must not fill the memory
                     self.tables.clear()
-                self.tables[key] = ask_peft(skeleton(self.base), lora_config, by_rank)
+                table = stored_table(self.config, self.model_class, key) if by_rank else None
+                self.tables[key] = table or ask_peft(skeleton(self.base), lora_config, by_rank)
             return self.tables[key]
 
 
@@ -132,7 +139,8 @@ def count_lora_parameters(
         config = resolve_config(model_or_config)
         model = cached_model(config, lora_config.task_type)
         count = model.count(lora_config)
-        if other := other_class(config, lora_config.task_type, type(model.base)):
+        named = bool(config.architectures)  # else there is nothing to compare, and nothing to build
+        if named and (other := other_class(config, lora_config.task_type, type(model.base))):
             warnings.warn(other, stacklevel=2)
     for sentence in count.unmatched:
         warnings.warn(sentence, stacklevel=2)

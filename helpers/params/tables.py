@@ -141,6 +141,7 @@ def ask_peft(skeleton: nn.Module, lora_config: LoraConfig, by_rank: bool) -> Tab
 def _adapt(skeleton: nn.Module, asked: LoraConfig) -> PeftModel:
     """``get_peft_model`` on the meta device; a target that is not there is an error that helps."""
     wanted = asked.target_modules
+    wanted = sorted(wanted) if isinstance(wanted, set) else wanted  # a set's order is any
     kinds = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention)
     kinds += (Conv1D,)
     there = {_module_type(n) for n, m in skeleton.named_modules() if isinstance(m, kinds)}

@@ -12,6 +12,7 @@ calls only those below it:
 * ``session``: ``Session``: one run at a time, in a thread if wanted; the runs, and asking them
 * ``store``: a run in a folder, as safetensors and JSON
 * ``forecast``: count, memory and time before a run, and whether it can be begun
+* ``stored``: what the landscape's nearest run did
 * ``running``: ``train_run``: one training, and what came of it; errors in words
 * ``tasks``: what there is to learn, from the course or from a file, and how it is scored
 * ``settings``: ``RunSettings``, what one can set, and the source to copy

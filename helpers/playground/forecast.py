@@ -8,21 +8,21 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psutil
 import torch
 
-from helpers.machine import Hardware, hardware, usable_memory
+from helpers.machine import Hardware, free_memory, hardware
 from helpers.memory import MemoryEstimate, estimate_training_memory
-from helpers.models import Profile
+from helpers.models import SMALL_MODEL_ID, Profile
 from helpers.params import ParameterCount, count_lora_parameters
 from helpers.playground.running import Run
 from helpers.playground.settings import EVALUATIONS, MAX_LENGTH, ROWS_HELD_OUT, RunSettings
+from helpers.playground.stored import Stored, nearest_stored
 
 # How much of a matrix product's speed a whole training step reaches on two cores: `make bench`,
 # "share of that limit reached".
 REACHED = 0.38
 AROUND = 12  # seconds of loading, evaluating and judging, before a first run has told
-USUAL_TOKENS = 64  # of a row of the course's tasks
+USUAL_TOKENS = 64  # of a row, where they cannot be counted
 GIB = 2**30
 
 
@@ -37,6 +37,7 @@ class Forecast:
     machine: Hardware
     seen: int  # earlier runs that `seconds` is taken from; 0: from the machine's speed
     problem: str = ""
+    nearest: Stored | None = None  # in the landscape
 
     def __str__(self) -> str:
         lines = [
@@ -47,13 +48,14 @@ class Forecast:
             lines.append("memory: no prediction for these settings")
         else:
             lines.append(
-                f"memory at the peak: about {self.memory.total / GIB:.2f} GiB; "
-                f"free are {self.free / GIB:.1f} GiB"
+                f"memory at the peak: about {self.memory.total / GIB:.2f} GiB, the model and all "
+                f"that training adds; free are {self.free / GIB:.1f} GiB"
             )
         source = f"as {self.seen} earlier runs took" if self.seen > 1 else "as the run before took"
         source = source if self.seen else "a guess from this machine's speed"
         lines.append(f"time: about {max(self.seconds, 1):.0f} s ({source})")
-        # What the nearest stored run of the landscape did belongs here, as one more line.
+        if self.nearest is not None:
+            lines.append(str(self.nearest))
         return "\n".join(lines)
 
 
@@ -72,7 +74,7 @@ def forecast(
         except UserWarning as warning:
             raise ValueError(str(warning)) from None
     memory = _memory(settings, profile, machine, min(longest, MAX_LENGTH))
-    free = free_memory(machine)
+    free = free_memory(machine.device)
     seconds, seen = _seconds(settings, count, machine, runs, longest)
     problem = ""
     if memory is not None and memory.total > free:
@@ -81,15 +83,8 @@ def forecast(
             "machine would run out of memory in the middle of it. Take a lower rank, fewer target "
             "layers, or QLoRA."
         )
-    return Forecast(count, memory, free, seconds, machine, seen, problem)
-
-
-def free_memory(machine: Hardware) -> int:
-    """Bytes that a run may still take on the device."""
-    if machine.device == "cuda":
-        return torch.cuda.mem_get_info()[0]
-    mine = usable_memory() - psutil.Process().memory_info().rss  # a container's limit is for it all
-    return max(0, min(psutil.virtual_memory().available, mine))
+    nearest = nearest_stored(settings) if profile.model_id == SMALL_MODEL_ID else None
+    return Forecast(count, memory, free, seconds, machine, seen, problem, nearest)
 
 
 def _memory(

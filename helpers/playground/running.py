@@ -21,6 +21,7 @@ from transformers import (
 )
 from trl import SFTTrainer
 
+from helpers._notebook import is_out_of_memory
 from helpers.evaluation import generate_answers
 from helpers.machine import hardware
 from helpers.models import PROFILES, Profile, load_model
@@ -198,10 +199,7 @@ def explain_outcome(run: Run) -> str:
 def explain(error: BaseException) -> str:
     """An error of a run in words that say what to do."""
     words = f"{error}".strip() or type(error).__name__
-    no_memory = ("out of memory", "can't allocate memory", "not enough memory")
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        part in words.lower() for part in no_memory
-    ):
+    if is_out_of_memory(error):
         return (
             "There was not memory enough for it. Take a lower rank, fewer target layers, or QLoRA. "
             "The runs before it are kept."

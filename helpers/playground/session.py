@@ -11,8 +11,10 @@ from pathlib import Path
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 
 from helpers.answering import BASE, Answering
-from helpers.models import PROFILES, Profile
-from helpers.playground.forecast import Forecast, forecast
+from helpers.data import TASKS
+from helpers.models import PROFILES, Profile, load_tokenizer
+from helpers.own_data import token_lengths
+from helpers.playground.forecast import USUAL_TOKENS, Forecast, forecast
 from helpers.playground.running import Run, clean_up, explain, load_base, train_run
 from helpers.playground.settings import RunSettings
 from helpers.playground.store import RUN, load_run, save_run
@@ -41,6 +43,7 @@ class Session:
         self.recorder: RunRecorder | None = None  # of the run that is being made
         self._lock, self._thread = threading.Lock(), None
         self._tasks: dict[str, Task] = {}
+        self._tokenizer, self._lengths = None, {}  # tokens of the longest row, by task
         self._asked: dict[bool, Answering] = {}  # by whether the base is quantized
 
     # Runs
@@ -60,7 +63,22 @@ class Session:
 
     def forecast(self, settings: RunSettings) -> Forecast:
         """What is known before the run; raises ValueError or TypeError if it cannot be made."""
-        return forecast(settings, self.profile, self.runs)
+        return forecast(settings, self.profile, self.runs, self._longest(settings.task))
+
+    def _longest(self, name: str) -> int:
+        """Tokens of the task's longest row to train on, counted once for each state of a file."""
+        file = Path(name)
+        state = (name, file.stat().st_mtime_ns if name not in TASKS and file.is_file() else 0)
+        if state not in self._lengths:
+            try:
+                rows, self._tokenizer = (
+                    self.task(name).train,
+                    self._tokenizer or load_tokenizer(self.profile),
+                )
+                self._lengths[state] = int(token_lengths(self._tokenizer, rows).whole.max())
+            except (OSError, ValueError, TypeError):  # said when the run is begun
+                return USUAL_TOKENS
+        return self._lengths[state]
 
     def train(self, settings: RunSettings, recorder: RunRecorder | None = None) -> Run:
         """Make a run and keep it; returns when it is done.

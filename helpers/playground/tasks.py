@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from helpers.data import TASKS, load_task, questions
+from helpers.data import PLAIN_TEXT, TASKS, load_task, questions
 from helpers.evaluation import score_structure, score_style, states_fact
 from helpers.own_data import BUILDERS, load_pairs
 from helpers.playground.settings import ROWS_HELD_OUT
@@ -24,17 +24,6 @@ PAIRS = (  # names of columns that hold a question and an answer, the first that
     ("prompt", "completion"),
     ("instruction", "output"),
     ("input", "output"),
-)
-# What no task teaches: how much worse a model has become at it is what it forgot.
-PLAIN_TEXT = (
-    "The tide went out in the evening, and the boats lay on their sides in the mud.",
-    "A bridge of stone has stood over this river for more than three hundred years.",
-    "She opened the window, because the smoke from the kitchen had filled the room.",
-    "In spring the snow on the mountains melts, and the water reaches the valley in May.",
-    "The committee will meet again next week to decide where the new school is to be built.",
-    "Most of the heat of a house is lost through its roof and through old windows.",
-    "He counted the sheep twice, and each time he came to a different number.",
-    "Before printing was invented, books were copied by hand, and few people owned one.",
 )
 
 

@@ -138,7 +138,9 @@ def _strengths(fit: Fit, x0: float, y0: float) -> list[str]:
         drawn.append(
             path(f"M{border:.1f} {y(0):.1f}V{y(1):.1f}", f'{FAINT} stroke-dasharray="4 4"')
         )
-        drawn.append(text(border + 4, y(0.72), f"rank {fit.setting.rank} ends here"))
+        room = fit.setting.rank < 10  # for the words, to the right of the line
+        place = (border + 4, "") if room else (border - 4, 'text-anchor="end"')
+        drawn.append(text(place[0], y(0.72), f"rank {fit.setting.rank} ends here", place[1]))
     for i in range(SHOWN):
         height = y(wanted[i] / limit)
         drawn.append(

@@ -102,13 +102,17 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
     ipywidgets 8 gives the handle none and has no trait for it (``createSlider`` in its
     ``widget_selection``), and core ipywidgets run no code of ours in the page but this: the error
     handler of a picture that is none. It looks for the handle beside it, until that is drawn.
+
+    Notebook 7 takes arrow keys for its own before a slider sees them, unless the handle says, by an
+    attribute that its shortcuts (Lumino's) know, that keys pressed there are not theirs.
     """
     label = escape(json.dumps(name))
     call = (
         "const box = this.closest('.lora-slider'), again = setInterval(() => { const handle ="
         " box?.querySelector('[role=slider]'); if (handle) { clearInterval(again);"
-        f" handle.setAttribute('aria-label', {label}) }} }}, 50); setTimeout(clearInterval, 9000,"
-        " again); this.remove()"
+        f" handle.setAttribute('aria-label', {label});"
+        " handle.setAttribute('data-lm-suppress-shortcuts', 'true') } }, 50);"
+        " setTimeout(clearInterval, 9000, again); this.remove()"
     )
     script = widgets.HTML(f'<img src="data:," alt="" hidden onerror="{call}">')
     script.layout.width = "0"
@@ -120,8 +124,9 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
 def compact(control: Number | widgets.Widget, width: float = 15) -> widgets.Widget:
     """What is shown of the control, three to a row where a cell has the usual width."""
     field = control.field if isinstance(control, Number) else control
-    field.style.description_width = f"{max(7, 0.62 * len(field.description)):g}em"
-    field.layout.width = "11.4em" if isinstance(control, Number) else f"{width}em"
+    label = max(7, 0.62 * len(field.description))
+    field.style.description_width = f"{label:g}em"  # and room for five digits beside it
+    field.layout.width = f"{label + 4.4:g}em" if isinstance(control, Number) else f"{width}em"
     if not isinstance(control, Number):
         return control
     control.slider.layout.width = "8.5em"

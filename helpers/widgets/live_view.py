@@ -22,8 +22,10 @@ picture of its last state: PNG, which a saved, a reopened and an untrusted noteb
 an HTML export too, without a kernel. Its words are the picture's text alternative; the output's
 plain text is the same for every run, so nbval has nothing to compare that changes.
 
-What the view itself takes is measured in ``tests/bench/live_view.py``. Each answer it asks for
-takes what generating takes; the view says how long that was. Fewer evaluations are fewer answers.
+What the view takes is measured in ``tests/bench/live_view.py``: with the answers, less than 2 % of
+the run. On a CPU an answer takes about as long as a training step, so a run of a minute has room
+for a few words of one at its end, and a long one for an answer now and then; on a GPU there is room
+at each evaluation. ``asking_share=1`` asks at each evaluation whatever it takes.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from IPython.display import display
 from helpers import plots
 from helpers._libraries import reachable_while_busy
 from helpers.memory import MemoryEstimate
-from helpers.recorder import RunRecord, RunRecorder, trainer_in
+from helpers.recorder import ASKING_SHARE, RunRecord, RunRecorder, trainer_in
 from helpers.widgets.controls import WIDGET_VIEW
 
 REDRAW = 0.25  # seconds between two pictures: more often than one can read, and yet little work
@@ -62,22 +64,27 @@ def live_view(
     questions: Sequence[str] = (),
     *,
     max_new_tokens: int = 24,
+    asking_share: float = ASKING_SHARE,
     predicted: MemoryEstimate | int | None = None,
     title: str = "Loss while training",
     stop_if_diverged: bool = False,
 ) -> LiveView:
     """A callback for any trainer that shows the run below the cell, with a Stop button.
 
-    At each evaluation the model answers `questions`, greedily, with `max_new_tokens` at most: two
-    or three are enough, each takes its time. `predicted` is the memory to compare with, in bytes
-    or as a `MemoryEstimate`; by default it is estimated from the trainer's settings. With
-    `stop_if_diverged`, a loss that runs away ends the run.
+    At evaluations the model answers `questions`, greedily, with `max_new_tokens` at most: two or
+    three are enough. They take at most `asking_share` of the run's time; where that is too little
+    for whole answers, evaluations go without, and the last one gets their beginnings.
+
+    `predicted` is the memory to compare with, in bytes or as a `MemoryEstimate`; by default it is
+    estimated from the trainer's settings. With `stop_if_diverged`, a loss that runs away ends the
+    run.
 
     Raises TypeError or ValueError, naming the argument.
     """
     return LiveView(
         questions,
         max_new_tokens=max_new_tokens,
+        asking_share=asking_share,
         predicted=predicted,
         title=title,
         stop_if_diverged=stop_if_diverged,
@@ -156,8 +163,15 @@ class LiveView(RunRecorder):
             self._state.value = _status(OUTCOMES[self.record.outcome])
         self._result.value = (
             f'<p style="margin:0.3em 0">{"<br>".join(map(escape, numbers(self.record)))}</p>'
-            f"{self.picture()}{answers_html(self.questions, self.record.answers)}"
+            f"{self.picture()}{answers_html(self.questions, self.record.answers)}{self._waiting()}"
         )
+
+    def _waiting(self) -> str:
+        """Why there is no answer yet."""
+        if not self.questions or self.record.answers or not self.running:
+            return ""
+        share = f"{100 * self.asking_share:g} %"
+        return f"<p>Answers come once they take less than {share} of the run's time.</p>"
 
     def _live_bundle(self) -> dict[str, Any]:
         model = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}

@@ -1,5 +1,7 @@
 """Run every benchmark of this folder and store the figures: ``make bench``.
 
+With names, ``python -m bench widgets live_view``, only these; the others' figures stay.
+
 A benchmark is a module beside this one with ``run() -> list[dict]``; each dict has a name, a
 value, its unit and a note. None at all means that it cannot be measured on this machine.
 """
@@ -8,8 +10,10 @@ import datetime
 import importlib.util
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -63,11 +67,24 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Run, print and store the benchmarks."""
+def stored(text: str) -> dict[str, str]:
+    """The parts of a file of results, by name."""
+    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]
+    return {part.split()[1]: part.strip() + "\n" for part in parts}
+
+
+def main(names: Sequence[str] = ()) -> None:
+    """Run, print and store the benchmarks of these names, or all."""
+    results = FOLDER / "RESULTS.md"
     paths = sorted(path for path in FOLDER.glob("*.py") if not path.name.startswith("__"))
+    before = stored(results.read_text(encoding="utf-8")) if names and results.exists() else {}
+    if unknown := set(names) - {path.stem for path in paths}:
+        raise SystemExit(f"no benchmark {', '.join(sorted(unknown))} in {FOLDER}")
     parts = []
     for path in paths:
+        if names and path.stem not in names:
+            parts += [before[path.stem]] if path.stem in before else []
+            continue
         rows = load(path).run()
         parts.append(f"## {path.stem}\n\n{table(rows) if rows else NOT_HERE}")
         print(parts[-1], flush=True)
@@ -75,8 +92,8 @@ def main() -> None:
         "# Benchmarks\n\nWritten by `make bench`. Times are orders of magnitude: the machine may "
         f"be shared.\n\n{datetime.date.today().isoformat()}: {machine()}\n"
     )
-    write_atomically(FOLDER / "RESULTS.md", "\n".join([header, *parts]))
+    write_atomically(results, "\n".join([header, *parts]))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

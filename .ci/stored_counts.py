@@ -1,0 +1,52 @@
+"""Ask PEFT about every bundled model as the explorers do, and store its answers.
+
+``python .ci/stored_counts.py``, after a new release of PEFT or transformers, or a new row in
+``helpers/architectures.json``. A test says when it is due.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from peft import LoraConfig
+
+from helpers.architectures import architectures
+from helpers.params.count import MetaModel
+from helpers.params.fields import structure_of
+from helpers.params.models import class_of, resolve_config, skeleton
+from helpers.params.stored import key_of, write_stored
+from helpers.params.tables import Table, ask_peft
+from helpers.widgets.cost_controls import PAGE, PRESETS
+
+BARE = LoraConfig(target_modules="all-linear")
+
+
+def questions(names: list[str]) -> Iterator[tuple[str, Callable[[], Table]]]:
+    """Of each model, bare and as the page has it on each preset, with and without dropout."""
+    for name in names:
+        config = resolve_config(name)
+        models = {}
+        for lora_config in configurations(name):
+            model_class = class_of(config, lora_config.task_type)
+            model = models.setdefault(model_class, MetaModel(config, model_class))
+            yield (
+                key_of(config, model_class, structure_of(lora_config)),
+                lambda m=model, c=lora_config: ask_peft(skeleton(m.base), c, True),
+            )
+
+
+def configurations(name: str) -> Iterator[LoraConfig]:
+    yield BARE
+    config = resolve_config(name)
+    table = ask_peft(skeleton(MetaModel(config, class_of(config, None)).base), BARE, True)
+    linear = [n for n in table.count(1, {}).by_module if n != "weight"]
+    for chosen in PRESETS.values():
+        targets = "all-linear" if chosen is None else [n for n in linear if chosen(n)]
+        for dropout in (PAGE.lora_dropout, 0.0):
+            yield dataclasses.replace(PAGE, target_modules=targets, lora_dropout=dropout)
+
+
+if __name__ == "__main__":
+    written = write_stored(questions(architectures()))
+    print(f"{len(written['places'])} questions, {len(written['answers'])} answers")

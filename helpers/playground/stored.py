@@ -1,0 +1,91 @@
+"""What the landscape's nearest stored run did, to be read before a run of one's own.
+
+* `nearest_stored(settings)`: that run and what its seeds came to; None where nothing is near
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.landscape import nearest_run, select
+from helpers.landscape.reading import LANDSCAPE
+from helpers.landscape.settings import SETTINGS, TARGETS
+from helpers.landscape.store import Store
+from helpers.playground.settings import ALL_LINEAR, RunSettings
+
+ALL_LAYERS = 30  # of the small model
+NAMES = {"LoRA": "lora", "rsLoRA": "rslora", "DoRA": "dora", "QLoRA": "lora"}
+SAID = {"lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA"}
+# What of a run is told, by task: nobody can know a random code that was not learned.
+LOSSES = {"codes": ("trained_loss", "loss on the codes learned")}
+HELDOUT = ("heldout_loss", "held-out loss")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A stored configuration, and what its seeds came to on the landscape's own exam."""
+
+    run: dict[str, Any]  # one of them, as stored
+    losses: tuple[float | None, ...]  # a seed's, an answer token; None: it went astray
+    forgetting: tuple[float | None, ...]
+
+    def __str__(self) -> str:
+        run = self.run
+        trained = ALL_LAYERS - run["first_layer"]
+        layers = "all layers" if trained == ALL_LAYERS else f"the upper {trained} layers"
+        targets = "" if run["targets"] == ALL_LINEAR else f", {run['targets']}"
+        if None in self.losses + self.forgetting:
+            came_to = "the loss ran away"
+        else:
+            _, name = LOSSES.get(run["task"], HELDOUT)
+            came_to = (
+                f"{name} {statistics.mean(self.losses):.2f} (of {len(self.losses)} seeds, "
+                f"{min(self.losses):.2f} to {max(self.losses):.2f}), "
+                f"forgetting {statistics.mean(self.forgetting):+.2f}"
+            )
+        return (
+            f"the nearest stored run ({SAID[run['method']]}, rank {run['rank']}, "
+            f"alpha {run['alpha']:g}, rate {run['learning_rate']:g}{targets}, {run['steps']} steps "
+            f"of {run['batch_size']} rows, {layers}): {came_to}"
+        )
+
+
+def nearest_stored(settings: RunSettings) -> Stored | None:
+    """The stored runs closest to `settings` by ratio, among those of its task and method.
+
+    A run that trains all layers comes before one that trains the upper ones, where both are as
+    near. QLoRA is looked for as LoRA: no stored run has a quantized base. None if the landscape has
+    no run of this task and method, as of a file of one's own.
+    """
+    method = NAMES[settings.method]
+    runs = [r for r in _stored() if (r["task"], r["method"]) == (settings.task, method)]
+    if not runs:
+        return None
+    run = nearest_run(
+        runs,
+        rank=settings.rank,
+        alpha=float(settings.alpha),
+        learning_rate=settings.learning_rate,
+        targets=_targets(settings.target_modules),
+        dropout=settings.dropout,
+        steps=settings.steps,
+    )
+    same = {name: run[name] for name in SETTINGS if name != "seed"}
+    seeds = select(runs, **same)
+    loss, _ = LOSSES.get(settings.task, HELDOUT)
+    return Stored(run, *(tuple(seed[name] for seed in seeds) for name in (loss, "forgetting")))
+
+
+def _targets(modules: str | list[str]) -> str:
+    """What the landscape calls them; the whole where it has no name for them."""
+    named = (name for name, layers in TARGETS.items() if set(layers) == set(modules))
+    return next(named, ALL_LINEAR)
+
+
+@functools.cache
+def _stored() -> list[dict[str, Any]]:
+    runs = [run for run in Store(LANDSCAPE).runs() if run["kind"] == "training"]
+    return sorted(runs, key=lambda run: run["first_layer"])
