@@ -120,7 +120,8 @@ def test_a_class_hands_in_the_new_sets(tmp_path):
             text = release.nbformat.writes(release.notebook_of(source, with_solutions=True))
             (folder / f"{source.stem}.ipynb").write_text(text)
     grades = tmp_path / "grades.csv"
-    assert cli.main([str(folder.parent), "--out", str(grades), "--seed", "a secret"]) == 0
+    asked = [str(folder.parent), "--below", ".", "--out", str(grades), "--seed", "a secret"]
+    assert cli.main(asked) == 0
     with grades.open(newline="", encoding="utf-8-sig") as file:
         points = {row["set"]: float(row["points"]) for row in csv.DictReader(file)}
     assert points == {name: sum(exercise.points for exercise in SETS[name]) for name in NEW_SETS}

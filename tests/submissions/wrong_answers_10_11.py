@@ -43,7 +43,7 @@ GOOD_LENGTH = {
 GAIN = (
     "import numpy as np\n"
     "def honest_gain(before, after, draws):\n"
-    "    before, after, draws = map(np.array, (before, after, draws))\n"
+    "    before, after, draws = map(np.asarray, (before, after, draws))\n"
     "    means = {means}\n"
     "    low, high = {bounds}\n"
     "    return low, high, {verdict}"

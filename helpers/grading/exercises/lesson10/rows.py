@@ -114,7 +114,7 @@ def _compare_messages(case: Case, expected: list[dict], got: Any) -> Difference 
         if _text(got) == _text(expected):
             return None
         return Difference(
-            f"for {case.named} you return rows such as {repr(got[0]):.200}",
+            f"for {case.named} you return rows such as {repr(got[:1]):.200}",
             "prompt: the system's message and the user's; completion: a list with the assistant's; "
             "the contents without blanks around them",
         )
