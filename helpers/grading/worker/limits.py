@@ -21,7 +21,7 @@ def set_limits(limits: dict[str, int]) -> None:
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_CPU: math.ceil(used.ru_utime + used.ru_stime) + limits["seconds"],
         resource.RLIMIT_FSIZE: limits["file_size"],
-        resource.RLIMIT_NOFILE: 256,
+        resource.RLIMIT_NOFILE: 1024,  # what a shell gives a notebook
         resource.RLIMIT_NPROC: limits["processes"],
     }
     if os.path.exists(STATM):

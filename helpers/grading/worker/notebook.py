@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import codeop
+import errno
 import linecache
 import os
 import re
@@ -27,6 +28,11 @@ ANY_NAME = "*"  # what a star import, or another notebook, would have given
 WRITES = re.compile(r"\s*%%(?:writefile|file)[ \t]+(-a[ \t]+)?([\w.-]+)[ \t]*\n")
 """A cell that writes a file into the folder that the notebook runs in."""
 REFERENCES = "helpers.grading.exercises"
+SCARCE = {
+    getattr(errno, name, None)
+    for name in ("EMFILE", "ENFILE", "EAGAIN", "ENOMEM", "ENOSPC", "EDQUOT")
+} - {None}
+"""What a system says that has too little of something: no fault of an answer."""
 
 
 class Notebook:
@@ -117,10 +123,12 @@ class Notebook:
         return failure(error) | ({"lacks": lacks} if lacks else {})
 
     def _lacks(self, error: BaseException) -> str:
-        """The module or file that only the student has and that led to the error, if one did."""
+        """What only the student has (a module, a file, room) and that led to the error, if so."""
         if isinstance(error, ModuleNotFoundError) and str(error.name).startswith(REFERENCES):
             return ""  # which nobody has
         if isinstance(error, ModuleNotFoundError | FileNotFoundError):
+            return f"{type(error).__name__}: {error}"[:300]
+        if isinstance(error, OSError) and error.errno in SCARCE:
             return f"{type(error).__name__}: {error}"[:300]
         if not isinstance(error, NameError):
             return ""
