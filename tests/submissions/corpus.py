@@ -353,7 +353,7 @@ CORPUS: dict[str, Sample] = {
         "        return sum(pool.map(lambda n: (time.sleep(0.05), n)[1], [*both, *[0] * 14]))\n",
         before="import time\n",
     ),
-    "no room is left here": lost("    raise OSError(28, 'No space left on device')", "lacking"),
+    "no room for a process": lost("raise OSError(12, 'Cannot allocate memory')", "lacking"),
     "seven tenths of the time": count(
         RIGHT,
         before="import time\n"

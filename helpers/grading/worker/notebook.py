@@ -28,11 +28,6 @@ ANY_NAME = "*"  # what a star import, or another notebook, would have given
 WRITES = re.compile(r"\s*%%(?:writefile|file)[ \t]+(-a[ \t]+)?([\w.-]+)[ \t]*\n")
 """A cell that writes a file into the folder that the notebook runs in."""
 REFERENCES = "helpers.grading.exercises"
-SCARCE = {
-    getattr(errno, name, None)
-    for name in ("EMFILE", "ENFILE", "EAGAIN", "ENOMEM", "ENOSPC", "EDQUOT")
-} - {None}
-"""What a system says that has too little of something: no fault of an answer."""
 
 
 class Notebook:
@@ -128,7 +123,7 @@ class Notebook:
             return ""  # which nobody has
         if isinstance(error, ModuleNotFoundError | FileNotFoundError):
             return f"{type(error).__name__}: {error}"[:300]
-        if isinstance(error, OSError) and error.errno in SCARCE:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:  # no room for a process
             return f"{type(error).__name__}: {error}"[:300]
         if not isinstance(error, NameError):
             return ""
