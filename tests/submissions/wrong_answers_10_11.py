@@ -1,6 +1,6 @@
 """Wrong and honest answers to the sets of lessons 10 and 11.
 
-A wrong answer earns the points named here whatever the inputs are: test_exercises_10_11 judges it
+A wrong answer earns the points named here whatever the inputs are: test_newer_sets judges it
 on many seeds, and so it is run nowhere else.
 """
 

@@ -1,6 +1,6 @@
 """Wrong and honest answers to the sets of lessons 6 to 9.
 
-A wrong answer earns the points named here whatever the inputs are: test_exercises_6_9 judges it on
+A wrong answer earns the points named here whatever the inputs are: test_newer_sets judges it on
 many seeds, and so it is run nowhere else.
 """
 
@@ -102,6 +102,8 @@ LESSON_6 = [
 """(exercise, answer, points, part of what the learner is told)"""
 
 HONEST_6 = [
+    ("layer_bytes", BYTES.format(**GOOD_BYTES)),
+    ("largest_block", LONGEST.format(**GOOD_LONGEST)),
     ("quantize_blocks", BLOCKS.format(**GOOD_BLOCKS | {"codes": "torch.bucketize(rows / scales[:, None], (levels[1:] + levels[:-1]) / 2)"})),
     ("quantize_blocks", BLOCKS.format(**GOOD_BLOCKS | {"result": "[codes.flatten().to(torch.uint8), scales.double()]"})),
     ("lora_or_qlora", PAYS.format(**GOOD_PAYS | {"bits": "4.127"})),
