@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import pytest
-from bench import page
+from bench import memory_on_gpu, page
 
 from helpers.architectures import get_architecture
 
@@ -14,6 +14,19 @@ def test_without_a_large_gpu_there_is_nothing_to_report(monkeypatch, device, mem
     machine = dataclasses.replace(page.MACHINE, device=device, memory_gib=memory_gib)
     monkeypatch.setattr(page, "MACHINE", machine)
     assert page.run() == []
+
+
+def test_a_forecast_stands_beside_what_was_measured(monkeypatch):
+    monkeypatch.setattr(memory_on_gpu, "MACHINE", dataclasses.replace(page.MACHINE, device="cpu"))
+    assert memory_on_gpu.run() == []
+    adapter = memory_on_gpu.lora(4, ["q_proj"], dropout=0.1)
+    case = ("SmolLM2-135M-Instruct", adapter, 1, 64, {"gradient_checkpointing": True})
+    [row] = memory_on_gpu.run([case], device="cpu")
+    assert row["name"] == (
+        "SmolLM2-135M-Instruct, LoRA r 4 on q_proj, dropout 0.1, 1 × 64, checkpointing"
+    )
+    assert 0.2 < row["value"] < 1
+    assert abs(float(row["note"].partition(", ")[2].rstrip("%"))) < 5
 
 
 def test_the_rows_are_those_of_a_run(monkeypatch):
