@@ -23,7 +23,7 @@ from files import write_atomically
 from helpers.machine import usable_memory
 
 FOLDER = Path(__file__).resolve().parent
-NOT_HERE = "Not measured: it needs an NVIDIA GPU of 48 GB.\n"
+NOT_HERE = "Not measured: it needs an NVIDIA GPU, and a large one. GPU.md has a run on one.\n"
 
 
 def cpu_model() -> str:
