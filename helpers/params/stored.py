@@ -22,6 +22,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
+from helpers._files import write_atomically
 from helpers.params.tables import Table
 
 FILE = Path(__file__).with_name("stored.json")
@@ -74,7 +75,7 @@ def write_stored(
     content = {"versions": versions(), "places": places, "answers": answers}
     rows = ",\n".join(json.dumps(answer) for answer in answers)
     head = json.dumps({name: content[name] for name in ("versions", "places")}, indent=1)
-    file.write_text(f'{head[:-2]},\n "answers": [\n{rows}\n ]\n}}\n', encoding="utf-8")
+    write_atomically(file, f'{head[:-2]},\n "answers": [\n{rows}\n ]\n}}\n')
     return content
 
 
