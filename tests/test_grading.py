@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -495,6 +496,22 @@ def test_a_grader_killed_before_it_gives_a_sandbox_the_go_ahead_leaves_nothing_b
     command, variables = [sys.executable, "-c", code], {**os.environ, "LORA_TEST": word}
     assert subprocess.run(command, cwd=ROOT, env=variables).returncode == -signal.SIGKILL
     assert not psutil.wait_procs(list(holding(word)), timeout=20)[1]
+
+
+def test_programs_write_to_tmp_where_the_course_lies_in_it_and_the_course_stays(box, monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        course, hidden = Path(folder), Path(folder, "grading", "exercises")
+        hidden.mkdir(parents=True)
+        (course / "params.py").write_text("kept")
+        monkeypatch.setattr(bubblewrap, "HELPERS", course)
+        monkeypatch.setattr(bubblewrap, "HIDDEN", hidden)
+        told = (
+            f"echo mine > /tmp/mine; cat /tmp/mine {course}/params.py; echo no > {course}/params.py"
+        )
+        command = ["bwrap", *bubblewrap._mounts(sandbox.Limits()), "/bin/sh", "-c", told]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.stdout == "mine\nkept" and "Read-only" in done.stderr, done.stderr
+        assert (course / "params.py").read_text() == "kept"
 
 
 def test_a_sandbox_that_does_not_come_up_leaves_nothing_behind(box, monkeypatch):

@@ -30,6 +30,8 @@ from helpers.grading.sandbox.limits import (
 )
 from helpers.grading.worker.namespaces import SANDBOX_ID
 
+WRITABLE = ("/tmp", "/var/tmp", "/dev/shm")  # where programs write without asking
+
 
 class Bubblewrap:
     """Fresh namespaces for every request, and a warm parent that forks into them."""
@@ -186,7 +188,7 @@ class _Box:
 
 
 def _mounts(limits: Limits) -> list[str]:
-    """bwrap's options: what a worker can see. Everything is read-only but /scratch."""
+    """bwrap's options: what a worker can see. Only read, but for /scratch and `WRITABLE`."""
     options = (
         "--unshare-user --unshare-ipc --unshare-pid --unshare-net --unshare-uts "
         "--unshare-cgroup-try --new-session --as-pid-1 --clearenv"
@@ -199,7 +201,11 @@ def _mounts(limits: Limits) -> list[str]:
             options += ["--symlink", os.readlink(top), top]
         elif os.path.isdir(top):
             shown.add(Path(top))
-    made: set[Path] = set()
+    room = ["--perms", "1777", "--size", str(4 * limits.file_size), "--tmpfs"]
+    holding = {Path(u) for u in WRITABLE if any(path.is_relative_to(u) for path in shown)}
+    for usual in sorted(holding):  # the course, or its Python, lies in it
+        options += [*room, str(usual)]
+    made = set(holding)
     for path in sorted(shown):
         for parent in reversed(path.parents[:-1]):
             if parent not in made and not any(parent.is_relative_to(p) for p in shown):
@@ -213,8 +219,7 @@ def _mounts(limits: Limits) -> list[str]:
     options += ["--remount-ro", str(HIDDEN), "--proc", "/proc"]
     for device in ("null", "zero", "random", "urandom"):
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
-    scratch = ["--perms", "1777", "--size", str(4 * limits.file_size), "--tmpfs", "/scratch"]
-    for usual in ("/tmp", "/var/tmp", "/dev/shm"):  # where programs write without asking
-        if not any(path.is_relative_to(usual) for path in shown):  # as where the course lies in it
+    for usual in WRITABLE:
+        if Path(usual) not in holding:
             options += ["--symlink", "/scratch", usual]
-    return [*options, *scratch, "--remount-ro", "/", "--chdir", "/scratch"]
+    return [*options, *room, "/scratch", "--remount-ro", "/", "--chdir", "/scratch"]
