@@ -195,6 +195,13 @@ def find_notebooks(root: Path = ROOT) -> list[Path]:
     ]
 
 
+def find_translations(language: str, root: Path = ROOT) -> list[Path]:
+    """The notebooks that there are in a language besides English; none for a name of no folder."""
+    folders = [folder for folder in language_folders(root) if folder.name == language]
+    found = sorted(path for folder in folders for path in folder.rglob("*.ipynb"))
+    return [path for path in found if ".ipynb_checkpoints" not in path.parts]
+
+
 def replace_address(text: str, old: str, new: str) -> str:
     """Point ``text``'s links from the repository ``old`` to ``new`` (GitHub's and Colab's)."""
     site = r"(github\.com/|colab\.research\.google\.com/github/)"

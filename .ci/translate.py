@@ -22,10 +22,10 @@ import polib
 from address import LANGUAGE, LINKS, ROOT, SETUP, current_address, find_notebooks, language_folders
 from catalogues import obsolete, out_of_step, read, text_of, texts_of, translations, updated
 from files import write_atomically
+from helpers._language import CHOICE
 from relinking import Headings, Relinking, headings
 from translation_check import problems
 
-CHOICE = "LORA_COURSE_LANG"  # what helpers are told in; helpers/_language.py reads it
 TITLE = re.match(r"# @title (.+)", SETUP)[1]
 PHRASES = {
     "open-in-colab": "Open in Colab",
