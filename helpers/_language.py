@@ -1,10 +1,10 @@
 """The language in which helpers speak to a learner: the one that `LORA_COURSE_LANG` names.
 
-* `_(text)`: a text in that language, or as it is where there is no translation
-* `N_(text)`: marks a text that is translated later, with `_`, when it is shown
+* `tr(text)`: a text in that language, or as it is where there is no translation
+* `N_(text)`: marks a text that is translated later, with `tr`, when it is shown
 * `ngettext(singular, plural, n)`: the form that goes with `n`
 
-A module's constants are English; whoever shows one calls `_`. So the language may change while
+A module's constants are English; whoever shows one calls `tr`. So the language may change while
 Python runs, and a value in a file or in a comparison is the same in every language. Catalogues lie
 in locale/<language>/LC_MESSAGES: helpers.po for people, helpers.mo for Python's gettext.
 """
@@ -32,7 +32,7 @@ def _catalogue(code: str) -> gettext.NullTranslations:
     return gettext.translation("helpers", LOCALES, [code], fallback=True)
 
 
-def _(text: str) -> str:
+def tr(text: str) -> str:
     """`text` in the learner's language."""
     return _catalogue(language()).gettext(text) if text else text
 
