@@ -81,6 +81,7 @@ def updated(catalogue: polib.POFile, texts: Texts, language: str) -> polib.POFil
 def take_over(entry: polib.POEntry, was: polib.POEntry) -> None:
     """Give an entry another's translation, with what people have noted beside it."""
     entry.msgstr, entry.flags = was.msgstr, list(was.flags)
+    entry.msgstr_plural = dict(was.msgstr_plural)
     entry.comment, entry.tcomment = was.comment, was.tcomment
     entry.previous_msgid = was.previous_msgid
 

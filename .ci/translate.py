@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import polib
 
+import helpers_catalogue
 from address import LANGUAGE, LINKS, ROOT, SETUP, current_address, find_notebooks, language_folders
 from catalogues import obsolete, out_of_step, read, text_of, texts_of, translations, updated
 from files import write_atomically
@@ -161,13 +162,42 @@ def unfinished_line(edition: Edition, name: str, left: list[str]) -> str:
     return f"{file}: {len(left)} of {cells} cells are still to do, so nothing is built from it"
 
 
-def write_if_changed(path: Path, text: str) -> bool:
-    """Write the file unless it holds that text already; whether it was written."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+def write_if_changed(path: Path, content: str | bytes) -> bool:
+    """Write the file unless it holds that already; whether it was written."""
+    content = content if isinstance(content, bytes) else content.encode()
+    if path.exists() and path.read_bytes() == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text)
+    write_atomically(path, content)
     return True
+
+
+def update_helpers(edition: Edition, drop_obsolete: bool = False) -> list[str]:
+    """Bring the catalogue of what helpers say up to date; return what there is to look at."""
+    language, root = edition.language, edition.root
+    for path, content in helpers_catalogue.update(language, root, drop_obsolete).items():
+        write_if_changed(path, content)
+    file = helpers_catalogue.catalogue_file(language, root)
+    left = helpers_catalogue.unfinished(read(file), helpers_catalogue.messages(root))
+    return [f"{file.relative_to(root).as_posix()}, {line}" for line in left]
+
+
+def check_helpers(edition: Edition) -> tuple[list[str], list[str]]:
+    """What is wrong with the catalogue of what helpers say, and what is only unfinished: the
+    latter is wrong too once a notebook has been built in this language."""
+    file = helpers_catalogue.catalogue_file(edition.language, edition.root)
+    shown = file.relative_to(edition.root).as_posix()
+    catalogue = read(file)
+    wrong = helpers_catalogue.problems(catalogue, edition.language)
+    left = helpers_catalogue.unfinished(catalogue, helpers_catalogue.messages(edition.root))
+    binary = file.with_suffix(".mo")
+    stored = binary.read_bytes() if binary.exists() else None
+    if file.exists() and stored != helpers_catalogue.compiled(catalogue):
+        wrong.append("its helpers.mo is out of step; run: make translate")
+    if any(edition.target(name).exists() for name in edition.english):
+        wrong, left = wrong + left, []
+    notes = [f"{shown}: {len(left)} texts are still to do"] if left else []
+    return [f"{shown}, {line}" for line in wrong], notes
 
 
 def check(edition: Edition, names: list[str]) -> tuple[list[str], list[str]]:
@@ -249,10 +279,14 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             if options.check:
                 wrong, notes = check(edition, names)
-                wrong += [] if options.names else check_files(edition)
+                if not options.names:
+                    wrong_too, notes_too = check_helpers(edition)
+                    wrong += [*check_files(edition), *wrong_too]
+                    notes += notes_too
                 said, status = notes + wrong, 1 if wrong else status
             else:
-                said = update(edition, names, options.drop_obsolete)
+                said = [] if options.names else update_helpers(edition, options.drop_obsolete)
+                said += update(edition, names, options.drop_obsolete)
         except ValueError as error:
             said, status = [str(error)], 1
         for line in said:

@@ -86,10 +86,16 @@ def problems(source: str, translation: str, language: str) -> list[str]:
         for count, how in ((missing, "is missing"), (extra, "is too much")):
             for what, times in sorted(count.items()):
                 said.append(f"{kind} {shown(what)} {how}{f' {times} times' * (times > 1)}")
+    return said + wrong_letters(translation, language)
+
+
+def wrong_letters(text: str, language: str) -> list[str]:
+    """Letters that the language does not have, or that are put together from parts."""
+    said = []
     for letter, meant in WRONG_LETTERS.get(language, {}).items():
-        for word in sorted({*re.findall(rf"\w*{letter}\w*", translation)}):
+        for word in sorted({*re.findall(rf"\w*{letter}\w*", text)}):
             said.append(f"{word!r}: {letter} should be {meant}")
-    if unicodedata.normalize("NFC", translation) != translation:
+    if unicodedata.normalize("NFC", text) != text:
         said.append("letters and their marks stand apart; write them as one character (NFC)")
     return said
 

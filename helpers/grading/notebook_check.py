@@ -98,8 +98,8 @@ def _check(exercise_id: str, answer: Any, seed: str) -> CheckResult:
 def _no_such(exercise_id: Any, known: list[str]) -> str:
     said = tr("✗ There is no exercise {name!r}.").format(name=exercise_id)
     if close := difflib.get_close_matches(str(exercise_id), known, n=1):
-        return f"{said} {tr('Did you mean {name!r}?').format(name=close[0])}"
-    return f"{said} {tr('There are {names}.').format(names=', '.join(known))}"
+        return said + " " + tr("Did you mean {name!r}?").format(name=close[0])
+    return said + " " + tr("There are {names}.").format(names=", ".join(known))
 
 
 def _failure(error: BaseException) -> Any:
