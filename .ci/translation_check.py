@@ -49,7 +49,7 @@ def parts(text: str) -> Parts:
         return " ".join([match[1].lower(), *ATTRIBUTE.findall(match[2])])
 
     take("code block", FENCED, lambda m: m[2].strip() + "\n" + without_comments(m[3]), "\n")
-    take("code span", SPAN, lambda m: m[2].strip(), " ")
+    take("code span", SPAN, lambda m: " ".join(m[2].split()), " ")
     take("displayed formula", DISPLAYED, lambda m: without_words(m[1]), " ")
     take("formula", INLINE, lambda m: without_words(m[1]), " ")
     while TARGET.search(text):  # a picture may stand in a link
@@ -102,11 +102,33 @@ def wrong_letters(text: str, language: str) -> list[str]:
 
 def same_numbers(missing: Counter, extra: Counter) -> tuple[Counter, Counter]:
     """What is left of two sets of numbers when those are paired that differ in their marks alone:
-    1,234.5 and 1.234,5."""
+    1,234.5 and 1.234,5, or 1024 and 1.024."""
     swapped = Counter({number.translate({44: ".", 46: ","}): n for number, n in extra.items()})
     both = missing & swapped
     back = Counter({number.translate({44: ".", 46: ","}): n for number, n in both.items()})
-    return missing - both, extra - back
+    missing, extra = missing - both, extra - back
+    grouped = {number: ungrouped(number) for number in (*missing, *extra)}
+    both = Counter(map(grouped.get, missing.elements())) & Counter(
+        map(grouped.get, extra.elements())
+    )
+    return without(missing, both, grouped), without(extra, both, grouped)
+
+
+def ungrouped(number: str) -> str:
+    """A whole number without the marks between its thousands; any other as it is."""
+    thousands = re.fullmatch(r"\d{1,3}([.,])\d{3}(\1\d{3})*", number)
+    return number.replace(thousands[1], "") if thousands else number
+
+
+def without(numbers: Counter, paired: Counter, grouped: dict[str, str]) -> Counter:
+    """The numbers that are not ``paired``, which counts them as ``grouped`` writes them."""
+    left, result = Counter(paired), Counter()
+    for number in numbers.elements():
+        if left[grouped[number]] > 0:
+            left[grouped[number]] -= 1
+        else:
+            result[number] += 1
+    return result
 
 
 def shown(what: str) -> str:
