@@ -6,15 +6,17 @@ PYTEST = -m pytest --nbval --numprocesses=auto --dist=loadfile --no-loadscope-re
 TESTS = $(PYTEST) --junitxml=nbval.xml
 QUICK = notebooks/index.ipynb notebooks/02_configuration.ipynb notebooks/exercises/01_theory_exercises.ipynb
 
-.PHONY: help lab test check env model notebooks release grade readme lint bench landscape address hooks
+.PHONY: help lab test check env model notebooks translate release grade readme lint bench landscape address hooks
 .PHONY: test-colab test-lowest test-latest clean
 
 help:
 	@echo 'make lab          set up, then open your copy of the lessons in JupyterLab (UPDATE=1: newer ones)'
+	@echo '                  in Romanian: make lab LORA_COURSE_LANG=ro'
 	@echo 'make test         set up, then run the unit tests and every cell of every notebook'
 	@echo 'make check        before a commit: linters, the quick tests, one lesson, one exercise set'
 	@echo ''
 	@echo 'make notebooks    re-execute the notebooks in place (NB=01_theory for one)'
+	@echo 'make translate    bring the translations into step with the notebooks (NB=01_theory for one)'
 	@echo 'make release      make the exercise notebooks from their sources, without the solutions'
 	@echo 'make grade        SUBMISSIONS=folder OPTIONS="--seed-file secret.txt"  grade a class'
 	@echo 'make readme       collect the table of claims from the notebooks into README.md'
@@ -49,6 +51,10 @@ model: env
 notebooks: model
 	$(RUN) .ci/run_notebooks.py $(NB)
 
+# DROP=1 drops the translations of cells that are gone, LANGUAGE=fr begins a language.
+translate: env
+	$(RUN) .ci/translate.py $(if $(DROP),--drop-obsolete) $(if $(LANGUAGE),--language $(LANGUAGE)) $(NB)
+
 release: model
 	$(RUN) .ci/release.py
 
@@ -64,6 +70,7 @@ lint: env
 	$(RUN) .ci/address.py --check
 	$(RUN) .ci/claims_table.py --check
 	$(RUN) .ci/release.py --check
+	$(RUN) .ci/translate.py --check
 
 bench: model
 	PYTHONPATH=.ci:tests $(RUN) -m bench
@@ -74,6 +81,7 @@ landscape: model
 
 address: env
 	$(RUN) .ci/address.py $(OWNER) $(REPO)
+	$(RUN) .ci/translate.py
 
 hooks: env
 	$(RUN) -m pre_commit install

@@ -30,6 +30,7 @@ BADGES = (
     "(https://kaggle.com/kernels/welcome?src=https://github.com/{address}/blob/main/{path})"
 )
 LINKS = "**Where to go from here:** "
+LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Z]{2})?")  # of a translation's folder: ro, pt_BR
 
 # What the set-up cell pins, as requirements.txt does. The rest is left as Colab has it, within the
 # ranges of pyproject.toml: much of it has been imported there before the first cell runs.
@@ -177,9 +178,27 @@ def current_address(root: Path = ROOT) -> str:
     return project["urls"]["Homepage"].removeprefix("https://github.com/")
 
 
+def language_folders(root: Path = ROOT) -> list[Path]:
+    """The folders of translations: those of notebooks/ that a language's code names."""
+    found = sorted((root / "notebooks").glob("*/"))
+    return [folder for folder in found if LANGUAGE.fullmatch(folder.name)]
+
+
 def find_notebooks(root: Path = ROOT) -> list[Path]:
-    """Every notebook of the course, in the order of its path."""
+    """Every notebook of the course in English, in the order of its path."""
     found = sorted((root / "notebooks").rglob("*.ipynb"))
+    translated = set(language_folders(root))
+    return [
+        path
+        for path in found
+        if ".ipynb_checkpoints" not in path.parts and translated.isdisjoint(path.parents)
+    ]
+
+
+def find_translations(language: str, root: Path = ROOT) -> list[Path]:
+    """The notebooks that there are in a language besides English; none for a name of no folder."""
+    folders = [folder for folder in language_folders(root) if folder.name == language]
+    found = sorted(path for folder in folders for path in folder.rglob("*.ipynb"))
     return [path for path in found if ".ipynb_checkpoints" not in path.parts]
 
 
@@ -232,7 +251,8 @@ def planned_files(root: Path, new: str) -> dict[Path, str]:
     files = {path: address_notebook(path, root, old, new) for path in find_notebooks(root)}
     sources = sorted((root / "notebooks" / "exercises" / "src").glob("*.py"))
     cited = [path for path in [root / "CITATION.cff"] if path.exists()]
-    for path in (*sources, *cited, root / "README.md", root / "pyproject.toml"):
+    catalogues = sorted((root / "notebooks").rglob("*.po"))
+    for path in (*sources, *cited, *catalogues, root / "README.md", root / "pyproject.toml"):
         files[path] = replace_address(path.read_text(encoding="utf-8"), old, new)
     return files
 

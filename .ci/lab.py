@@ -4,7 +4,8 @@
 ignores, and starts JupyterLab in the repository's root. What is there already is never written
 over: it holds a learner's work. ``--update`` brings those up to date in which no cell was changed,
 and lays the new edition beside the others, as ``03_training.new.ipynb``. ``--only-copy`` starts
-nothing.
+nothing. With ``LORA_COURSE_LANG=ro`` the Romanian notebooks lie in my_lessons/ro/, beside the
+English ones, to which they lead where there is no translation yet.
 
 In the copy no answer stands under its question: the outputs are cleared. Only the stored pictures
 of sliders stay, to show where there is something to turn. The instructor's guide is not copied; it
@@ -22,8 +23,9 @@ from pathlib import Path
 
 import nbformat
 
-from address import ROOT, find_notebooks
+from address import ROOT, find_notebooks, find_translations
 from files import write_atomically
+from helpers._language import CHOICE
 
 COPY = "my_lessons"
 RECORD = ".handed_out.json"  # by notebook: the digest of its cells as they were laid here
@@ -33,11 +35,18 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 HIDDEN = ["__pycache__", "*.pyc", ".*", "notebooks", "tests", "build", "*.egg-info", "CITATION.cff"]
 
 
-def learners_edition(text: str) -> str:
+def learners_edition(text: str, name: str = "index.ipynb") -> str:
     """A lesson's JSON without its answers: outputs cleared, pictures of sliders kept.
 
     A slider's view needs the kernel that made it; without that key the picture beside it shows.
+    ``name`` is the lesson's path below notebooks/: links to what is not copied lead back there.
     """
+    here = Path(name).parent
+
+    def to_the_original(match: re.Match) -> str:
+        original = os.path.normpath(Path("notebooks", here, match[1]))
+        return f"]({Path(os.path.relpath(original, Path(COPY, here))).as_posix()})"
+
     notebook = nbformat.reads(text, as_version=4)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
@@ -48,10 +57,9 @@ def learners_edition(text: str) -> str:
                 output.pop("execution_count", None)
                 output.output_type = "display_data"
             cell.outputs, cell.execution_count = kept, None
-        for name in LEFT_OUT:
-            cell.source = re.sub(
-                rf"\]\({re.escape(name)}\)", f"](../notebooks/{name})", cell.source
-            )
+        for left_out in LEFT_OUT:
+            link = rf"\]\(((?:\w+/|\.\./)*{re.escape(left_out)})\)"
+            cell.source = re.sub(link, to_the_original, cell.source)
     return nbformat.writes(notebook) + "\n"
 
 
@@ -70,8 +78,10 @@ def digest(text: str) -> str:
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
 
-def fill(root: Path, *, update: bool = False) -> list[str]:
+def fill(root: Path, *, update: bool = False, language: str = "") -> list[str]:
     """Lay into ``root``/my_lessons what is missing there; return what there is to say, by line.
+
+    A ``language`` that has translations (``ro``) lays these beside the English notebooks.
 
     With ``update`` a notebook whose cells are as they were laid here is replaced by a newer
     edition, and beside a changed one the new edition is laid.
@@ -83,11 +93,11 @@ def fill(root: Path, *, update: bool = False) -> list[str]:
     except (OSError, ValueError):
         record = {}  # then every notebook that is there counts as changed, and stays
     made, replaced, beside, newer = [], [], [], []
-    for source in find_notebooks(root):
+    for source in [*find_notebooks(root), *find_translations(language, root)]:
         name = source.relative_to(root / "notebooks").as_posix()
-        if name in LEFT_OUT:
+        if source.name in LEFT_OUT:
             continue
-        target, text = folder / name, learners_edition(source.read_text(encoding="utf-8"))
+        target, text = folder / name, learners_edition(source.read_text(encoding="utf-8"), name)
         present, laid, mine = digest(text), record.get(name), digest_of_file(target)
         if not target.exists():
             made.append(name)
@@ -125,10 +135,13 @@ def digest_of_file(path: Path) -> str | None:
         return None
 
 
-def lab_command() -> list[str]:
-    """What starts JupyterLab in the repository's root, with the index open."""
+def lab_command(root: Path = ROOT, language: str = "") -> list[str]:
+    """What starts JupyterLab in the repository's root, with the index open, in ``language`` if it
+    was laid there."""
     hidden = f"--ContentsManager.hide_globs={HIDDEN!r}"
-    return [sys.executable, "-m", "jupyterlab", hidden, f"{COPY}/index.ipynb"]
+    own = f"{COPY}/{language}/index.ipynb"
+    index = own if language and (root / own).exists() else f"{COPY}/index.ipynb"
+    return [sys.executable, "-m", "jupyterlab", hidden, index]
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
@@ -137,14 +150,15 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--update", action="store_true", help="take newer editions too")
     parser.add_argument("--only-copy", action="store_true", help="do not start JupyterLab")
     options = parser.parse_args(arguments)
-    for line in fill(root, update=options.update):
+    language = os.environ.get(CHOICE, "")
+    for line in fill(root, update=options.update, language=language):
         print(line, flush=True)
     if options.only_copy:
         return 0
     # Waiting threads sleep: two that spin take a busy machine from each other, and everything from
     # a learner's browser.
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
-    return subprocess.run(lab_command(), cwd=root, env=environment).returncode
+    return subprocess.run(lab_command(root, language), cwd=root, env=environment).returncode
 
 
 if __name__ == "__main__":

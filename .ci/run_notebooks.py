@@ -1,7 +1,8 @@
 """Re-execute the notebooks in place, so that the same results give the same bytes.
 
 ``python .ci/run_notebooks.py`` runs all of them, ``python .ci/run_notebooks.py 01_theory`` one.
-Where a cell fails, the stored notebook stays as it was.
+Where a cell fails, the stored notebook stays as it was. A notebook's translations hold its code and
+outputs, so they are built anew with it.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+import translate
 from address import ROOT, find_notebooks
 from files import write_atomically
 from helpers.expectations import STRICT
@@ -103,6 +105,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
             continue
         write_atomically(path, text)
         print(f"{name}: run in {time.monotonic() - start:.0f} s", flush=True)
+        for line in translate.rebuild(path, root):
+            print(line, flush=True)
     return 1 if failed else 0
 
 

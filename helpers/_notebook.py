@@ -9,8 +9,10 @@ import sys
 from types import TracebackType
 from typing import Any
 
+from helpers._language import N_, tr
+
 WORDS = ("out of memory", "can't allocate memory", "not enough memory")  # of PyTorch's allocators
-ADVICE = (
+ADVICE = N_(
     "Out of memory: this cell wanted more than is free. Restart the kernel and close other "
     "notebooks, or take fewer rows a step, shorter rows, a lower rank."
 )
@@ -40,6 +42,6 @@ def _told(
     tb_offset: int | None = None,
 ) -> None:
     if is_out_of_memory(error):
-        print(str(error) if isinstance(error, MemoryError) and str(error) else ADVICE)
+        print(str(error) if isinstance(error, MemoryError) and str(error) else tr(ADVICE))
     else:
         shell.showtraceback((kind, error, trace), tb_offset=tb_offset)

@@ -6,51 +6,59 @@ names who has shown it. The README's table is collected from these boxes, never 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from types import MappingProxyType
 
 import numpy as np
 
+from helpers._language import N_, tr
 from helpers.expectations import is_strict
 
 MIME_TYPE = "application/vnd.lora-course.claim+json"
 
 CLAIMS: dict[str, str] = {
-    "C01": "LoRA typically cuts the trainable parameters by about 90 %.",
-    "C02": "The pretrained weights stay frozen; only the injected matrices are trained.",
-    "C03": "The update is a product of two low-rank matrices, and quality keeps up with "
-    "full fine-tuning.",
-    "C04": "On GPT-3 175B, LoRA trains 10,000 times fewer parameters.",
-    "C05": "On GPT-3 175B, LoRA needs a third of the GPU memory.",
-    "C06": "Adapters usually sit on the attention weights.",
-    "C07": "Merged adapters add no inference latency.",
-    "C08": "Only the adapter's parameters are held in GPU memory.",
-    "C09": "The frozen base model can be loaded in lower precision.",
-    "C10": "Large models become trainable on consumer GPUs.",
-    "C11": "Using LoRA through PEFT takes very little configuration.",
-    "C12": "QLoRA saves still more memory.",
-    "C13": "Checkpoints hold the adapter's weights.",
-    "C14": "`load_adapter()` loads further adapters, and `set_adapter()` chooses the active one.",
-    "C15": "`unload()` gives the base model back.",
-    "C16": "The rank is usually 4 to 32; a lower one compresses more and may express less.",
-    "C17": "Alpha is usually twice the rank; a higher one adapts more strongly.",
-    "C18": "Dropout is 0.05 to 0.1; a higher one resists overfitting.",
-    "C19": "`bias` is none, all or lora_only, and none is the cheapest.",
-    "C20": '`target_modules` takes "all-linear" or "q_proj,v_proj"; more modules adapt more and '
-    "cost more memory.",
-    "C22": '`device_map="auto"` puts the model on the right device.',
-    "C23": "The configuration snippet (r=6, alpha=8, dropout=0.05, no bias, all-linear) works.",
-    "C24": "The `SFTTrainer` snippet with `max_seq_length` works.",
-    "C25": "The snippet that loads an adapter with `PeftConfig` and `PeftModel` works.",
-    "C26": "The snippet that merges an adapter, with `torch_dtype` float16, works.",
-    "C27": "Merging needs room for the base model and the adapter together.",
-    "C28": "Training, merging and saving should keep to one precision.",
-    "C29": "Save the tokenizer with the merged model, or their sizes may disagree.",
-    "T1": "Try it: fine-tune DeepSeek-R1-Distill-Qwen-1.5B on smoltalk with the page's "
-    "configuration.",
-    "T2": "Try it: merge that adapter into the base model.",
+    "C01": N_("LoRA typically cuts the trainable parameters by about 90 %."),
+    "C02": N_("The pretrained weights stay frozen; only the injected matrices are trained."),
+    "C03": N_(
+        "The update is a product of two low-rank matrices, and quality keeps up with "
+        "full fine-tuning."
+    ),
+    "C04": N_("On GPT-3 175B, LoRA trains 10,000 times fewer parameters."),
+    "C05": N_("On GPT-3 175B, LoRA needs a third of the GPU memory."),
+    "C06": N_("Adapters usually sit on the attention weights."),
+    "C07": N_("Merged adapters add no inference latency."),
+    "C08": N_("Only the adapter's parameters are held in GPU memory."),
+    "C09": N_("The frozen base model can be loaded in lower precision."),
+    "C10": N_("Large models become trainable on consumer GPUs."),
+    "C11": N_("Using LoRA through PEFT takes very little configuration."),
+    "C12": N_("QLoRA saves still more memory."),
+    "C13": N_("Checkpoints hold the adapter's weights."),
+    "C14": N_(
+        "`load_adapter()` loads further adapters, and `set_adapter()` chooses the active one."
+    ),
+    "C15": N_("`unload()` gives the base model back."),
+    "C16": N_("The rank is usually 4 to 32; a lower one compresses more and may express less."),
+    "C17": N_("Alpha is usually twice the rank; a higher one adapts more strongly."),
+    "C18": N_("Dropout is 0.05 to 0.1; a higher one resists overfitting."),
+    "C19": N_("`bias` is none, all or lora_only, and none is the cheapest."),
+    "C20": N_(
+        '`target_modules` takes "all-linear" or "q_proj,v_proj"; more modules adapt more and '
+        "cost more memory."
+    ),
+    "C22": N_('`device_map="auto"` puts the model on the right device.'),
+    "C23": N_("The configuration snippet (r=6, alpha=8, dropout=0.05, no bias, all-linear) works."),
+    "C24": N_("The `SFTTrainer` snippet with `max_seq_length` works."),
+    "C25": N_("The snippet that loads an adapter with `PeftConfig` and `PeftModel` works."),
+    "C26": N_("The snippet that merges an adapter, with `torch_dtype` float16, works."),
+    "C27": N_("Merging needs room for the base model and the adapter together."),
+    "C28": N_("Training, merging and saving should keep to one precision."),
+    "C29": N_("Save the tokenizer with the merged model, or their sizes may disagree."),
+    "T1": N_(
+        "Try it: fine-tune DeepSeek-R1-Distill-Qwen-1.5B on smoltalk with the page's configuration."
+    ),
+    "T2": N_("Try it: merge that adapter into the base model."),
 }
 """What the page says or implies, in our words, by claim id. T1 and T2 are its exercises.
 There is no C21: it had been listed by mistake, and lesson 3 keeps it as advice of ours.
@@ -90,23 +98,23 @@ LESSONS: dict[str, tuple[int, ...]] = {
 }
 """The lessons that take up each claim, by number; the last one's verdict is the README's."""
 
-WITH_CONDITION, NOT_SHOWN = "holds with a condition", "not shown here"
+WITH_CONDITION, NOT_SHOWN = N_("holds with a condition"), N_("not shown here")
 VERDICTS = MappingProxyType(
     {
-        "holds": "#2e9e4f",
+        N_("holds"): "#2e9e4f",
         WITH_CONDITION: "#c98a00",
         NOT_SHOWN: "#8a8a8a",
-        "out of date": "#3f83c9",
-        "wrong": "#d1453b",
-        "done": "#2e9e4f",
-        "rehearsed": "#3f83c9",
+        N_("out of date"): "#3f83c9",
+        N_("wrong"): "#d1453b",
+        N_("done"): "#2e9e4f",
+        N_("rehearsed"): "#3f83c9",
     }
 )
 """Each verdict and the colour of its box's border. "done" and "rehearsed" (on a stand-in, with
 nothing to be learned) are for the exercises T1 and T2 alone."""
 
 EXERCISE_VERDICTS = ("done", "rehearsed")
-NOT_REPRODUCED = "not reproduced on this machine"
+NOT_REPRODUCED = N_("not reproduced on this machine (elsewhere: {line})")
 
 
 @dataclass(frozen=True)
@@ -123,23 +131,29 @@ class Claim:
     @property
     def line(self) -> str:
         """The verdict in words, with its condition, or with who has shown it elsewhere."""
-        return verdict_line(self.verdict, vars(self))
+        return verdict_line(self.verdict, vars(self), tr)
 
     def __repr__(self) -> str:
         """Three lines: what the page says, the verdict, the measured figure."""
+        says, verdict, measured = self._words()
         return (
-            f"{self.id}, the page says: {CLAIMS[self.id]}\n"
-            f"Verdict: {self.line}\n"
-            f"Measured: {self.measured}"
+            f"{says.format(id=self.id)} {tr(CLAIMS[self.id])}\n"
+            f"{verdict} {self.line}\n"
+            f"{measured} {self.measured}"
         )
 
+    def _words(self) -> tuple[str, str, str]:
+        """What its three lines begin with."""
+        return tr("{id}, the page says:"), tr("Verdict:"), tr("Measured:")
+
     def _repr_html_(self) -> str:
+        says, verdict, measured = self._words()
         return (
             f'<div style="border-left: 5px solid {VERDICTS.get(self.verdict, "#8a8a8a")}; '
             'padding: 0.2em 0 0.2em 1em; margin: 0.5em 0; line-height: 1.5">'
-            f"<b>{self.id}</b>, the page says: {escape(CLAIMS[self.id])}<br>"
-            f"<b>Verdict: {escape(self.line)}</b><br>"
-            f"Measured: {escape(self.measured)}</div>"
+            f"{says.format(id=f'<b>{self.id}</b>')} {escape(tr(CLAIMS[self.id]))}<br>"
+            f"<b>{verdict} {escape(self.line)}</b><br>"
+            f"{measured} {escape(self.measured)}</div>"
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, object]:
@@ -150,13 +164,17 @@ class Claim:
         }
 
 
-def verdict_line(verdict: str, named: Mapping[str, str]) -> str:
-    """A verdict with what is `named` beside it: "holds, if …", "not shown here: …; shown by …"."""
+def verdict_line(verdict: str, named: Mapping[str, str], words: Callable[[str], str] = N_) -> str:
+    """A verdict with what is `named` beside it: "holds, if …", "not shown here: …; shown by …".
+
+    `words` translates: `helpers._language.tr` for a learner, nothing for what is collected.
+    """
     if named.get("condition"):
-        return verdict.replace(WITH_CONDITION, f"holds, if {named['condition']}")
+        return words(N_("holds, if {condition}")).format(condition=named["condition"])
     if named.get("source"):
-        return f"{verdict}: {named['why']}; shown by {named['source']}"
-    return verdict
+        said = words(N_("{verdict}: {why}; shown by {source}"))
+        return said.format(verdict=words(verdict), why=named["why"], source=named["source"])
+    return words(verdict)
 
 
 def claim(
@@ -199,8 +217,8 @@ def claim(
     _check_named(verdict, named)
     _check_evidence(evidence)
     if not evidence and not is_strict():
-        line = verdict_line(verdict, named)
-        return Claim(claim_id, f"{NOT_REPRODUCED} (elsewhere: {line})", measured)
+        line = verdict_line(verdict, named, tr)
+        return Claim(claim_id, tr(NOT_REPRODUCED).format(line=line), measured)
     if not evidence:
         raise AssertionError(
             f"{claim_id}: the measurement no longer supports the verdict {verdict!r}: "

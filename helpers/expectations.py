@@ -14,6 +14,8 @@ import os
 
 import numpy as np
 
+from helpers._language import tr
+
 STRICT = "LORA_COURSE_STRICT"
 
 
@@ -41,4 +43,5 @@ def expect(condition: bool, message: str) -> None:
         return
     if is_strict():
         raise AssertionError(f"expected: {message}")
-    print(f"Not as when this lesson was written, where {message}. See what differs, and go on.")
+    said = tr("Not as when this lesson was written, where {message}. See what differs, and go on.")
+    print(said.format(message=message))

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from helpers._language import ngettext, tr
+
 GIB = 2**30
 
 
@@ -36,22 +38,24 @@ class Hardware:
         """
         free = free_memory(self.device) / GIB
         if free < gib:
-            print(
-                f"This takes about {gib:g} GiB, and {free:.1f} GiB are free here: it may end in "
+            said = tr(
+                "This takes about {gib:g} GiB, and {free:.1f} GiB are free here: it may end in "
                 "the middle. Close what else is open, other notebooks first (Kernel, Shut Down)."
             )
+            print(said.format(gib=gib, free=free))
         return free >= gib
 
     def __str__(self) -> str:
         precision = str(self.dtype).removeprefix("torch.")
         if self.device == "cpu":
-            cores = f"{self.cpu_cores} core{'s' * (self.cpu_cores != 1)}"
-            compute = ", trains in bfloat16" if self.bf16 else ""
-            return f"CPU with {cores}, {self.memory_gib:.0f} GiB: {precision}{compute}"
+            cores = ngettext("CPU with {n} core", "CPU with {n} cores", self.cpu_cores)
+            compute = tr(", trains in bfloat16") if self.bf16 else ""
+            cpu = cores.format(n=self.cpu_cores)
+            return f"{cpu}, {self.memory_gib:.0f} GiB: {precision}{compute}"
         if self.device == "mps":
-            shared = f"{self.memory_gib:.0f} GiB shared with the CPU"
+            shared = tr("{gib:.0f} GiB shared with the CPU").format(gib=self.memory_gib)
             return f"{self.name}, {shared}: {precision}"
-        hint = "" if self.bf16 else " (bfloat16 is not native here)"
+        hint = "" if self.bf16 else tr(" (bfloat16 is not native here)")
         return f"{self.name}, {self.memory_gib:.0f} GiB: {precision}{hint}"
 
 

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from IPython.display import display
 
+from helpers._language import tr
+
 Item = TypeVar("Item")
 
 
@@ -22,12 +24,16 @@ def progress(items: Sequence[Item], label: str) -> Iterator[Item]:
     interrupted keeps the line it had.
     """
     start, total = time.perf_counter(), len(items)
-    line = display({"text/plain": f"{label}: 0 of {total}"}, raw=True, display_id=True)
+    line = display({"text/plain": _line(label, 0, total)}, raw=True, display_id=True)
     for done, item in enumerate(items, start=1):
         yield item
-        words = f"{label}: {done} of {total}"
+        words = _line(label, done, total)
         if done < total:
             left = (time.perf_counter() - start) / done * (total - done)
-            words += f", about {max(left, 1):,.0f} s left"
+            words += tr(", about {seconds:,.0f} s left").format(seconds=max(left, 1))
         if line is not None:  # there is no display outside of a notebook
             line.update({"text/plain": words}, raw=True)
+
+
+def _line(label: str, done: int, total: int) -> str:
+    return tr("{label}: {done} of {total}").format(label=label, done=done, total=total)

@@ -7,8 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from address import find_notebooks
+
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+NOTEBOOKS = find_notebooks(ROOT)
 
 
 def doubled(source: str) -> list[int]:

@@ -10,6 +10,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
+from helpers._language import ngettext, tr
 from helpers.grading.outcomes import Outcome
 from helpers.grading.plain import plainly
 from helpers.grading.worker.drivers import DRIVERS, is_untouched
@@ -40,9 +41,9 @@ def check(exercise_id: str, answer: Any = None, *, seed: str = "course") -> Chec
     try:
         return _check(exercise_id, answer, str(seed))
     except (Exception, SystemExit) as error:
-        return CheckResult(
-            Outcome.NOT_CHECKED, 0, f"✗ This could not be checked: {type(error).__name__}: {error}"
-        )
+        said = tr("✗ This could not be checked: {error}")
+        text = said.format(error=f"{type(error).__name__}: {error}")
+        return CheckResult(Outcome.NOT_CHECKED, 0, text)
 
 
 def _check(exercise_id: str, answer: Any, seed: str) -> CheckResult:
@@ -53,14 +54,14 @@ def _check(exercise_id: str, answer: Any, seed: str) -> CheckResult:
 
     exercise = EXERCISES.get(exercise_id) if isinstance(exercise_id, str) else None
     if exercise is None:
-        close = difflib.get_close_matches(str(exercise_id), EXERCISES, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(EXERCISES)}."
-        return CheckResult(
-            Outcome.NO_SUCH_EXERCISE, 0, f"✗ There is no exercise {exercise_id!r}. {hint}"
-        )
-    worth = f"{exercise.points} point{'s' * (exercise.points != 1)}"
+        return CheckResult(Outcome.NO_SUCH_EXERCISE, 0, _no_such(exercise_id, list(EXERCISES)))
+    worth = ngettext("{n} point", "{n} points", exercise.points).format(n=exercise.points)
     untouched = CheckResult(
-        Outcome.NOT_ATTEMPTED, 0, f"· {exercise.id}: not attempted yet ({worth}, {exercise.title})"
+        Outcome.NOT_ATTEMPTED,
+        0,
+        tr("· {id}: not attempted yet ({worth}, {title})").format(
+            id=exercise.id, worth=worth, title=tr(exercise.title)
+        ),
     )
     if is_untouched(answer):
         return untouched
@@ -80,16 +81,25 @@ def _check(exercise_id: str, answer: Any, seed: str) -> CheckResult:
         return untouched
     verdict = judge(exercise, cases, [exercise.reference(*case.args) for case in cases], answers)
     mark = "✓" if verdict.outcome == Outcome.RIGHT else "✗"
-    lines = [f"{mark} {exercise.id}: {verdict.outcome}, {verdict.points} of {worth}"]
+    reached = tr("{points} of {worth}").format(points=verdict.points, worth=worth)
+    lines = [f"{mark} {exercise.id}: {tr(verdict.outcome.value)}, {reached}"]
     for part, points in exercise.parts.items():
         difference = verdict.differences.get(part)
         if len(exercise.parts) > 1:
-            lines.append(f"  {'✗' if difference else '✓'} {part} ({points})")
+            lines.append(f"  {'✗' if difference else '✓'} {tr(part)} ({points})")
         if difference:
             lines.append(f"    {difference}")  # for what inputs, what came, and what to think of
     if exercise.hands_in == "adapter" and is_copy(answers[0], exercise.example):
-        lines.append("  this is the course's own adapter: handed in, a person will look at it")
+        own = tr("this is the course's own adapter: handed in, a person will look at it")
+        lines.append(f"  {own}")
     return CheckResult(verdict.outcome, verdict.points, "\n".join(lines))
+
+
+def _no_such(exercise_id: Any, known: list[str]) -> str:
+    said = tr("✗ There is no exercise {name!r}.").format(name=exercise_id)
+    if close := difflib.get_close_matches(str(exercise_id), known, n=1):
+        return said + " " + tr("Did you mean {name!r}?").format(name=close[0])
+    return said + " " + tr("There are {names}.").format(names=", ".join(known))
 
 
 def _failure(error: BaseException) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from helpers._language import N_
+
 
 class Outcome(StrEnum):
     """What became of one exercise.
@@ -25,11 +27,11 @@ class Outcome(StrEnum):
         member.reason, member.advice, member.mark, member.colour = reason, advice, mark, colour
         return member
 
-    RIGHT = "right", "", "", "✓", "right"
+    RIGHT = N_("right"), "", "", "✓", "right"
     DECIDED = "decided", "", "", "✓", "right"
-    PARTLY_RIGHT = "partly right", "", "", "◐", "partly"
-    WRONG = "wrong", "", "", "✗", "wrong"
-    ERROR = "error", "", "", "✗", "wrong"
+    PARTLY_RIGHT = N_("partly right"), "", "", "◐", "partly"
+    WRONG = N_("wrong"), "", "", "✗", "wrong"
+    ERROR = N_("error"), "", "", "✗", "wrong"
     NOT_ATTEMPTED = "not attempted", "", "", "·", "none"
     # a person has to look
     TIMED_OUT = (

@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from helpers._language import tr
 from helpers.grading.exercises import Case, Exercise, Failed, judge
 from helpers.grading.outcomes import Outcome
 from helpers.grading.results import ExerciseResult
@@ -48,7 +49,10 @@ def judged(
     got = [a["value"] if "value" in a else _failed(a) for a in answers]
     verdict = judge(exercise, cases, expected, got)
     many = len(exercise.parts) > 1
-    hints = (f"{part}: {d.hint}" if many else d.hint for part, d in verdict.differences.items())
+    hints = (
+        f"{tr(part)}: {tr(d.hint)}" if many else tr(d.hint)
+        for part, d in verdict.differences.items()
+    )
     seen = " | ".join(map(str, verdict.differences.values()))
     return result(verdict.outcome, verdict.points, *hints, detail=seen)
 

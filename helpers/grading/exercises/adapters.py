@@ -19,6 +19,7 @@ from safetensors.torch import load
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from helpers._language import tr
 from helpers.data import course_adapter
 from helpers.grading.adapter_files import ADAPTER_FILES, CONFIG, WEIGHTS, files_of
 from helpers.grading.borrowed import is_adapted
@@ -55,36 +56,44 @@ def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, Tensors]:
     """The configuration and weights of an adapter's two files. Raises Unusable."""
     missing = [name for name in ADAPTER_FILES if name not in files]
     if missing:
-        raise Unusable(f"{' and '.join(missing)} is missing from the adapter's folder")
+        raise Unusable(
+            tr("{missing} is missing from the adapter's folder").format(
+                missing=" and ".join(missing)
+            )
+        )
     config = _read_config(files[CONFIG])
     _check_shapes(_shapes_in(files[WEIGHTS]), expected_shapes(config))
     try:
         tensors = load(files[WEIGHTS])
     except Exception as error:  # safetensors has errors of its own
-        raise Unusable("a file of the adapter is damaged") from error
+        raise Unusable(tr("a file of the adapter is damaged")) from error
     if not all(torch.isfinite(t).all() for t in tensors.values()):
-        raise Unusable("a weight is NaN or infinite")
+        raise Unusable(tr("a weight is NaN or infinite"))
     return config, tensors
 
 
 def _read_config(content: bytes) -> LoraConfig:
     if len(content) > MAX_CONFIG:
-        raise Unusable(f"{CONFIG} is larger than {MAX_CONFIG >> 10} KB")
+        raise Unusable(
+            tr("{config} is larger than {max_config} KB").format(
+                config=CONFIG, max_config=MAX_CONFIG >> 10
+            )
+        )
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Unusable("a file of the adapter is damaged") from error
+        raise Unusable(tr("a file of the adapter is damaged")) from error
     if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
-        raise Unusable("the adapter is not LoRA")
+        raise Unusable(tr("the adapter is not LoRA"))
     if used := [name for name in UNUSED if fields.get(name)]:
-        raise Unusable(f"leave {', '.join(used)} at the default")
+        raise Unusable(tr("leave {used} at the default").format(used=", ".join(used)))
     r, alpha = fields.get("r"), fields.get("lora_alpha")
     if type(r) is not int or not 1 <= r <= MAX_RANK:
-        raise Unusable(f"the rank must be 1 to {MAX_RANK}")
+        raise Unusable(tr("the rank must be 1 to {max_rank}").format(max_rank=MAX_RANK))
     if type(alpha) not in (int, float) or not 0 < alpha <= 10_000:
-        raise Unusable("lora_alpha must be a number above 0")
+        raise Unusable(tr("lora_alpha must be a number above 0"))
     if fields.get("bias", "none") != "none":
-        raise Unusable('bias must be "none"')
+        raise Unusable(tr('bias must be "none"'))
     return LoraConfig(
         r=r,
         lora_alpha=alpha,
@@ -98,14 +107,20 @@ def _targets(targets: Any) -> list[str]:
     if type(targets) is not list or not all(
         type(name) is str and re.fullmatch(r"[\w.]{1,80}", name) for name in targets
     ):
-        raise Unusable("target_modules must be a list of names")
+        raise Unusable(tr("target_modules must be a list of names"))
     if len(targets) > MAX_TARGETS:
-        raise Unusable(f"target_modules must be a list of at most {MAX_TARGETS} names")
+        raise Unusable(
+            tr("target_modules must be a list of at most {max_targets} names").format(
+                max_targets=MAX_TARGETS
+            )
+        )
     if not targets or not all(name.rpartition(".")[2] in LINEAR for name in targets):
         # whatever else a name may match, PEFT would stop half-way, with layers already replaced
         raise Unusable(
-            "a name in target_modules names no module that may be adapted: take them from "
-            f"{', '.join(LINEAR)}"
+            tr(
+                "a name in target_modules names no module that may be adapted: take them from "
+                "{linear}"
+            ).format(linear=", ".join(LINEAR))
         )
     return targets
 
@@ -114,7 +129,11 @@ def _shapes_in(weights: bytes) -> dict[str, list[int]]:
     """The names and shapes in the header of a safetensors file."""
     size = int.from_bytes(weights[:8], "little")
     if size > MAX_HEADER:
-        raise Unusable(f"the header of {WEIGHTS} is damaged, or larger than {MAX_HEADER >> 10} KB")
+        raise Unusable(
+            tr("the header of {weights} is damaged, or larger than {max_header} KB").format(
+                weights=WEIGHTS, max_header=MAX_HEADER >> 10
+            )
+        )
     try:
         header = dict(json.loads(weights[8 : 8 + size]))
         header.pop("__metadata__", None)
@@ -122,9 +141,9 @@ def _shapes_in(weights: bytes) -> dict[str, list[int]]:
         dtypes = {tensor["dtype"] for tensor in header.values()}
         known = dtypes <= set(DTYPES)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Unusable("a file of the adapter is damaged") from error
+        raise Unusable(tr("a file of the adapter is damaged")) from error
     if not known:
-        raise Unusable("the weights must be in float32, float16 or bfloat16")
+        raise Unusable(tr("the weights must be in float32, float16 or bfloat16"))
     return shapes
 
 
@@ -147,7 +166,7 @@ def expected_shapes(config: LoraConfig) -> dict[str, list[int]]:
             shapes[f"base_model.model.{name}.lora_A.weight"] = [config.r, n_in]
             shapes[f"base_model.model.{name}.lora_B.weight"] = [n_out, config.r]
     if not shapes:
-        raise Unusable("target_modules names no module of the course's small model")
+        raise Unusable(tr("target_modules names no module of the course's small model"))
     return shapes
 
 
@@ -156,13 +175,17 @@ def _check_shapes(found: Mapping[str, Any], expected: Mapping[str, list[int]]) -
     missing, more = expected.keys() - found.keys(), found.keys() - expected.keys()
     if missing or more:
         raise Unusable(
-            "the weights are not those that the configuration describes: of "
-            f"{len(expected)} tensors {len(missing)} are missing, and {len(more)} others are there"
+            tr(
+                "the weights are not those that the configuration describes: of {n_expected} "
+                "tensors {n_missing} are missing, and {n_more} others are there"
+            ).format(n_expected=len(expected), n_missing=len(missing), n_more=len(more))
         )
     if others := [name for name in expected if repr(found[name]) != repr(expected[name])]:
         raise Unusable(
-            "the weights do not fit the course's small model and the rank in the configuration: "
-            f"{len(others)} of {len(expected)} tensors have another shape"
+            tr(
+                "the weights do not fit the course's small model and the rank in the "
+                "configuration: {n_others} of {n_expected} tensors have another shape"
+            ).format(n_others=len(others), n_expected=len(expected))
         )
 
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-from helpers.grading.exercises.exercise import Case, Compare, Difference
+from helpers._language import tr
+from helpers.grading.exercises.exercise import Case, Compare, Difference, given
 from helpers.grading.plain import type_name
 
 
 def wrong_type(got: Any, wanted: str, case: Case) -> Difference:
     """The answer is of another type than `wanted` (named as a learner would)."""
-    given = f"for {case.named} " if case.named else ""
-    what = "nothing (None)" if got is None else f"a value of type {type_name(got)}"
-    return Difference(f"{given}you return {what}", f"wanted is: {wanted}")
+    nothing, kind = tr("nothing (None)"), tr("a value of type {type}")
+    what = nothing if got is None else kind.format(type=type_name(got))
+    return Difference(
+        given(case) + tr("you return {what}").format(what=what),
+        tr("wanted is: {wanted}").format(wanted=tr(wanted)),
+    )
+
+
+def returned(case: Case, got: Any, hint: str) -> Difference:
+    """What was returned, where another value is right."""
+    seen = tr("for {named} you return {got}").format(named=case.named, got=got)
+    return Difference(seen, hint)
 
 
 def not_several(case: Case, got: Any, number: int, wanted: str) -> Difference | None:
@@ -31,10 +41,13 @@ def matrices_difference(
     """The first of the answered matrices that is no floating-point tensor of its shape."""
     for (name, shape), matrix in zip(shapes.items(), got, strict=False):
         if not isinstance(matrix, torch.Tensor) or not matrix.is_floating_point():
-            return wrong_type(matrix, f"float torch.Tensor for {name}", case)
+            return wrong_type(matrix, tr("float torch.Tensor for {name}").format(name=name), case)
         if matrix.shape != shape:
             return Difference(
-                f"for {case.named} {name} has shape {tuple(matrix.shape)}, not {shape}", hint
+                tr("for {named} {name} has shape {found}, not {wanted}").format(
+                    named=case.named, name=name, found=tuple(matrix.shape), wanted=shape
+                ),
+                hint,
             )
     return None
 
@@ -44,8 +57,8 @@ def same_int(hint: str) -> Compare:
 
     def compare(case: Case, expected: int, got: Any) -> Difference | None:
         if type(got) is not int:
-            return wrong_type(got, "whole number (int)", case)
-        return None if got == expected else Difference(f"for {case.named} you return {got}", hint)
+            return wrong_type(got, tr("whole number (int)"), case)
+        return None if got == expected else returned(case, got, hint)
 
     return compare
 
@@ -55,23 +68,23 @@ def same_float(hint: str, rel: float = 1e-4) -> Compare:
 
     def compare(case: Case, expected: float, got: Any) -> Difference | None:
         if type(got) not in (int, float):
-            return wrong_type(got, "number (float)", case)
+            return wrong_type(got, tr("number (float)"), case)
         if math.isfinite(got) and math.isclose(got, expected, rel_tol=rel, abs_tol=1e-9):
             return None
-        return Difference(f"for {case.named} you return {got:.6g}", hint)
+        return returned(case, f"{got:.6g}", hint)
 
     return compare
 
 
-def same_value(wanted: str, hint: str) -> Compare:
-    """Equal in value and type, all the way down. `wanted` names the type."""
+def same_value(wanted: str | Callable[[], str], hint: str) -> Compare:
+    """Equal in value and type, all the way down. `wanted` names the type, or is called to."""
 
     def compare(case: Case, expected: Any, got: Any) -> Difference | None:
         if type(got) is not type(expected):
-            return wrong_type(got, wanted, case)
+            return wrong_type(got, wanted() if callable(wanted) else wanted, case)
         if repr(got) == repr(expected):  # plain types only: 1, 1.0 and True differ
             return None
-        return Difference(f"for {case.named} you return {_short(got)}", hint)
+        return returned(case, _short(got), hint)
 
     return compare
 
@@ -96,31 +109,40 @@ def tensor_difference(
     name: str = "",
 ) -> Difference | None:
     """How one tensor differs from another: in type, shape, dtype, NaN or values."""
-    named = f"for {case.named} " if case.named else ""
-    subject = f"{named}{name or 'your tensor'}"
+    subject = given(case) + (name or tr("your tensor"))
     if not isinstance(got, torch.Tensor):
         return wrong_type(got, "torch.Tensor", case)
     if got.shape != expected.shape:
         return Difference(
-            f"{subject} has shape {tuple(got.shape)}, where {tuple(expected.shape)} is wanted",
-            f"the shape {f'of {name} ' if name else ''}is wrong",
+            tr("{subject} has shape {found}, where {wanted} is wanted").format(
+                subject=subject, found=tuple(got.shape), wanted=tuple(expected.shape)
+            ),
+            tr("the shape of {name} is wrong").format(name=name)
+            if name
+            else tr("the shape is wrong"),
         )
     if dtype and got.dtype != expected.dtype:
         return Difference(
-            f"{subject} is {got.dtype}, where {expected.dtype} is wanted",
-            "keep the dtype of the input",
+            tr("{subject} is {found}, where {wanted} is wanted").format(
+                subject=subject, found=got.dtype, wanted=expected.dtype
+            ),
+            tr("keep the dtype of the input"),
         )
     if not got.is_floating_point():
         if expected.is_floating_point():
-            return Difference(f"{subject} is {got.dtype}", "floating-point numbers are wanted")
-        return None if torch.equal(got, expected) else Difference(f"{subject} differs", hint)
+            seen = tr("{subject} is {found}").format(subject=subject, found=got.dtype)
+            return Difference(seen, tr("floating-point numbers are wanted"))
+        differs = Difference(tr("{subject} differs").format(subject=subject), hint)
+        return None if torch.equal(got, expected) else differs
     if not torch.isfinite(got).all():
-        return Difference(f"{subject} holds NaN or infinity", "no value may be NaN or infinite")
+        seen = tr("{subject} holds NaN or infinity").format(subject=subject)
+        return Difference(seen, tr("no value may be NaN or infinite"))
     a, b = got.double(), expected.double()
     if torch.allclose(a, b, rtol=rtol, atol=atol):
         return None
     off = (a - b).norm() / b.norm().clamp_min(1e-12)
-    return Difference(f"{subject} is {off:.1%} away from the reference", hint)
+    away = tr("{subject} is {off:.1%} away from the reference").format(subject=subject, off=off)
+    return Difference(away, hint)
 
 
 def _short(value: Any, limit: int = 120) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.data import course_adapter
 from helpers.grading.adapter_files import files_of
 from helpers.grading.outcomes import Outcome
@@ -20,13 +21,16 @@ from helpers.grading.outcomes import Outcome
 
 @dataclass(frozen=True)
 class Difference:
-    """How an answer differs. `seen` may name inputs and results; `hint` must not."""
+    """How an answer differs. `seen` may name inputs and results; `hint` must not.
+
+    Either may be a constant in English: it is translated when it is shown.
+    """
 
     seen: str
     hint: str
 
     def __str__(self) -> str:
-        return f"{self.seen}; {self.hint}"
+        return f"{tr(self.seen)}; {tr(self.hint)}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,9 @@ def judge(
     """
     found: dict[str, Difference] = {}  # the first of each part
     if exercise.constant and len({repr(got) for got in answers}) > 1:
-        changes = Difference("two calls do not return the same", "return the same at every call")
+        changes = Difference(
+            N_("two calls do not return the same"), N_("return the same at every call")
+        )
         return Verdict(0, Outcome.WRONG, dict.fromkeys(exercise.parts, changes))
     only_errors = True
     for case, wanted, got in zip(cases, expected, answers, strict=True):
@@ -144,9 +150,14 @@ def judge(
     return Verdict(0, Outcome.ERROR if only_errors else Outcome.WRONG, differences)
 
 
+def given(case: Case) -> str:
+    """The beginning of a sentence about a case that has a name: "for rank 4 on 64→128 "."""
+    return tr("for {named} ").format(named=case.named) if case.named else ""
+
+
 def _raised(case: Case, failed: Failed) -> Difference:
-    given = f"for {case.named} " if case.named else ""
+    stopped = tr("your code stopped with {kind}; call it with inputs of your own to see why")
     return Difference(
-        f"{given}your code raised {failed.text or failed.kind}",
-        f"your code stopped with {failed.kind}; call it with inputs of your own to see why",
+        given(case) + tr("your code raised {error}").format(error=failed.text or failed.kind),
+        stopped.format(kind=failed.kind),
     )

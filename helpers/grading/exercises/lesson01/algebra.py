@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     matrices_difference,
     not_several,
@@ -17,7 +18,7 @@ from helpers.grading.exercises.compare import (
 from helpers.grading.exercises.draw import alpha_for, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 
-GRAD_A, GRAD_B = "gradient of A", "gradient of B"
+GRAD_A, GRAD_B = N_("gradient of A"), N_("gradient of B")
 
 
 @several(2, GRAD_A, GRAD_B)
@@ -26,7 +27,9 @@ def _draw_gradients(rng: random.Random, part: str) -> Case:
     rows, n_in, n_out, r = rng.randint(3, 9), rng.randint(10, 16), rng.randint(17, 24), 3
     alpha = alpha_for(rng, r)
     tensors = normal(g, rows, n_in), normal(g, rows, n_out), normal(g, r, n_in)
-    named = f"{rows} rows, rank {r}, alpha {alpha} on {n_in}→{n_out}"
+    named = tr("{rows} rows, rank {r}, alpha {alpha} on {n_in}→{n_out}").format(
+        rows=rows, r=r, alpha=alpha, n_in=n_in, n_out=n_out
+    )
     return Case((*tensors, normal(g, n_out, r), alpha), named, part)
 
 
@@ -38,7 +41,7 @@ def _gradients_by_autograd(x, G, lora_A, lora_B, lora_alpha) -> tuple[torch.Tens
 
 
 def _compare_gradients(case: Case, expected: tuple, got: Any) -> Difference | None:
-    if difference := not_several(case, got, 2, "pair (gradient of A, gradient of B)"):
+    if difference := not_several(case, got, 2, tr("pair (gradient of A, gradient of B)")):
         return difference
     index = (GRAD_A, GRAD_B).index(case.part)
     hint = ("Bᵀ G xᵀ", "G (A x)ᵀ")[index]
@@ -46,14 +49,16 @@ def _compare_gradients(case: Case, expected: tuple, got: Any) -> Difference | No
         case,
         expected[index],
         got[index],
-        f"as matrices it is alpha / r times {hint}; in x and G the rows are the examples",
-        name=f"the {case.part}",
+        tr("as matrices it is alpha / r times {hint}; in x and G the rows are the examples").format(
+            hint=hint
+        ),
+        name=tr("the {part}").format(part=tr(case.part)),
     )
 
 
 LORA_GRADIENTS = Exercise(
     id="lora_gradients",
-    title="Both gradients by hand",
+    title=N_("Both gradients by hand"),
     minutes=12,
     parts={GRAD_A: 2, GRAD_B: 1},
     draw=_draw_gradients,
@@ -77,7 +82,10 @@ def _draw_directions(rng: random.Random) -> Case:
     held = [0.0, *(energy.cumsum(0) / energy.sum()).tolist()]
     k = rng.randint(2, 6)
     share = (held[k - 1] + held[k]) / 2  # half-way, so that rounding cannot change the answer
-    return Case((_spectrum(g, n, decay), share), f"{share:.1%} of a {n}×{n + 5} change")
+    return Case(
+        (_spectrum(g, n, decay), share),
+        tr("{share:.1%} of a {n}×{n2} change").format(share=share, n=n, n2=n + 5),
+    )
 
 
 def _directions_by_svd(delta: torch.Tensor, share: float) -> int:
@@ -87,16 +95,16 @@ def _directions_by_svd(delta: torch.Tensor, share: float) -> int:
 
 DIRECTIONS_FOR = Exercise(
     id="directions_for",
-    title="How many directions hold a share of the energy",
+    title=N_("How many directions hold a share of the energy"),
     minutes=8,
-    parts={"the number of directions": 2},
+    parts={N_("the number of directions"): 2},
     draw=_draw_directions,
     reference=_directions_by_svd,
-    compare=same_int("energy is the square of a singular value, and the strongest come first"),
+    compare=same_int(N_("energy is the square of a singular value, and the strongest come first")),
 )
 
 
-SHAPES, BEST = "factors of rank r", "closest to the change"
+SHAPES, BEST = N_("factors of rank r"), N_("closest to the change")
 NEARLY_BEST = 1.001
 """How much farther from the change than the best product an answer's may be: 0.1 %."""
 
@@ -106,7 +114,7 @@ def _draw_strongest(rng: random.Random, part: str) -> Case:
     g = generator(rng)
     n, r = rng.randint(14, 20), rng.randint(2, 5)
     delta = _spectrum(g, n, rng.uniform(0.6, 0.85)) * rng.uniform(0.5, 3)
-    return Case((delta, r), f"rank {r} of a {n}×{n + 5} change", part)
+    return Case((delta, r), tr("rank {r} of a {n}×{n2} change").format(r=r, n=n, n2=n + 5), part)
 
 
 def _best_of_rank(delta: torch.Tensor, r: int) -> torch.Tensor:
@@ -117,8 +125,8 @@ def _best_of_rank(delta: torch.Tensor, r: int) -> torch.Tensor:
 def _compare_strongest(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     delta, r = case.args
     shapes = {"A": (r, delta.shape[1]), "B": (delta.shape[0], r)}
-    hint = "A is r × in and B is out × r, as in lesson 1; return them as (A, B)"
-    difference = not_several(case, got, 2, "pair (A, B)")
+    hint = tr("A is r × in and B is out × r, as in lesson 1; return them as (A, B)")
+    difference = not_several(case, got, 2, tr("pair (A, B)"))
     difference = difference or matrices_difference(case, got, shapes, hint)
     if difference or case.part == SHAPES:
         return difference
@@ -127,14 +135,16 @@ def _compare_strongest(case: Case, expected: torch.Tensor, got: Any) -> Differen
     if away <= NEARLY_BEST * best:  # never true of NaN
         return None
     return Difference(
-        f"for {case.named} B A is {away:.4g} away from the change, where {best:.4g} is possible",
-        "B A must keep the r strongest directions, each with its strength (Eckart-Young)",
+        tr(
+            "for {named} B A is {away:.4g} away from the change, where {best:.4g} is possible"
+        ).format(named=case.named, away=away, best=best),
+        tr("B A must keep the r strongest directions, each with its strength (Eckart-Young)"),
     )
 
 
 STRONGEST_DIRECTIONS = Exercise(
     id="strongest_directions",
-    title="The best A and B for a known change",
+    title=N_("The best A and B for a known change"),
     minutes=12,
     parts={SHAPES: 1, BEST: 2},
     draw=_draw_strongest,

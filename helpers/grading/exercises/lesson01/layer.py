@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     same_int,
     same_tensor,
@@ -25,7 +26,9 @@ from helpers.grading.worker.drivers import one_step
 def _draw_parameters(rng: random.Random) -> Case:
     n_in, n_out = rng.sample([48, 64, 96, 128, 160, 256, 384, 576, 1536], 2)
     r = rng.randint(2, 32)
-    return Case((r, n_in, n_out), f"rank {r} on {n_in}→{n_out}")
+    return Case(
+        (r, n_in, n_out), tr("rank {r} on {n_in}→{n_out}").format(r=r, n_in=n_in, n_out=n_out)
+    )
 
 
 def _peft_linear(
@@ -44,12 +47,12 @@ def _count_by_peft(r: int, n_in: int, n_out: int) -> int:
 
 LORA_PARAMETERS = Exercise(
     id="lora_parameters",
-    title="Count what LoRA trains in one layer",
+    title=N_("Count what LoRA trains in one layer"),
     minutes=3,
-    parts={"the number": 1},
+    parts={N_("the number"): 1},
     draw=_draw_parameters,
     reference=_count_by_peft,
-    compare=same_int("every adapter has two matrices, A of r × in and B of out × r"),
+    compare=same_int(N_("every adapter has two matrices, A of r × in and B of out × r")),
 )
 
 
@@ -75,16 +78,22 @@ def _numbers(r: int, n_in: int, n_out: int) -> int:
 
 BREAK_EVEN_RANK = Exercise(
     id="break_even_rank",
-    title="The rank at which LoRA stops saving",
+    title=N_("The rank at which LoRA stops saving"),
     minutes=5,
-    parts={"the rank": 1},
+    parts={N_("the rank"): 1},
     draw=_draw_break_even,
     reference=_break_even,
-    compare=same_int("it is the smallest whole r with r (in + out) ≥ in · out; mind the rounding"),
+    compare=same_int(
+        N_("it is the smallest whole r with r (in + out) ≥ in · out; mind the rounding")
+    ),
 )
 
 
-START, NUMBERS, TRAINS = "starts as the base layer", "computes the update", "trains A and B only"
+START, NUMBERS, TRAINS = (
+    N_("starts as the base layer"),
+    N_("computes the update"),
+    N_("trains A and B only"),
+)
 
 
 @several(2, START, NUMBERS, TRAINS)
@@ -94,7 +103,9 @@ def _draw_layer(rng: random.Random, part: str) -> Case:
     alpha = alpha_for(rng, r)
     weight, bias = normal(g, n_out, n_in), normal(g, n_out)
     args = (weight, bias, r, alpha, normal(g, 5, n_in), normal(g, r, n_in))
-    named = f"rank {r}, alpha {alpha} on {n_in}→{n_out}"
+    named = tr("rank {r}, alpha {alpha} on {n_in}→{n_out}").format(
+        r=r, alpha=alpha, n_in=n_in, n_out=n_out
+    )
     return Case((*args, normal(g, n_out, r)), named, part)
 
 
@@ -122,43 +133,59 @@ def _layer_by_peft(weight, bias, r, lora_alpha, x, lora_A, lora_B) -> dict[str, 
         }
 
 
+def _built_wrongly(case: Case, name: str, shape: list[int], built: Any) -> Difference:
+    text, is_shape = tr("for {named} {name} is a {built}, not of {shape}"), type(built) is list
+    if is_shape:
+        text = tr("for {named} {name} has shape {built}, not {shape}")
+    found = tuple(built) if is_shape else built
+    seen = text.format(named=case.named, name=name, built=found, shape=tuple(shape))
+    hint = tr("lora_A is an nn.Parameter of shape (r, in), lora_B one of shape (out, r)")
+    return Difference(seen[:160], hint)
+
+
 def _compare_layer(case: Case, expected: dict, got: Any) -> Difference | None:
     if type(got) is not dict or type(got.get("matrices")) is not dict:
         return wrong_type(got, "LoRALinear", case)
     for name, shape in expected["matrices"].items():
         built = got["matrices"].get(name)
         if repr(built) != repr(shape):
-            a = f"has shape {tuple(built)}, not" if type(built) is list else f"is a {built}, not of"
-            return Difference(
-                f"for {case.named} {name} {a} {tuple(shape)}"[:160],
-                "lora_A is an nn.Parameter of shape (r, in), lora_B one of shape (out, r)",
-            )
+            return _built_wrongly(case, name, shape, built)
     if not expected.keys() <= got.keys():
         return wrong_type(got, "LoRALinear", case)
     if case.part == START:
         if got["a_is_zero"] is not False:
             return Difference(
-                f"for {case.named} lora_A starts at zero",
-                "with A and B both zero neither ever gets a gradient",
+                tr("for {named} lora_A starts at zero").format(named=case.named),
+                tr("with A and B both zero neither ever gets a gradient"),
             )
-        hint = "a fresh layer must give the base layer's output: B starts at zero"
-        return tensor_difference(case, expected["start"], got["start"], hint, name="the output")
+        hint = tr("a fresh layer must give the base layer's output: B starts at zero")
+        return tensor_difference(case, expected["start"], got["start"], hint, name=tr("the output"))
     if case.part == NUMBERS:
-        hint = "the output is base(x) plus alpha / r times x through A, then through B"
-        return tensor_difference(case, expected["output"], got["output"], hint, name="the output")
-    hint = "only A (r × in) and B (out × r) train; the base layer is frozen, bias included"
+        hint = tr("the output is base(x) plus alpha / r times x through A, then through B")
+        return tensor_difference(
+            case, expected["output"], got["output"], hint, name=tr("the output")
+        )
+    hint = tr("only A (r × in) and B (out × r) train; the base layer is frozen, bias included")
     if repr(got["trainable"]) != repr(expected["trainable"]):
         return Difference(
-            f"for {case.named} trainable are tensors of shapes {got['trainable']}", hint
+            tr("for {named} trainable are tensors of shapes {trainable}").format(
+                named=case.named, trainable=got["trainable"]
+            ),
+            hint,
         )
     for name, wanted, moved in zip(
-        ("A", "B", "the base weight", "the base bias"),
+        ("A", "B", tr("the base weight"), tr("the base bias")),
         expected["moved"],
         got["moved"],
         strict=True,
     ):
         if not _same_direction(wanted, moved):
-            return Difference(f"for {case.named} a step of training moves {name} wrongly", hint)
+            return Difference(
+                tr("for {named} a step of training moves {name} wrongly").format(
+                    named=case.named, name=name
+                ),
+                hint,
+            )
     return None
 
 
@@ -174,7 +201,7 @@ def _same_direction(wanted: torch.Tensor, moved: Any) -> bool:
 
 LORA_LAYER = Exercise(
     id="lora_layer",
-    title="The low-rank layer",
+    title=N_("The low-rank layer"),
     minutes=12,
     parts={START: 1, NUMBERS: 2, TRAINS: 1},
     draw=_draw_layer,
@@ -193,7 +220,9 @@ def _draw_merge(rng: random.Random, part: str) -> Case:
     n_in, n_out, r = rng.randint(8, 20), rng.randint(21, 36), rng.randint(3, 8)
     alpha = alpha_for(rng, r)  # the factor is never 1
     tensors = normal(g, n_out, n_in), normal(g, r, n_in), normal(g, n_out, r)
-    named = f"rank {r}, alpha {alpha} on {n_in}→{n_out}, use_rslora={part == RSLORA}"
+    named = tr("rank {r}, alpha {alpha} on {n_in}→{n_out}, use_rslora={rslora}").format(
+        r=r, alpha=alpha, n_in=n_in, n_out=n_out, rslora=part == RSLORA
+    )
     return Case((*tensors, alpha, part == RSLORA), named, part)
 
 
@@ -210,10 +239,12 @@ def _merge_by_peft(weight, lora_A, lora_B, lora_alpha, use_rslora) -> torch.Tens
 
 MERGE = Exercise(
     id="merge",
-    title="Merge the update into the weight",
+    title=N_("Merge the update into the weight"),
     minutes=8,
     parts={PLAIN: 1, RSLORA: 1},
     draw=_draw_merge,
     reference=_merge_by_peft,
-    compare=same_tensor("merged is W plus scaling times B A, the scaling alpha / r or alpha / √r"),
+    compare=same_tensor(
+        N_("merged is W plus scaling times B A, the scaling alpha / r or alpha / √r")
+    ),
 )

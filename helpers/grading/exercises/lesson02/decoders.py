@@ -8,6 +8,7 @@ from typing import Any
 from peft import LoraConfig
 from transformers import LlamaConfig
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     same_int,
 )
@@ -46,7 +47,9 @@ def _draw_decoder(rng: random.Random) -> list[Case]:
             shape, r = draw_shape(rng), rng.randint(2, 16)
             cases.append(Case((shape, r, modules), f"r={r}, {named_shape(shape)}", part))
     shape, some = draw_shape(rng), ["q_proj", "v_proj", "down_proj"]
-    cases.append(Case((shape, 3, some), f"r=3, {some}, {named_shape(shape)}", "attention and MLP"))
+    cases.append(
+        Case((shape, 3, some), f"r=3, {some}, {named_shape(shape)}", tr("attention and MLP"))
+    )
     return cases
 
 
@@ -61,13 +64,15 @@ def _count_decoder(shape: dict[str, int], r: int, target_modules: list[str]) -> 
 
 COUNT_DECODER = Exercise(
     id="count_decoder",
-    title="Count a whole model",
+    title=N_("Count a whole model"),
     minutes=12,
-    parts={"attention": 2, "attention and MLP": 1},
+    parts={N_("attention"): 2, N_("attention and MLP"): 1},
     draw=_draw_decoder,
     reference=_count_decoder,
     compare=same_int(
-        "q_proj gives num_attention_heads × head_dim, which need not be hidden_size; k_proj "
-        "and v_proj are narrower: num_key_value_heads × head_dim"
+        N_(
+            "q_proj gives num_attention_heads × head_dim, which need not be hidden_size; "
+            "k_proj and v_proj are narrower: num_key_value_heads × head_dim"
+        )
     ),
 )

@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
+from helpers._language import N_, tr
 from helpers.grading.borrowed import is_adapted
 from helpers.grading.exercises.compare import (
     same_float,
@@ -39,12 +40,12 @@ def _scaling_by_peft(r: int, lora_alpha: float, use_rslora: bool) -> float:
 
 LORA_SCALING = Exercise(
     id="lora_scaling",
-    title="The factor in front of B A",
+    title=N_("The factor in front of B A"),
     minutes=3,
     parts={PLAIN: 1, RSLORA: 1},
     draw=_draw_scaling,
     reference=_scaling_by_peft,
-    compare=same_float("LoRA divides alpha by r, rsLoRA by the square root of r"),
+    compare=same_float(N_("LoRA divides alpha by r, rsLoRA by the square root of r")),
 )
 
 
@@ -64,12 +65,12 @@ def _alpha_by_peft(old_r: int, lora_alpha: float, new_r: int, use_rslora: bool) 
 
 ALPHA_FOR_RANK = Exercise(
     id="alpha_for_rank",
-    title="Another rank, the same factor",
+    title=N_("Another rank, the same factor"),
     minutes=5,
     parts={PLAIN: 1, RSLORA: 1},
     draw=_draw_alpha,
     reference=_alpha_by_peft,
-    compare=same_float("the factor before and after must be equal; solve for the new alpha"),
+    compare=same_float(N_("the factor before and after must be equal; solve for the new alpha")),
 )
 
 
@@ -83,7 +84,14 @@ def _draw_biases(rng: random.Random) -> list[Case]:
                 for adapted in (True, False)
                 for _ in range(rng.randint(1, 3))
             ]
-            cases.append(Case((layers, bias), f"bias={bias!r} and {len(layers)} layers"))
+            cases.append(
+                Case(
+                    (layers, bias),
+                    tr("bias={bias!r} and {n_layers} layers").format(
+                        bias=bias, n_layers=len(layers)
+                    ),
+                )
+            )
     return cases
 
 
@@ -99,18 +107,18 @@ def _biases_by_peft(layers: list[dict[str, Any]], bias: str) -> int:
 
 TRAINED_BIASES = Exercise(
     id="trained_biases",
-    title="What bias= trains",
+    title=N_("What bias= trains"),
     minutes=6,
-    parts={"the number of biases": 2},
+    parts={N_("the number of biases"): 2},
     draw=_draw_biases,
     reference=_biases_by_peft,
     compare=same_int(
-        "lora_only means the biases of adapted layers; only a layer with a bias has any"
+        N_("lora_only means the biases of adapted layers; only a layer with a bias has any")
     ),
 )
 
 
-ENDINGS, PATTERN = "a list of endings", "a string"
+ENDINGS, PATTERN = N_("a list of endings"), N_("a string")
 OTHER_ENDINGS = ["proj", "embed_tokens", "attn.q_proj", "lm_head"]
 
 
@@ -151,14 +159,16 @@ def _modules_by_peft(names: Sequence[str], target_modules: Any) -> list[str]:
 
 ADAPTED_MODULES = Exercise(
     id="adapted_modules",
-    title="Which modules does it match?",
+    title=N_("Which modules does it match?"),
     minutes=10,
     parts={ENDINGS: 1, PATTERN: 1},
     draw=_draw_modules,
     reference=_modules_by_peft,
     compare=same_value(
-        "list of names",
-        "in a list, an entry is the whole name or its end after a dot; a string is a regular "
-        "expression for the whole name",
+        N_("list of names"),
+        N_(
+            "in a list, an entry is the whole name or its end after a dot; a string is a "
+            "regular expression for the whole name"
+        ),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     wrong_type,
 )
@@ -84,13 +85,23 @@ def _case(setup: dict[str, Any], planted: str, bug: str, rng: random.Random) -> 
     rng.shuffle(items := list(setup.items()))
     decides = {
         RATE: f"learning_rate={setup['learning_rate']:g}",
-        PAD: f"pad_token_id={setup['pad_token_id']}, eos_token_id={setup['eos_token_id']}, and the "
-        f"last label before the padding is {_last_label(setup)}",
+        PAD: tr(
+            "pad_token_id={pad_token_id}, eos_token_id={eos_token_id}, and the last label "
+            "before the padding is {last_label}"
+        ).format(
+            pad_token_id=setup["pad_token_id"],
+            eos_token_id=setup["eos_token_id"],
+            last_label=_last_label(setup),
+        ),
         HALF: f"trained_dtype={setup['trained_dtype']}",
-        TEMPLATE: f"first_text begins with {setup['first_text'][:12]!r}",
+        TEMPLATE: tr("first_text begins with {setup!r}").format(setup=setup["first_text"][:12]),
         EVAL: f"model_training={setup['model_training']}",
     }[bug]
-    what = "a healthy set-up" if planted == "none" else f"a set-up with {planted!r}"
+    what = (
+        tr("a healthy set-up")
+        if planted == "none"
+        else tr("a set-up with {planted!r}").format(planted=planted)
+    )
     return Case((dict(items),), f"{what} ({decides})", bug)
 
 
@@ -109,16 +120,16 @@ def _bug_by_rules(setup: dict[str, Any]) -> str:
 
 def _compare_bug(case: Case, expected: str, got: Any) -> Difference | None:
     if type(got) is not str:
-        return wrong_type(got, "string, the name of the bug", case)
+        return wrong_type(got, tr("string, the name of the bug"), case)
     if got == expected:
         return None
-    hint = "a healthy set-up has no bug" if expected == "none" else "this bug is not found"
-    return Difference(f"for {case.named} you say {got!r:.40}", hint)
+    hint = tr("a healthy set-up has no bug") if expected == "none" else tr("this bug is not found")
+    return Difference(tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint)
 
 
 FIND_BUG = Exercise(
     id="find_bug",
-    title="Find the bug",
+    title=N_("Find the bug"),
     minutes=20,
     parts=dict.fromkeys((RATE, PAD, HALF, TEMPLATE, EVAL), 1),
     draw=_draw_bugs,

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import get_linear_schedule_with_warmup
 
+from helpers._language import N_, tr
 from helpers.grading.borrowed import causal_lm_loss
 from helpers.grading.exercises.compare import (
     same_float,
@@ -34,7 +35,9 @@ def _draw_steps(rng: random.Random) -> list[Case]:
         rows += {"full": 0, "a batch": batch, "a part": rng.randint(1, batch - 1)}.get(
             kind, rng.randint(1, 99)
         )
-        named = f"{rows} rows, batch {batch}, accumulation {accumulation}, {epochs} epochs"
+        named = tr(
+            "{rows} rows, batch {batch}, accumulation {accumulation}, {epochs} epochs"
+        ).format(rows=rows, batch=batch, accumulation=accumulation, epochs=epochs)
         cases.append(Case((rows, batch, accumulation, epochs), named))
     return cases
 
@@ -49,18 +52,18 @@ def _count_steps(rows: int, batch_size: int, accumulation: int, epochs: int) -> 
 
 OPTIMIZER_STEPS = Exercise(
     id="optimizer_steps",
-    title="How many steps will it take?",
+    title=N_("How many steps will it take?"),
     minutes=4,
-    parts={"the number of steps": 1},
+    parts={N_("the number of steps"): 1},
     draw=_draw_steps,
     reference=_count_steps,
     compare=same_int(
-        "the last batch and the last step of an epoch may be smaller, and still count"
+        N_("the last batch and the last step of an epoch may be smaller, and still count")
     ),
 )
 
 
-WARMUP, DECAY = "while it warms up", "while it falls"
+WARMUP, DECAY = N_("while it warms up"), N_("while it falls")
 
 
 @several(3, WARMUP, DECAY)
@@ -68,7 +71,9 @@ def _draw_rate(rng: random.Random, part: str) -> Case:
     peak, warmup = rng.choice([1e-4, 2e-4, 1e-3, 2e-3]), rng.randint(5, 20)
     total = warmup + rng.randint(20, 200)
     step = rng.randint(0, warmup - 1) if part == WARMUP else rng.randint(warmup, total - 1)
-    named = f"step {step} of {total}, {warmup} of them warm-up, peak {peak:g}"
+    named = tr("step {step} of {total}, {warmup} of them warm-up, peak {peak:g}").format(
+        step=step, total=total, warmup=warmup, peak=peak
+    )
     return Case((step, peak, warmup, total), named, part)
 
 
@@ -83,16 +88,16 @@ def _rate_by_transformers(step: int, peak: float, warmup: int, total: int) -> fl
 
 LEARNING_RATE_AT = Exercise(
     id="learning_rate_at",
-    title="The learning rate at a step",
+    title=N_("The learning rate at a step"),
     minutes=6,
     parts={WARMUP: 1, DECAY: 1},
     draw=_draw_rate,
     reference=_rate_by_transformers,
-    compare=same_float("a straight line from 0 up to the peak, then a straight line down to 0"),
+    compare=same_float(N_("a straight line from 0 up to the peak, then a straight line down to 0")),
 )
 
 
-PROMPT, PADDING = "the prompt", "padding, but not the end"
+PROMPT, PADDING = N_("the prompt"), N_("padding, but not the end")
 
 
 @several(3, PROMPT, PADDING)
@@ -103,7 +108,9 @@ def _draw_mask(rng: random.Random, part: str) -> Case:
     padding = rng.randint(1, 5) if part == PADDING else 0
     ids = [*words, eos] + [eos] * padding
     mask = [1] * (len(words) + 1) + [0] * padding
-    named = f"{prompt} tokens of prompt, {answer} of answer, {padding} of padding"
+    named = tr("{prompt} tokens of prompt, {answer} of answer, {padding} of padding").format(
+        prompt=prompt, answer=answer, padding=padding
+    )
     return Case((ids, mask, prompt), named, part)
 
 
@@ -117,19 +124,21 @@ def _compare_mask(case: Case, expected: list[int], got: Any) -> Difference | Non
     labels = got if type(got) is list else []
     if others := {type_name(label) for label in labels if type(label) is not int}:
         return Difference(
-            f"for {case.named} your list holds {', '.join(sorted(others))}"[:160],
-            "wanted are plain ints, as .tolist() gives them",
+            tr("for {named} your list holds {others}").format(
+                named=case.named, others=", ".join(sorted(others))
+            )[:160],
+            tr("wanted are plain ints, as .tolist() gives them"),
         )
-    hint = (
-        "mask by position and attention mask: the token that ends the answer must be learned, "
-        "even where padding has the same id"
+    hint = tr(
+        "mask by position and attention mask: the token that ends the answer must be "
+        "learned, even where padding has the same id"
     )
-    return same_value("list of ints", hint)(case, expected, got)
+    return same_value(tr("list of ints"), hint)(case, expected, got)
 
 
 MASK_LABELS = Exercise(
     id="mask_labels",
-    title="Mask a chat sample",
+    title=N_("Mask a chat sample"),
     minutes=8,
     parts={PROMPT: 1, PADDING: 1},
     draw=_draw_mask,
@@ -145,7 +154,7 @@ def _draw_loss(rng: random.Random) -> Case:
     labels = torch.randint(vocabulary, (length,), generator=g)
     labels[:masked] = -100
     labels[length - 1 - rng.randint(0, 1)] = -100
-    named = f"{length} tokens, the first {masked} masked"
+    named = tr("{length} tokens, the first {masked} masked").format(length=length, masked=masked)
     return Case((3 * normal(g, length, vocabulary), labels), named)
 
 
@@ -156,15 +165,15 @@ def _loss_by_transformers(logits: torch.Tensor, labels: torch.Tensor) -> float:
 def _compare_loss(case: Case, expected: float, got: Any) -> Difference | None:
     if isinstance(got, torch.Tensor) and got.numel() == 1 and got.is_floating_point():
         got = got.item()
-    hint = "position i predicts label i + 1; take the mean over the labels that are not -100"
+    hint = tr("position i predicts label i + 1; take the mean over the labels that are not -100")
     return same_float(hint)(case, expected, got)
 
 
 COMPLETION_LOSS = Exercise(
     id="completion_loss",
-    title="The loss of a completion",
+    title=N_("The loss of a completion"),
     minutes=8,
-    parts={"the loss": 2},
+    parts={N_("the loss"): 2},
     draw=_draw_loss,
     reference=_loss_by_transformers,
     compare=_compare_loss,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     wrong_type,
 )
@@ -73,7 +74,11 @@ def _draw_faults(rng: random.Random) -> list[Case]:
         for way, planted in enumerate([*[fault] * ways, "none"]):
             config, weights, base = _healthy(rng, fault)
             weights = _plant(planted, config, weights, rng, way)
-            what = "a healthy adapter" if planted == "none" else f"an adapter with {planted!r}"
+            what = (
+                tr("a healthy adapter")
+                if planted == "none"
+                else tr("an adapter with {planted!r}").format(planted=planted)
+            )
             seen = _what_decides(fault, config, weights, base)
             cases.append(Case((config, weights, base), f"{what} ({seen})", fault))
     return cases
@@ -84,12 +89,17 @@ def _what_decides(fault: str, config: dict, weights: dict, base: dict) -> str:
     A, B = ([w for name, w in weights.items() if f"lora_{matrix}" in name] for matrix in "AB")
     wanted = 2 * len(base["modules"])
     idle = sum(not w.any() for w in B)
+    rows = len(A[0]) if A else tr("no")
     return {
-        BASE: f"made for {config['base_model_name_or_path']}, the base is {base['name']}",
-        RANK: f"r={config['r']}, and A has {len(A[0]) if A else 'no'} rows",
-        MISSING: f"{wanted - len(weights)} of {wanted} tensors missing",
-        BARE: f"a name is {next(iter(weights))}",
-        UNTRAINED: f"{idle} of {len(B)} B are zero",
+        BASE: tr("made for {made_for}, the base is {base}").format(
+            made_for=config["base_model_name_or_path"], base=base["name"]
+        ),
+        RANK: tr("r={r}, and A has {rows} rows").format(r=config["r"], rows=rows),
+        MISSING: tr("{missing} of {wanted} tensors missing").format(
+            missing=wanted - len(weights), wanted=wanted
+        ),
+        BARE: tr("a name is {name}").format(name=next(iter(weights))),
+        UNTRAINED: tr("{idle} of {n} B are zero").format(idle=idle, n=len(B)),
     }[fault]
 
 
@@ -107,16 +117,16 @@ def _fault_by_rules(config: dict, weights: dict, base: dict) -> str:
 
 def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
     if type(got) is not str:
-        return wrong_type(got, "string, the name of the fault", case)
+        return wrong_type(got, tr("string, the name of the fault"), case)
     if got == expected:
         return None
-    hint = "a healthy adapter has no fault" if expected == "none" else "it is not found"
-    return Difference(f"for {case.named} you say {got!r:.40}", hint)
+    hint = tr("a healthy adapter has no fault") if expected == "none" else tr("it is not found")
+    return Difference(tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint)
 
 
 FIND_FAULT = Exercise(
     id="find_fault",
-    title="What is wrong with this adapter?",
+    title=N_("What is wrong with this adapter?"),
     minutes=15,
     parts=dict.fromkeys((BASE, RANK, MISSING, BARE, UNTRAINED), 1),
     draw=_draw_faults,

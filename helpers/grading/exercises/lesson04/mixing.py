@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     matrices_difference,
     not_several,
@@ -19,14 +20,16 @@ from helpers.grading.exercises.exercise import Case, Difference, Exercise
 from helpers.grading.exercises.lesson04.layers import Adapter, draw_adapter, peft_layer
 from helpers.grading.exercises.scoring import mix_scores
 
-RANKS, SUM = "rank of both", "the exact sum"
+RANKS, SUM = N_("rank of both"), N_("the exact sum")
 
 
 def _draw_mix(rng: random.Random, ranks: tuple[int, int], part: str, weights: list) -> Case:
     g = generator(rng)
     n_in, n_out = rng.randint(10, 14), rng.randint(15, 20)
     adapters = [draw_adapter(g, rng, r, n_in, n_out) for r in ranks]
-    named = f"ranks {ranks[0]} and {ranks[1]}, weights {weights[0]} and {weights[1]}"
+    named = tr("ranks {ranks} and {ranks2}, weights {weights} and {weights2}").format(
+        ranks=ranks[0], ranks2=ranks[1], weights=weights[0], weights2=weights[1]
+    )
     return Case((adapters, weights), named, part)
 
 
@@ -60,19 +63,19 @@ def _compare_exact(case: Case, expected: torch.Tensor, got: Any) -> Difference |
     adapters, _ = case.args
     r = sum(len(lora_A) for lora_A, _, _ in adapters)
     shapes = {"A": (r, expected.shape[1]), "B": (len(expected), r)}
-    hint = "the exact sum has as many directions as both adapters together: stack them"
-    difference = not_several(case, got, 2, "pair (A, B)")
+    hint = tr("the exact sum has as many directions as both adapters together: stack them")
+    difference = not_several(case, got, 2, tr("pair (A, B)"))
     difference = difference or matrices_difference(case, got, shapes, hint)
     if difference or case.part == RANKS:
         return difference
-    hint = "B A must be the sum of weight times factor times B A of each adapter"
+    hint = tr("B A must be the sum of weight times factor times B A of each adapter")
     product = got[1].double() @ got[0].double()
     return tensor_difference(case, expected, product, hint, rtol=1e-3, atol=1e-4, name="B A")
 
 
 MIX_EXACTLY = Exercise(
     id="mix_exactly",
-    title="Two adapters in one",
+    title=N_("Two adapters in one"),
     minutes=10,
     parts={RANKS: 1, SUM: 2},
     draw=_draw_exact,
@@ -81,7 +84,7 @@ MIX_EXACTLY = Exercise(
 )
 
 
-POSITIVE, NEGATIVE = "positive weights", "a negative weight"
+POSITIVE, NEGATIVE = N_("positive weights"), N_("a negative weight")
 
 
 def _draw_linear(rng: random.Random) -> list[Case]:
@@ -98,19 +101,21 @@ def _linear_by_peft(adapters: list[Adapter], weights: list[float]) -> torch.Tens
 
 MIX_LINEAR = Exercise(
     id="mix_linear",
-    title="What linear makes of them",
+    title=N_("What linear makes of them"),
     minutes=10,
     parts={POSITIVE: 2, NEGATIVE: 1},
     draw=_draw_linear,
     reference=_linear_by_peft,
     compare=same_tensor(
-        "add the A and add the B, each with the root of weight times factor, then multiply; "
-        "a negative weight's sign goes to A only"
+        N_(
+            "add the A and add the B, each with the root of weight times factor, then "
+            "multiply; a negative weight's sign goes to A only"
+        )
     ),
 )
 
 
-SHAPE, EFFECT = "of the new rank", "the same effect"
+SHAPE, EFFECT = N_("of the new rank"), N_("the same effect")
 
 
 @several(2, SHAPE, EFFECT)
@@ -120,7 +125,9 @@ def _draw_pad(rng: random.Random, part: str) -> Case:
     new = rng.choice([new for new in range(r + 1, r + 5) if new % r])
     alpha = rng.choice([alpha for alpha in range(3, 25) if alpha * new % r])
     args = (normal(g, r, n_in), normal(g, n_out, r), alpha, new)
-    return Case(args, f"rank {r}, alpha {alpha} → rank {new}", part)
+    return Case(
+        args, tr("rank {r}, alpha {alpha} → rank {new}").format(r=r, alpha=alpha, new=new), part
+    )
 
 
 def _update_by_peft(lora_A, lora_B, lora_alpha, new_r) -> torch.Tensor:
@@ -132,22 +139,22 @@ def _update_by_peft(lora_A, lora_B, lora_alpha, new_r) -> torch.Tensor:
 def _compare_pad(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     new_r = case.args[3]
     shapes = {"A": (new_r, expected.shape[1]), "B": (len(expected), new_r)}
-    hint = "A gets new rows, B new columns"
-    difference = not_several(case, got, 3, "triple (A, B, alpha)")
+    hint = tr("A gets new rows, B new columns")
+    difference = not_several(case, got, 3, tr("triple (A, B, alpha)"))
     difference = difference or matrices_difference(case, got, shapes, hint)
     if difference or case.part == SHAPE:
         return difference
     lora_A, lora_B, alpha = got
     if type(alpha) not in (int, float):
-        return wrong_type(alpha, "number for alpha", case)
-    hint = "alpha / r · B A must stay what it was: the new part adds nothing, and r has changed"
+        return wrong_type(alpha, tr("number for alpha"), case)
+    hint = tr("alpha / r · B A must stay what it was: the new part adds nothing, and r has changed")
     update = alpha / new_r * lora_B.double() @ lora_A.double()
     return tensor_difference(case, expected, update, hint, name="alpha / r · B A")
 
 
 PAD_RANK = Exercise(
     id="pad_rank",
-    title="Room for a swap",
+    title=N_("Room for a swap"),
     minutes=8,
     parts={SHAPE: 1, EFFECT: 1},
     draw=_draw_pad,
@@ -156,35 +163,43 @@ PAD_RANK = Exercise(
 )
 
 
-PIRATE, CLERK = "answers questions as a pirate", "answers bookings as a clerk"
+PIRATE, CLERK = N_("answers questions as a pirate"), N_("answers bookings as a clerk")
 ROWS, STYLE_RATE, FIELDS_RIGHT = 8, 0.7, 0.55
 
 
 def _draw_rows(rng: random.Random) -> list[Case]:
     rows = tuple(sorted(rng.sample(range(300), ROWS)))
-    named = f"{ROWS} held-out questions and bookings"
+    named = tr("{rows} held-out questions and bookings").format(rows=ROWS)
     return [Case((), named, part, (rows,)) for part in (PIRATE, CLERK)]
 
 
 def _compare_mix(case: Case, expected: None, got: Any) -> Difference | None:
-    if difference := not_several(case, got, 2, "pair (the pirate's weight, the clerk's weight)"):
+    if difference := not_several(
+        case, got, 2, tr("pair (the pirate's weight, the clerk's weight)")
+    ):
         return difference
     if not all(type(weight) in (int, float) and -10 <= weight <= 10 for weight in got):
-        return Difference(f"the weights are {got!r:.80}", "weights are numbers from -10 to 10")
+        return Difference(
+            tr("the weights are {got!r:.80}").format(got=got),
+            tr("weights are numbers from -10 to 10"),
+        )
     style, structure = mix_scores(*map(float, got), *case.hidden)
     rate, wanted, what = (
-        (style.style_rate, STYLE_RATE, "of the answers to questions are a pirate's")
+        (style.style_rate, STYLE_RATE, tr("of the answers to questions are a pirate's"))
         if case.part == PIRATE
-        else (structure.fields_right, FIELDS_RIGHT, "of the bookings' fields are right")
+        else (structure.fields_right, FIELDS_RIGHT, tr("of the bookings' fields are right"))
     )
     if rate >= wanted:
         return None
-    return Difference(f"on {case.named}, {rate:.0%} {what}", f"at least {wanted:.0%} are asked for")
+    return Difference(
+        tr("on {named}, {rate:.0%} {what}").format(named=case.named, rate=rate, what=what),
+        tr("at least {wanted:.0%} are asked for").format(wanted=wanted),
+    )
 
 
 MIX_BOTH = Exercise(
     id="mix_both",
-    title="One adapter, two skills",
+    title=N_("One adapter, two skills"),
     minutes=25,
     parts={PIRATE: 2, CLERK: 2},
     draw=_draw_rows,

@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     same_value,
     tensor_difference,
@@ -19,7 +20,7 @@ from helpers.grading.exercises.draw import generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 from helpers.grading.exercises.lesson04.layers import NAMES, draw_adapter, peft_layer
 
-CHOOSING, DELETING = "loading and choosing", "deleting"
+CHOOSING, DELETING = N_("loading and choosing"), N_("deleting")
 
 
 def _draw_calls(rng: random.Random) -> list[Case]:
@@ -65,20 +66,22 @@ def _active_by_peft(calls: Sequence[tuple[str, str]]) -> str:
 
 ACTIVE_AFTER = Exercise(
     id="active_after",
-    title="Who answers now?",
+    title=N_("Who answers now?"),
     minutes=6,
     parts={CHOOSING: 1, DELETING: 1},
     draw=_draw_calls,
     reference=_active_by_peft,
     compare=same_value(
-        "string, the adapter's name",
-        "the first one loaded is active until set_adapter chooses another; if the active one "
-        "is deleted, one that is left takes over",
+        N_("string, the adapter's name"),
+        N_(
+            "the first one loaded is active until set_adapter chooses another; if the "
+            "active one is deleted, one that is left takes over"
+        ),
     ),
 )
 
 
-ALONE, ADAPTED = "rows of the base", "rows with an adapter"
+ALONE, ADAPTED = N_("rows of the base"), N_("rows with an adapter")
 
 
 @several(2, ALONE, ADAPTED)
@@ -91,7 +94,7 @@ def _draw_batch(rng: random.Random, part: str) -> Case:
     names = ["__base__", *adapters, *rng.choices(["__base__", *adapters], k=rows - 4)]
     rng.shuffle(names)
     args = (normal(g, rows, n_in), normal(g, n_out, n_in), adapters, names)
-    return Case(args, f"{rows} rows: {', '.join(names)}", part)
+    return Case(args, tr("{rows} rows: {names}").format(rows=rows, names=", ".join(names)), part)
 
 
 def _batch_by_peft(x, weight, adapters, names) -> torch.Tensor:
@@ -104,18 +107,24 @@ def _compare_batch(case: Case, expected: torch.Tensor, got: Any) -> Difference |
         return tensor_difference(case, expected, got, "")
     chosen = torch.tensor([(name == "__base__") == (case.part == ALONE) for name in case.args[3]])
     hint = (
-        "a row named __base__ gets x through the weight, and nothing else"
+        tr("a row named __base__ gets x through the weight, and nothing else")
         if case.part == ALONE
-        else "each row gets the update of its own adapter: factor times x through A, then through B"
+        else tr(
+            "each row gets the update of its own adapter: factor times x through A, then through B"
+        )
     )
     return tensor_difference(
-        case, expected[chosen], got[chosen], hint, name=f"the part for {case.part}"
+        case,
+        expected[chosen],
+        got[chosen],
+        hint,
+        name=tr("the part for {part}").format(part=tr(case.part)),
     )
 
 
 MIXED_BATCH = Exercise(
     id="mixed_batch",
-    title="Every row its own adapter",
+    title=N_("Every row its own adapter"),
     minutes=10,
     parts={ALONE: 1, ADAPTED: 2},
     draw=_draw_batch,

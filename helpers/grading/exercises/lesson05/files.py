@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     same_int,
     tensor_difference,
@@ -18,14 +19,16 @@ from helpers.grading.exercises.compare import (
 from helpers.grading.exercises.draw import alpha_for, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 
-GROWS, STAYS = "more tokens than rows", "rows to spare"
+GROWS, STAYS = N_("more tokens than rows"), N_("rows to spare")
 
 
 @several(3, GROWS, STAYS)
 def _draw_rows(rng: random.Random, part: str) -> Case:
     tokens, added = rng.randint(200, 400), rng.randint(2, 20)
     spare = rng.randint(1, added - 1) if part == GROWS else rng.randint(added, 60)
-    named = f"{tokens} tokens, {tokens + spare} rows, {added} tokens added"
+    named = tr("{tokens} tokens, {tokens2} rows, {added} tokens added").format(
+        tokens=tokens, tokens2=tokens + spare, added=added
+    )
     return Case((tokens, tokens + spare, added), named, part)
 
 
@@ -36,16 +39,16 @@ def _rows_by_counting(tokens: int, rows: int, added: int) -> int:
 
 ROWS_NEEDED = Exercise(
     id="rows_needed",
-    title="How many rows does the embedding need?",
+    title=N_("How many rows does the embedding need?"),
     minutes=4,
     parts={GROWS: 1, STAYS: 1},
     draw=_draw_rows,
     reference=_rows_by_counting,
-    compare=same_int("a row for each token at least; and never fewer rows than there are"),
+    compare=same_int(N_("a row for each token at least; and never fewer rows than there are")),
 )
 
 
-WHOLE, BROKEN = "all of them", "none if one is broken"
+WHOLE, BROKEN = N_("all of them"), N_("none if one is broken")
 
 
 def _draw_layers(rng: random.Random) -> list[Case]:
@@ -59,7 +62,15 @@ def _draw_layers(rng: random.Random) -> list[Case]:
         layers = _some_layers(g, rng)
         name = list(layers)[place]
         what = _break(layers[name], broken, rng)
-        cases.append(Case((layers,), f"{', '.join(layers)}, with {what} of {name}", BROKEN))
+        cases.append(
+            Case(
+                (layers,),
+                tr("{layers}, with {what} of {name}").format(
+                    layers=", ".join(layers), what=what, name=name
+                ),
+                BROKEN,
+            )
+        )
     return cases
 
 
@@ -97,17 +108,19 @@ def _compare_all(case: Case, expected: dict | None, got: Any) -> Difference | No
         if got is None:
             return None
         return Difference(
-            f"for {case.named} you do not return None",
-            "one number that is not finite in one merged weight, and nothing is merged at all",
+            tr("for {named} you do not return None").format(named=case.named),
+            tr("one number that is not finite in one merged weight, and nothing is merged at all"),
         )
     if type(got) is not dict:
-        return wrong_type(got, "dictionary from name to merged weight", case)
+        return wrong_type(got, tr("dictionary from name to merged weight"), case)
     if got.keys() != expected.keys():
         return Difference(
-            f"for {case.named} you return {', '.join(map(str, got))}"[:160],
-            "every layer comes back, under its own name",
+            tr("for {named} you return {got}").format(
+                named=case.named, got=", ".join(map(str, got))
+            )[:160],
+            tr("every layer comes back, under its own name"),
         )
-    hint = "merged is W plus scaling times B A"
+    hint = tr("merged is W plus scaling times B A")
     for name, weight in expected.items():
         if difference := tensor_difference(case, weight, got[name], hint, name=name):
             return difference
@@ -116,7 +129,7 @@ def _compare_all(case: Case, expected: dict | None, got: Any) -> Difference | No
 
 MERGE_ALL_OR_NONE = Exercise(
     id="merge_all_or_none",
-    title="All or nothing",
+    title=N_("All or nothing"),
     minutes=8,
     parts={WHOLE: 1, BROKEN: 1},
     draw=_draw_layers,
@@ -134,7 +147,9 @@ def _draw_codes(rng: random.Random) -> list[Case]:
         levels = torch.linspace(-1, 1, 16) + 0.02 * levels
         codes = torch.randint(16, (n,), generator=g)
         update = size * scale * rng.uniform(0.5, 1) * normal(g, n)
-        named = f"{n} weights, an update of about {size:.0%} of the largest"
+        named = tr("{n} weights, an update of about {size:.0%} of the largest").format(
+            n=n, size=size
+        )
         cases.append(Case((levels, scale, codes, update), named))
     return cases
 
@@ -147,18 +162,18 @@ def _changed_by_torch(levels, scale, codes, update) -> int:
 
 CODES_THAT_CHANGE = Exercise(
     id="codes_that_change",
-    title="Which 4-bit weights notice?",
+    title=N_("Which 4-bit weights notice?"),
     minutes=12,
-    parts={"the number of codes": 3},
+    parts={N_("the number of codes"): 3},
     draw=_draw_codes,
     reference=_changed_by_torch,
     compare=same_int(
-        "take the weights off the grid, add the update, and look for the nearest level"
+        N_("take the weights off the grid, add the update, and look for the nearest level")
     ),
 )
 
 
-NAMES, VALUES = "every tensor, under its name", "the merged values"
+NAMES, VALUES = N_("every tensor, under its name"), N_("the merged values")
 
 
 @lru_cache(maxsize=8)
@@ -198,7 +213,9 @@ def _draw_file(rng: random.Random) -> list[Case]:
                 "use_rslora": use_rslora,
                 "target_modules": modules,
             }
-            named = f"rank {r}, alpha {alpha}, use_rslora={use_rslora}, on {', '.join(modules)}"
+            named = tr("rank {r}, alpha {alpha}, use_rslora={use_rslora}, on {modules}").format(
+                r=r, alpha=alpha, use_rslora=use_rslora, modules=", ".join(modules)
+            )
             cases.append(Case((base, adapter, config), named, part))
     return cases
 
@@ -217,20 +234,24 @@ def _file_by_peft(base: dict, adapter: dict, config: dict) -> dict[str, torch.Te
 
 def _compare_file(case: Case, expected: dict[str, torch.Tensor], got: Any) -> Difference | None:
     if type(got) is not dict:
-        return wrong_type(got, "dictionary from name to tensor", case)
+        return wrong_type(got, tr("dictionary from name to tensor"), case)
     if missing := expected.keys() - got.keys():
         return Difference(
-            f"for {case.named} {len(missing)} names are missing, such as {min(missing)}",
-            "the file holds every tensor of the base under its own name, merged or not",
+            tr("for {named} {n_missing} names are missing, such as {missing}").format(
+                named=case.named, n_missing=len(missing), missing=min(missing)
+            ),
+            tr("the file holds every tensor of the base under its own name, merged or not"),
         )
     if more := got.keys() - expected.keys():
         return Difference(
-            f"for {case.named} there is {min(map(str, more))!r:.80}, unknown to transformers",
-            "nothing of the adapter is left in the file, and no other name",
+            tr("for {named} there is {more!r:.80}, unknown to transformers").format(
+                named=case.named, more=min(map(str, more))
+            ),
+            tr("nothing of the adapter is left in the file, and no other name"),
         )
     if case.part == NAMES:
         return None
-    hint = (
+    hint = tr(
         "W + s B A for the adapted modules, s = alpha / r (or / √r); all other tensors as they are"
     )
     for name, tensor in expected.items():
@@ -241,7 +262,7 @@ def _compare_file(case: Case, expected: dict[str, torch.Tensor], got: Any) -> Di
 
 MERGE_FILE = Exercise(
     id="merge_file",
-    title="A file that needs no PEFT",
+    title=N_("A file that needs no PEFT"),
     minutes=18,
     parts={NAMES: 1, VALUES: 3},
     draw=_draw_file,

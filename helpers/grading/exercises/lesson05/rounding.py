@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     same_float,
     tensor_difference,
@@ -39,7 +40,7 @@ def _draw_lost(rng: random.Random) -> list[Case]:
             weight, update = _draw_matrix(g, rng)
             update *= larger
             size = update.norm() / weight.norm()
-            named = f"an update of {size:.1%} into {part}"
+            named = tr("an update of {size:.1%} into {part}").format(size=size, part=part)
             cases.append(Case((weight.to(dtype), update), named, part))
     return cases
 
@@ -52,16 +53,16 @@ def _lost_by_torch(weight: torch.Tensor, update: torch.Tensor) -> float:
 def _compare_lost(case: Case, expected: float, got: Any) -> Difference | None:
     if isinstance(got, torch.Tensor) and got.numel() == 1 and got.is_floating_point():
         got = got.item()
-    hint = (
-        "it is the size of (what arrived − the update), over the size of the update; only the sum "
-        "is rounded"
+    hint = tr(
+        "it is the size of (what arrived − the update), over the size of the update; "
+        "only the sum is rounded"
     )
     return same_float(hint, rel=5e-4)(case, expected, got)
 
 
 LOST_SHARE = Exercise(
     id="lost_share",
-    title="What rounding takes",
+    title=N_("What rounding takes"),
     minutes=8,
     parts=dict.fromkeys(LOST, 1),
     draw=_draw_lost,
@@ -70,7 +71,7 @@ LOST_SHARE = Exercise(
 )
 
 
-TYPE, ONCE = "in the weight's type", "rounded once"
+TYPE, ONCE = N_("in the weight's type"), N_("rounded once")
 
 
 def _draw_round(rng: random.Random) -> list[Case]:
@@ -82,7 +83,9 @@ def _draw_round(rng: random.Random) -> list[Case]:
             r = rng.randint(2, 5)
             alpha = alpha_for(rng, r)
             A, B = 0.1 * normal(g, r, weight.shape[1]), 0.1 * normal(g, len(weight), r)
-            named = f"rank {r}, alpha {alpha}, into {_named(dtype)}"
+            named = tr("rank {r}, alpha {alpha}, into {named}").format(
+                r=r, alpha=alpha, named=_named(dtype)
+            )
             cases.append(Case((weight.to(dtype), A, B, alpha), named, part))
     return cases
 
@@ -95,7 +98,7 @@ def _round_by_torch(weight, lora_A, lora_B, lora_alpha) -> torch.Tensor:
 def _compare_round(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     if case.part == TYPE:
         return tensor_difference(case, expected, got, "", rtol=9, atol=9, dtype=True)
-    hint = "add in float32, and round the sum: whatever is rounded before is rounded twice"
+    hint = tr("add in float32, and round the sum: whatever is rounded before is rounded twice")
     return _nearly_the_same_bits(case, expected, got, hint)
 
 
@@ -108,12 +111,17 @@ def _nearly_the_same_bits(
     others = (got.double() != expected.double()).double().mean().item()
     if others <= 0.01:
         return None
-    return Difference(f"for {case.named} {others:.0%} of the numbers in {name} are others", hint)
+    return Difference(
+        tr("for {named} {others:.0%} of the numbers in {name} are others").format(
+            named=case.named, others=others, name=name
+        ),
+        hint,
+    )
 
 
 ROUND_ONCE = Exercise(
     id="round_once",
-    title="Merge, and round once",
+    title=N_("Merge, and round once"),
     minutes=10,
     parts={TYPE: 1, ONCE: 2},
     draw=_draw_round,
@@ -122,7 +130,7 @@ ROUND_ONCE = Exercise(
 )
 
 
-FRESH, BACK = "each merge is fresh", "the base comes back"
+FRESH, BACK = N_("each merge is fresh"), N_("the base comes back")
 
 
 def _draw_turns(rng: random.Random) -> list[Case]:
@@ -134,7 +142,9 @@ def _draw_turns(rng: random.Random) -> list[Case]:
             number, large = rng.randint(8, 12), rng.randint(1, 4)
             updates = [1e-3 * rng.uniform(0.5, 20) * update.roll(i, 0) for i in range(number)]
             updates[large] *= 1e6  # beside it a tiny weight is lost in float32 too
-            named = f"{number} updates in turn, number {large + 1} large, into {_named(dtype)}"
+            named = tr("{number} updates in turn, number {large} large, into {named}").format(
+                number=number, large=large + 1, named=_named(dtype)
+            )
             cases.append(Case(((1e-3 * weight).to(dtype), updates), named, part))
     return cases
 
@@ -145,18 +155,23 @@ def _turns_by_torch(weight: torch.Tensor, updates: list[torch.Tensor]) -> list[t
 
 def _compare_turns(case: Case, expected: list[torch.Tensor], got: Any) -> Difference | None:
     if type(got) is not list or len(got) != len(expected):
-        wanted = "list of tensors, one for each update, and then the base"
+        wanted = tr("list of tensors, one for each update, and then the base")
         if type(got) is list:
-            return Difference(f"for {case.named} your list has {len(got)}", f"wanted is: {wanted}")
+            return Difference(
+                tr("for {named} your list has {n_got}").format(named=case.named, n_got=len(got)),
+                tr("wanted is: {wanted}").format(wanted=wanted),
+            )
         return wrong_type(got, wanted, case)
-    hint = "start every merge from the base's own weights: what was rounded cannot be subtracted"
+    hint = tr(
+        "start every merge from the base's own weights: what was rounded cannot be subtracted"
+    )
     if case.part == FRESH:
         for number, (wanted, weight) in enumerate(zip(expected[:-1], got, strict=False), 1):
-            name = f"merge {number}"
+            name = tr("merge {number}").format(number=number)
             if difference := _nearly_the_same_bits(case, wanted, weight, hint, name):
                 return difference
         return None
-    name = "the last tensor"
+    name = tr("the last tensor")
     if difference := tensor_difference(
         case, expected[-1], got[-1], hint, rtol=9, atol=9, dtype=True, name=name
     ):
@@ -164,12 +179,17 @@ def _compare_turns(case: Case, expected: list[torch.Tensor], got: Any) -> Differ
     if torch.equal(got[-1], expected[-1]):
         return None
     others = (got[-1] != expected[-1]).double().mean().item()
-    return Difference(f"for {case.named} {others:.0%} of the base's weights are others", hint)
+    return Difference(
+        tr("for {named} {others:.0%} of the base's weights are others").format(
+            named=case.named, others=others
+        ),
+        hint,
+    )
 
 
 MERGE_IN_TURN = Exercise(
     id="merge_in_turn",
-    title="Merge without drift",
+    title=N_("Merge without drift"),
     minutes=12,
     parts={FRESH: 2, BACK: 1},
     draw=_draw_turns,

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     matrices_difference,
     not_several,
@@ -31,7 +32,7 @@ def nf4_levels() -> torch.Tensor:
     return levels / levels.max()
 
 
-SCALES, CODES = "a scale for each block", "the codes"
+SCALES, CODES = N_("a scale for each block"), N_("the codes")
 
 
 @several(2, SCALES, CODES)
@@ -42,37 +43,42 @@ def _draw_blocks(rng: random.Random, part: str) -> Case:
     weights = normal(g, count, block) * sizes[:, None]
     largest = weights[0].abs().argmax()
     weights[0, largest] = -weights[0, largest].abs()
-    named = f"{count} blocks of {block} weights"
+    named = tr("{count} blocks of {block} weights").format(count=count, block=block)
     return Case((weights.flatten(), nf4_levels().clone(), block), named, part)
 
 
 def _compare_blocks(case: Case, expected: tuple, got: Any) -> Difference | None:
-    if difference := not_several(case, got, 2, "pair of tensors: codes and scales"):
+    if difference := not_several(case, got, 2, tr("pair of tensors: codes and scales")):
         return difference
     (codes, scales), (right_codes, right_scales) = got, expected
     if case.part == SCALES:
-        hint = "a block's scale is its largest absolute value, and every block has its own"
+        hint = tr("a block's scale is its largest absolute value, and every block has its own")
         shapes = {"scales": tuple(right_scales.shape)}
         return matrices_difference(case, [scales], shapes, hint) or tensor_difference(
-            case, right_scales, scales, hint, name="scales"
+            case, right_scales, scales, hint, name=tr("scales")
         )
     if not isinstance(codes, torch.Tensor) or codes.is_floating_point() or codes.is_complex():
-        return wrong_type(codes, "torch.Tensor of whole numbers, the codes", case)
+        return wrong_type(codes, tr("torch.Tensor of whole numbers, the codes"), case)
     if codes.shape != right_codes.shape:
         return Difference(
-            f"for {case.named} codes has shape {tuple(codes.shape)}", "one code for each weight"
+            tr("for {named} codes has shape {shape}").format(
+                named=case.named, shape=tuple(codes.shape)
+            ),
+            tr("one code for each weight"),
         )
     others = int((codes.long() != right_codes).sum())
     if others <= 1:  # a weight in the middle of two levels may go either way
         return None
     return Difference(
-        f"for {case.named} {others} of {len(codes)} codes are others",
-        "divide each weight by its block's scale, and take the index of the nearest level",
+        tr("for {named} {others} of {n_codes} codes are others").format(
+            named=case.named, others=others, n_codes=len(codes)
+        ),
+        tr("divide each weight by its block's scale, and take the index of the nearest level"),
     )
 
 
 @exercise(
-    title="The bytes of bitsandbytes",
+    title=N_("The bytes of bitsandbytes"),
     minutes=10,
     parts={SCALES: 1, CODES: 2},
     draw=_draw_blocks,
@@ -89,7 +95,7 @@ def quantize_blocks(
     return torch.stack([bytes_ // 16, bytes_ % 16], dim=1).flatten(), state.absmax
 
 
-PLAIN, DOUBLE = "plain", "double quantization"
+PLAIN, DOUBLE = N_("plain"), N_("double quantization")
 
 
 @several(3, PLAIN, DOUBLE)
@@ -98,18 +104,25 @@ def _draw_layer(rng: random.Random, part: str) -> Case:
     block = rng.choice([64, 128])
     blocks = 256 * rng.randint(1, 4) + rng.randint(20, 200)
     weights = block * blocks + 2 * rng.randint(1, 30) - 1
-    named = f"{weights:,} weights in blocks of {block}{', doubly quantized' * (part == DOUBLE)}"
+    text = (
+        tr("{weights:,} weights in blocks of {block}, doubly quantized")
+        if part == DOUBLE
+        else tr("{weights:,} weights in blocks of {block}")
+    )
+    named = text.format(weights=weights, block=block)
     return Case((weights, block, part == DOUBLE), named, part)
 
 
 @exercise(
-    title="What a layer really takes",
+    title=N_("What a layer really takes"),
     minutes=8,
     parts={PLAIN: 1, DOUBLE: 2},
     draw=_draw_layer,
     compare=same_int(
-        "codes, two to a byte; a scale for each block begun; doubly quantized, the scales are "
-        "weights themselves, of 8 bits, in blocks of 256"
+        N_(
+            "codes, two to a byte; a scale for each block begun; doubly quantized, the "
+            "scales are weights themselves, of 8 bits, in blocks of 256"
+        )
     ),
 )
 def layer_bytes(weights: int, block: int, double: bool) -> int:
@@ -156,7 +169,7 @@ def _choosing(size: Sizes, choose: Callable = max) -> Callable[..., int | None]:
     return chosen
 
 
-FITS, NONE = "the largest that will do", "or none"
+FITS, NONE = N_("the largest that will do"), N_("or none")
 BLOCKS = (16, 32, 64, 128, 256, 512)
 
 
@@ -171,7 +184,7 @@ def _outliers(rng: random.Random, limit_at: float | None) -> Case:
     low, high = (errors[0] * 0.9,) * 2 if limit_at is None else errors[at : at + 2]
     limit = low + (high - low) * (limit_at or 0)
     blocks = rng.sample(BLOCKS, len(BLOCKS))
-    named = f"1,024 weights with outliers, and a limit of {limit:.1%}"
+    named = tr("1,024 weights with outliers, and a limit of {limit:.1%}").format(limit=limit)
     return Case((weights, nf4_levels().clone(), blocks, limit), named, NONE)
 
 
@@ -190,18 +203,21 @@ def _draw_limits(rng: random.Random) -> list[Case]:
 
 def _compare_longest(case: Case, expected: int | None, got: Any) -> Difference | None:
     if got is not None and type(got) is not int:
-        return wrong_type(got, "whole number (int), or None", case)
+        return wrong_type(got, tr("whole number (int), or None"), case)
     if got == expected:
         return None
     return Difference(
-        f"for {case.named} you return {got}",
-        "the error is the size of (restored - weights) over that of the weights, both as .norm(); "
-        "of all blocks within the limit the largest, and None if there is none",
+        tr("for {named} you return {got}").format(named=case.named, got=got),
+        tr(
+            "the error is the size of (restored - weights) over that of the weights, both "
+            "as .norm(); of all blocks within the limit the largest, and None if there is "
+            "none"
+        ),
     )
 
 
 @exercise(
-    title="How long may a block be?",
+    title=N_("How long may a block be?"),
     minutes=12,
     parts={FITS: 2, NONE: 1},
     draw=_draw_limits,

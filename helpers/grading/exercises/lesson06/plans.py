@@ -7,13 +7,14 @@ from fractions import Fraction
 
 import torch
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_value
 from helpers.grading.exercises.draw import generator, normal
 from helpers.grading.exercises.exercise import Case, exercise
 from helpers.grading.exercises.lesson06.blocks import nf4_levels, restored
 
 BITS = Fraction(4) + Fraction(8, 64) + Fraction(32, 64 * 256)
-LARGE, SMALL = "mostly linear layers", "mostly embeddings, cast to float32"
+LARGE, SMALL = N_("mostly linear layers"), N_("mostly embeddings, cast to float32")
 
 
 def _needs(linear: int, rest: int, trained: int, others: int, prepared: bool) -> tuple[int, int]:
@@ -54,20 +55,29 @@ def _draw_plans(rng: random.Random) -> list[Case]:
 
 def _named(counts: tuple[int, int, int, int, bool], memory: int) -> str:
     linear, rest, trained, others, prepared = counts
-    return (
-        f"{memory / 1e9:.3f} GB for {linear / 1e9:.3f} billion linear weights, {rest / 1e9:.3f} "
-        f"others, {trained:,} trained, {others:,} bytes besides, prepared={prepared}"
+    return tr(
+        "{memory:.3f} GB for {linear:.3f} billion linear weights, {rest:.3f} others, {trained:,} "
+        "trained, {others:,} bytes besides, prepared={prepared}"
+    ).format(
+        memory=memory / 1e9,
+        linear=linear / 1e9,
+        rest=rest / 1e9,
+        trained=trained,
+        others=others,
+        prepared=prepared,
     )
 
 
 @exercise(
-    title="Do four bits pay?",
+    title=N_("Do four bits pay?"),
     minutes=12,
     parts={LARGE: 2, SMALL: 2},
     draw=_draw_plans,
     compare=same_value(
-        'string: "LoRA", "QLoRA" or "neither"',
-        "add up both, byte by byte; LoRA if it fits, QLoRA only if LoRA does not and QLoRA does",
+        N_('string: "LoRA", "QLoRA" or "neither"'),
+        N_(
+            "add up both, byte by byte; LoRA if it fits, QLoRA only if LoRA does not and QLoRA does"
+        ),
     ),
 )
 def lora_or_qlora(linear, rest, trained, others, prepared, memory) -> str:
@@ -76,7 +86,7 @@ def lora_or_qlora(linear, rest, trained, others, prepared, memory) -> str:
     return "LoRA" if lora <= memory else "QLoRA" if qlora <= memory else "neither"
 
 
-EXACT, ROUNDED = "files in float32", "files in bfloat16"
+EXACT, ROUNDED = N_("files in float32"), N_("files in bfloat16")
 PLACES = ("original", "dequantized", "4 bits", "not merged")
 
 
@@ -96,18 +106,20 @@ def _draw_merged(rng: random.Random) -> list[Case]:
                 "not merged": original.clone(),
             }[place]
             args = original, dequantized, update, merged.to(dtype)
-            cases.append(Case(args, f"a file that is merged into {place!r}", part))
+            cases.append(
+                Case(args, tr("a file that is merged into {place!r}").format(place=place), part)
+            )
     return cases
 
 
 @exercise(
-    title="Where was it merged?",
+    title=N_("Where was it merged?"),
     minutes=12,
     parts={EXACT: 1, ROUNDED: 2},
     draw=_draw_merged,
     compare=same_value(
-        f"string: one of {', '.join(PLACES)}",
-        "see which sum the file is nearest to; and count the different numbers in one block",
+        lambda: tr("string: one of {names}").format(names=", ".join(PLACES)),
+        N_("see which sum the file is nearest to; and count the different numbers in one block"),
     ),
 )
 def where_merged(original, dequantized, update, merged) -> str:

@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     matrices_difference,
     not_several,
@@ -18,7 +19,7 @@ from helpers.grading.exercises.compare import (
 from helpers.grading.exercises.draw import alpha_for, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-ONE, OWN = "one rank for all", "modules with ranks of their own"
+ONE, OWN = N_("one rank for all"), N_("modules with ranks of their own")
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"]
 RANKS = [r for r in range(2, 64) if r**0.5 % 1]
 """Ranks without a whole root: whoever rounds alpha shows."""
@@ -67,28 +68,44 @@ def _of_modules(config: dict[str, Any], targets: list[str]) -> dict[str, tuple] 
 
 def _compare_config(case: Case, expected: dict[str, tuple], got: Any) -> Difference | None:
     if type(got) is not dict:
-        return wrong_type(got, "dictionary with the settings", case)
+        return wrong_type(got, tr("dictionary with the settings"), case)
     if got.get("use_rslora") is not False:
-        return Difference(f"for {case.named} use_rslora is not False", "rsLoRA must be off")
+        return Difference(
+            tr("for {named} use_rslora is not False").format(named=case.named),
+            tr("rsLoRA must be off"),
+        )
     found = _of_modules(got, case.args[0]["target_modules"])
     if found is None or got.get("target_modules") != case.args[0]["target_modules"]:
         return Difference(
-            f"for {case.named} a rank, an alpha or a module is missing or is none",
-            "return all the settings that were given, with use_rslora and the alphas changed",
+            tr("for {named} a rank, an alpha or a module is missing or is none").format(
+                named=case.named
+            ),
+            tr("return all the settings that were given, with use_rslora and the alphas changed"),
         )
     for name, (r, factor) in expected.items():
         if found[name][0] != r or abs(found[name][1] / factor - 1) > 1e-4:
             return Difference(
-                f"for {case.named} {name} gets rank {found[name][0]} and factor "
-                f"{found[name][1]:.5g}, where rsLoRA gave it {r} and {factor:.5g}",
-                "every module keeps its rank and its factor: alpha / √r with rsLoRA, alpha / r "
-                "without; alpha_pattern gives a module an alpha of its own",
+                tr(
+                    "for {named} {name} gets rank {found} and factor {found2:.5g}, where rsLoRA "
+                    "gave it {r} and {factor:.5g}"
+                ).format(
+                    named=case.named,
+                    name=name,
+                    found=found[name][0],
+                    found2=found[name][1],
+                    r=r,
+                    factor=factor,
+                ),
+                tr(
+                    "every module keeps its rank and its factor: alpha / √r with rsLoRA, alpha / r "
+                    "without; alpha_pattern gives a module an alpha of its own"
+                ),
             )
     return None
 
 
 @exercise(
-    title="A reader that knows no rsLoRA",
+    title=N_("A reader that knows no rsLoRA"),
     minutes=10,
     parts={ONE: 1, OWN: 2},
     draw=_draw_config,
@@ -105,7 +122,7 @@ def without_rslora(config: dict[str, Any]) -> dict[str, tuple]:
     }
 
 
-NORMS, WHOLE = "the norm of each row", "the whole weight"
+NORMS, WHOLE = N_("the norm of each row"), N_("the whole weight")
 
 
 @several(2, NORMS, WHOLE)
@@ -115,26 +132,34 @@ def _draw_dora(rng: random.Random, part: str) -> Case:
     alpha = alpha_for(rng, r)
     magnitude = 0.5 + 3 * torch.rand(n_out, generator=g)
     args = normal(g, n_out, n_in), normal(g, r, n_in), normal(g, n_out, r), alpha, magnitude
-    return Case(args, f"rank {r}, alpha {alpha} on {n_in}→{n_out}", part)
+    return Case(
+        args,
+        tr("rank {r}, alpha {alpha} on {n_in}→{n_out}").format(
+            r=r, alpha=alpha, n_in=n_in, n_out=n_out
+        ),
+        part,
+    )
 
 
 def _compare_dora(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     if difference := matrices_difference(
-        case, [got], {"the weight": tuple(expected.shape)}, "the shape is that of weight"
+        case, [got], {tr("the weight"): tuple(expected.shape)}, tr("the shape is that of weight")
     ):
         return difference
     if case.part == NORMS:
-        hint = "magnitude says how long each row of the merged weight is"
-        return tensor_difference(case, case.args[4], got.norm(dim=1), hint, name="the row norms")
-    hint = (
-        "add the update, alpha / r times B A, to the weight first; then divide each row by its own "
-        "norm, and multiply by magnitude"
+        hint = tr("magnitude says how long each row of the merged weight is")
+        return tensor_difference(
+            case, case.args[4], got.norm(dim=1), hint, name=tr("the row norms")
+        )
+    hint = tr(
+        "add the update, alpha / r times B A, to the weight first; then divide each "
+        "row by its own norm, and multiply by magnitude"
     )
-    return tensor_difference(case, expected, got, hint, name="the weight")
+    return tensor_difference(case, expected, got, hint, name=tr("the weight"))
 
 
 @exercise(
-    title="DoRA, merged",
+    title=N_("DoRA, merged"),
     minutes=10,
     parts={NORMS: 1, WHOLE: 2},
     draw=_draw_dora,
@@ -154,7 +179,7 @@ def dora_weight(weight, lora_A, lora_B, lora_alpha, magnitude) -> torch.Tensor:
     return model.merge_and_unload()[0].weight.detach()
 
 
-SAME, LEAST = "the same layer at the start", "the residual"
+SAME, LEAST = N_("the same layer at the start"), N_("the residual")
 
 
 @several(2, SAME, LEAST)
@@ -164,35 +189,45 @@ def _draw_pissa(rng: random.Random, part: str) -> Case:
     alpha = alpha_for(rng, r)
     strong = normal(g, n_out, r) @ normal(g, r, n_in)
     weight = strong + 0.3 * normal(g, n_out, n_in)
-    return Case((weight, r, alpha), f"rank {r}, alpha {alpha} on {n_in}→{n_out}", part)
+    return Case(
+        (weight, r, alpha),
+        tr("rank {r}, alpha {alpha} on {n_in}→{n_out}").format(
+            r=r, alpha=alpha, n_in=n_in, n_out=n_out
+        ),
+        part,
+    )
 
 
 def _compare_pissa(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
-    if difference := not_several(case, got, 3, "three tensors: A, B and the residual"):
+    if difference := not_several(case, got, 3, tr("three tensors: A, B and the residual")):
         return difference
     weight, r, alpha = case.args
     (n_out, n_in), (A, B, residual) = weight.shape, got
     shapes = {"A": (r, n_in), "B": (n_out, r), "the residual": (n_out, n_in)}
-    hint = "A is r × in, B is out × r, and the residual has the weight's shape"
+    hint = tr("A is r × in, B is out × r, and the residual has the weight's shape")
     if difference := matrices_difference(case, got, shapes, hint):
         return difference
     if case.part == LEAST:
-        hint = "the residual is the weight without its r largest singular values"
-        return tensor_difference(case, expected, residual, hint, 1e-3, 1e-3, name="the residual")
+        hint = tr("the residual is the weight without its r largest singular values")
+        return tensor_difference(
+            case, expected, residual, hint, 1e-3, 1e-3, name=tr("the residual")
+        )
     update = alpha / r * B.double() @ A.double()
-    hint = (
-        "the frozen residual plus alpha / r times B A is the weight, and the larger part of it "
-        "is in A and B"
+    hint = tr(
+        "the frozen residual plus alpha / r times B A is the weight, and the larger "
+        "part of it is in A and B"
     )
     if not update.norm() >= 0.5 * weight.norm():
-        return Difference(f"for {case.named} A and B hold next to nothing", hint)
+        return Difference(
+            tr("for {named} A and B hold next to nothing").format(named=case.named), hint
+        )
     return tensor_difference(
-        case, weight, residual.double() + update, hint, 1e-3, 1e-3, name="the sum"
+        case, weight, residual.double() + update, hint, 1e-3, 1e-3, name=tr("the sum")
     )
 
 
 @exercise(
-    title="Where PiSSA starts",
+    title=N_("Where PiSSA starts"),
     minutes=12,
     parts={SAME: 1, LEAST: 2},
     draw=_draw_pissa,

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_value, wrong_type
 from helpers.grading.exercises.draw import several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-FEW, NOISY = "few seeds", "seeds that differ more than the methods"
+FEW, NOISY = N_("few seeds"), N_("seeds that differ more than the methods")
 
 
 def chance(a: Sequence[float], b: Sequence[float], slack: float = 0.0) -> float:
@@ -57,19 +58,21 @@ def _draw_shown(rng: random.Random) -> list[Case]:
             gaps = _gaps(rng, part, number, turn * sign)
             rng.shuffle(gaps)
             a, b = _losses(rng, gaps)
-            cases.append(Case((a, b), f"A={a} and B={b}", part))
+            cases.append(Case((a, b), tr("A={a} and B={b}").format(a=a, b=b), part))
     return cases
 
 
 @exercise(
-    title="Is it shown?",
+    title=N_("Is it shown?"),
     minutes=15,
     parts={FEW: 2, NOISY: 2},
     draw=_draw_shown,
     compare=same_value(
-        'string: "A", "B" or "not shown"',
-        "compare within each seed, and count in how many of all swaps the difference would be as "
-        "large, in either direction; the lower loss is the better",
+        N_('string: "A", "B" or "not shown"'),
+        N_(
+            "compare within each seed, and count in how many of all swaps the difference "
+            "would be as large, in either direction; the lower loss is the better"
+        ),
     ),
 )
 def is_it_shown(a: list[float], b: list[float]) -> str:
@@ -79,8 +82,8 @@ def is_it_shown(a: list[float], b: list[float]) -> str:
     return "A" if sum(a) < sum(b) else "B"
 
 
-TUNED, EQUAL = "everyone is tuned alike", "everyone runs the same final"
-UNSEEN, BUDGET = "nothing is chosen on what decides", "the budget is kept, and used"
+TUNED, EQUAL = N_("everyone is tuned alike"), N_("everyone runs the same final")
+UNSEEN, BUDGET = N_("nothing is chosen on what decides"), N_("the budget is kept, and used")
 FIELDS = {"stage", "method", "rate", "seed", "rows"}
 FEWEST = 3
 """Seeds in the final, at least."""
@@ -99,7 +102,12 @@ def _draw_race(rng: random.Random, part: str) -> Case:
         methods[name] = rates[first : first + length]
     finals = rng.randint(5, 8)
     budget = len(names) * (length + finals) + rng.randint(1, len(names) - 1)
-    named = f"{budget} runs for {', '.join(f'{n} at {r}' for n, r in methods.items())}"
+    named = tr("{budget} runs for {methods}").format(
+        budget=budget,
+        methods=", ".join(
+            tr("{name} at {rates}").format(name=n, rates=r) for n, r in methods.items()
+        ),
+    )
     return Case((methods, budget), named, part)
 
 
@@ -129,11 +137,15 @@ def _tuned_alike(tunes: Runs, methods: dict[str, list[float]]) -> bool:
 def _compare_race(case: Case, most: int, got: Any) -> Difference | None:
     methods, budget = case.args
     if type(got) is not list:
-        return wrong_type(got, "list of runs, each a dictionary", case)
+        return wrong_type(got, tr("list of runs, each a dictionary"), case)
     if odd := [run for run in got if _malformed(run, methods)]:
         return Difference(
-            f"for {case.named} this is no run of the race: {odd[0]!r:.160}",
-            f"each run has {', '.join(sorted(FIELDS))}; its rate is a number, in the final 'best'",
+            tr("for {named} this is no run of the race: {odd!r:.160}").format(
+                named=case.named, odd=odd[0]
+            ),
+            tr("each run has {fields}; its rate is a number, in the final 'best'").format(
+                fields=", ".join(sorted(FIELDS))
+            ),
         )
     tunes, finals = (
         {name: [r for r in got if (r["stage"], r["method"]) == (stage, name)] for name in methods}
@@ -141,8 +153,10 @@ def _compare_race(case: Case, most: int, got: Any) -> Difference | None:
     )
     if not all(tunes[name] and finals[name] for name in methods):
         return Difference(
-            f"for {case.named} a method has no run to tune, or none in the final",
-            "every method is tuned, and every method runs the final",
+            tr("for {named} a method has no run to tune, or none in the final").format(
+                named=case.named
+            ),
+            tr("every method is tuned, and every method runs the final"),
         )
     return OBJECTIONS[case.part](case, got, tunes, finals)
 
@@ -152,8 +166,10 @@ def _to_tuning(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference |
         return None
     numbers = ", ".join(f"{name} {len(runs)}" for name, runs in tunes.items())
     return Difference(
-        f"for {case.named} the runs to tune are not alike ({numbers})",
-        "each method tries every rate of its own list, all of them with the same seeds",
+        tr("for {named} the runs to tune are not alike ({numbers})").format(
+            named=case.named, numbers=numbers
+        ),
+        tr("each method tries every rate of its own list, all of them with the same seeds"),
     )
 
 
@@ -163,8 +179,12 @@ def _to_final(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference | 
     if len(set(first)) == len(first) >= FEWEST and all(s == first for s in seeds.values()):
         return None
     return Difference(
-        f"for {case.named} the seeds of the final are {seeds}"[:300],
-        f"the same seeds for every method, each once, and at least {FEWEST} of them",
+        tr("for {named} the seeds of the final are {seeds}").format(named=case.named, seeds=seeds)[
+            :300
+        ],
+        tr("the same seeds for every method, each once, and at least {fewest} of them").format(
+            fewest=FEWEST
+        ),
     )
 
 
@@ -175,9 +195,11 @@ def _to_peeking(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference 
     if rows == ({"validation"}, {"test"}) and not both:
         return None
     return Difference(
-        f"for {case.named} tuning looks at {sorted(rows[0])}, the final at {sorted(rows[1])}, and "
-        f"they share {len(both)} seeds",
-        "tune on the validation rows, decide on the test rows, and with seeds that are new",
+        tr(
+            "for {named} tuning looks at {rows}, the final at {rows2}, and they share "
+            "{n_both} seeds"
+        ).format(named=case.named, rows=sorted(rows[0]), rows2=sorted(rows[1]), n_both=len(both)),
+        tr("tune on the validation rows, decide on the test rows, and with seeds that are new"),
     )
 
 
@@ -186,8 +208,8 @@ def _to_budget(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference |
     if budget - len(methods) < len(got) <= budget:
         return None
     return Difference(
-        f"for {case.named} you plan {len(got)} runs",
-        "no more runs than the budget has; and if one more seed for all would fit, take it",
+        tr("for {named} you plan {n_got} runs").format(named=case.named, n_got=len(got)),
+        tr("no more runs than the budget has; and if one more seed for all would fit, take it"),
     )
 
 
@@ -195,7 +217,7 @@ OBJECTIONS = {TUNED: _to_tuning, EQUAL: _to_final, UNSEEN: _to_peeking, BUDGET: 
 
 
 @exercise(
-    title="A fair race",
+    title=N_("A fair race"),
     minutes=15,
     parts={TUNED: 1, EQUAL: 1, UNSEEN: 1, BUDGET: 1},
     draw=_draw_race,

@@ -6,6 +6,7 @@ import random
 from fractions import Fraction
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_float, wrong_type
 from helpers.grading.exercises.draw import several
 from helpers.grading.exercises.exercise import Case, Compare, Difference, exercise
@@ -20,7 +21,13 @@ def _same_or_none(wanted: str, hint: str) -> Compare:
         whole = got if type(got) is tuple else (got,)
         if got is not None and not all(type(number) is int for number in whole):
             return wrong_type(got, wanted, case)
-        return None if got == expected else Difference(f"for {case.named} you return {got}", hint)
+        return (
+            None
+            if got == expected
+            else Difference(
+                tr("for {named} you return {got}").format(named=case.named, got=got), hint
+            )
+        )
 
     return compare
 
@@ -50,16 +57,16 @@ def _draw_stages(rng: random.Random) -> list[Case]:
                     frozen, trained = trained * 10, trained * rng.randint(10, 30) // 100
                 needed = _per_device(frozen, trained, devices, stage)
                 memory = int(needed) + (1 if above else -1) * trained // 10
-                named = (
-                    f"{frozen:,} frozen, {trained:,} trained on {devices} devices of "
-                    f"{memory:,} bytes"
-                )
+                named = tr(
+                    "{frozen:,} frozen, {trained:,} trained on {devices} devices of {memory:,} "
+                    "bytes"
+                ).format(frozen=frozen, trained=trained, devices=devices, memory=memory)
                 cases.append(Case((frozen, trained, devices, memory), named, part))
     return cases
 
 
 @exercise(
-    title="How much must be cut?",
+    title=N_("How much must be cut?"),
     minutes=12,
     parts={LORA: 2, FULL: 2},
     draw=_draw_stages,
@@ -75,7 +82,7 @@ def lowest_stage(frozen: int, trained: int, devices: int, memory: int) -> int | 
     return next(fitting, None)
 
 
-KEPT, NOT_ALWAYS = "the same batch", "where it can be kept"
+KEPT, NOT_ALWAYS = N_("the same batch"), N_("where it can be kept")
 
 
 def _draw_batches(rng: random.Random) -> list[Case]:
@@ -90,13 +97,15 @@ def _draw_batches(rng: random.Random) -> list[Case]:
                 "none": (rng.choice([8, 12]), rng.choice([4, 8])),
             }[kind]
             batch = devices * each + (rng.randint(1, devices - 1) if kind == "none" else 0)
-            named = f"a batch of {batch} on {devices} devices, at most {most} rows on each"
+            named = tr(
+                "a batch of {batch} on {devices} devices, at most {most} rows on each"
+            ).format(batch=batch, devices=devices, most=most)
             cases.append(Case((batch, devices, most), named, part))
     return cases
 
 
 @exercise(
-    title="Other devices, the same batch",
+    title=N_("Other devices, the same batch"),
     minutes=6,
     parts={KEPT: 1, NOT_ALWAYS: 1},
     draw=_draw_batches,
@@ -111,7 +120,7 @@ def keep_batch(batch: int, devices: int, most: int) -> tuple[int, int] | None:
     return (max(fitting), batch // (max(fitting) * devices)) if fitting else None
 
 
-COPIES, SHARDS = "a copy on each", "shards"
+COPIES, SHARDS = N_("a copy on each"), N_("shards")
 
 
 @several(3, COPIES, SHARDS)
@@ -119,21 +128,26 @@ def _draw_sent(rng: random.Random, part: str) -> Case:
     devices, micro_batches = rng.choice([2, 3, 4, 8, 16]), rng.randint(2, 6)
     trained = rng.randint(2, 200) * 10**6
     frozen = trained * rng.randint(5, 40)
-    named = (
-        f"{frozen:,} frozen, {trained:,} trained, {devices} devices, {micro_batches} micro-batches "
-        f"a step, {part}"
+    named = tr(
+        "{frozen:,} frozen, {trained:,} trained, {devices} devices, {micro_batches} "
+        "micro-batches a step, {part}"
+    ).format(
+        frozen=frozen, trained=trained, devices=devices, micro_batches=micro_batches, part=part
     )
     return Case((frozen, trained, devices, micro_batches, part == SHARDS), named, part)
 
 
 @exercise(
-    title="What LoRA saves on the line",
+    title=N_("What LoRA saves on the line"),
     minutes=10,
     parts={COPIES: 1, SHARDS: 2},
     draw=_draw_sent,
     compare=same_float(
-        "copies: gradients of what is trained, twice (N - 1) / N of them, once a step; shards: all "
-        "weights twice a micro-batch, and the gradients once a step, each time (N - 1) / N",
+        N_(
+            "copies: gradients of what is trained, twice (N - 1) / N of them, once a step; "
+            "shards: all weights twice a micro-batch, and the gradients once a step, each "
+            "time (N - 1) / N"
+        ),
         rel=1e-6,
     ),
 )

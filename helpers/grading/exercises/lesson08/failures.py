@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import not_several, wrong_type
 from helpers.grading.exercises.draw import several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-WHO, WHY = "who", "why"
+WHO, WHY = N_("who"), N_("why")
 CAUSES = ("out of memory", "no data left", "busy elsewhere", "gone silently")
 RANKS = 4
 TIMEOUT = 1800
@@ -78,29 +79,51 @@ def _draw_logs(rng: random.Random) -> list[Case]:
     for part in (WHO, WHY):  # every cause once, and every rank
         for guilty, cause in zip(rng.sample(range(RANKS), RANKS), CAUSES, strict=True):
             log = _log(rng, guilty, cause)
-            cases.append(Case((log,), f"the log of a run with rank {guilty} {cause}", part))
+            cases.append(
+                Case(
+                    (log,),
+                    tr("the log of a run with rank {guilty} {cause}").format(
+                        guilty=guilty, cause=cause
+                    ),
+                    part,
+                )
+            )
     return cases
 
 
 def _compare_culprit(case: Case, expected: tuple[int, str], got: Any) -> Difference | None:
-    if difference := not_several(case, got, 2, "pair: the rank, and why"):
+    if difference := not_several(case, got, 2, tr("pair: the rank, and why")):
         return difference
     rank, why = got
     if case.part == WHO:
         if type(rank) is not int:
-            return wrong_type(rank, "whole number, the rank", case)
-        hint = "who complains is not to blame: find the rank that never came to the last all-reduce"
-        return None if rank == expected[0] else Difference(f"for {case.named} you say {rank}", hint)
+            return wrong_type(rank, tr("whole number, the rank"), case)
+        hint = tr(
+            "who complains is not to blame: find the rank that never came to the last all-reduce"
+        )
+        return (
+            None
+            if rank == expected[0]
+            else Difference(
+                tr("for {named} you say {rank}").format(named=case.named, rank=rank), hint
+            )
+        )
     if type(why) is not str:
-        return wrong_type(why, f"string, one of {', '.join(CAUSES)}", case)
-    hint = (
+        return wrong_type(why, tr("string, one of {causes}").format(causes=", ".join(CAUSES)), case)
+    hint = tr(
         "the reason is in what this rank alone said last; earlier lines are of steps that went on"
     )
-    return None if why == expected[1] else Difference(f"for {case.named} you say {why!r:.40}", hint)
+    return (
+        None
+        if why == expected[1]
+        else Difference(
+            tr("for {named} you say {why!r:.40}").format(named=case.named, why=why), hint
+        )
+    )
 
 
 @exercise(
-    title="Who keeps the others waiting?",
+    title=N_("Who keeps the others waiting?"),
     minutes=15,
     parts={WHO: 2, WHY: 2},
     draw=_draw_logs,
@@ -119,7 +142,7 @@ def who_hangs(log: str) -> tuple[int, str]:
     return guilty, "busy elsewhere" if last.startswith("evaluation") else "gone silently"
 
 
-SINGLE, MANY = "one device", "many devices"
+SINGLE, MANY = N_("one device"), N_("many devices")
 
 
 @several(3, SINGLE, MANY)
@@ -127,7 +150,9 @@ def _draw_saving(rng: random.Random, part: str) -> Case:
     step, save = rng.uniform(1, 8), rng.uniform(10, 40)
     hours = rng.randint(1_000, 5_000)
     devices = 1 if part == SINGLE else rng.choice([16, 32, 64, 128])
-    named = f"steps of {step:.3f} s, {save:.3f} s to save, {devices} devices, {hours} hours"
+    named = tr(
+        "steps of {step:.3f} s, {save:.3f} s to save, {devices} devices, {hours} hours"
+    ).format(step=step, save=save, devices=devices, hours=hours)
     return Case((step, save, devices, hours), named, part)
 
 
@@ -138,18 +163,21 @@ def _lost(every: int, step: float, save: float, devices: int, hours: float) -> f
 
 def _compare_saving(case: Case, best: int, got: Any) -> Difference | None:
     if type(got) is not int:
-        return wrong_type(got, "whole number (int) of steps", case)
+        return wrong_type(got, tr("whole number (int) of steps"), case)
     if 1 <= got < 10**9 and _lost(got, *case.args) <= 1.02 * _lost(best, *case.args):
         return None
     return Difference(
-        f"for {case.named} you save every {got} steps",
-        "the share lost is save / interval + interval / 2 / (seconds between failures of any of "
-        "the devices); find the interval for which it is least, and turn it into steps",
+        tr("for {named} you save every {got} steps").format(named=case.named, got=got),
+        tr(
+            "the share lost is save / interval + interval / 2 / (seconds between failures "
+            "of any of the devices); find the interval for which it is least, and turn it "
+            "into steps"
+        ),
     )
 
 
 @exercise(
-    title="How often to save?",
+    title=N_("How often to save?"),
     minutes=12,
     parts={SINGLE: 1, MANY: 2},
     draw=_draw_saving,

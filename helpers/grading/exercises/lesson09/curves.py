@@ -7,19 +7,20 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import not_several, wrong_type
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 RATES, FIT, NOTHING, KEEP = (
-    "learning rates",
-    "overfitting",
-    "is anything learned?",
-    "the checkpoint to keep",
+    N_("learning rates"),
+    N_("overfitting"),
+    N_("is anything learned?"),
+    N_("the checkpoint to keep"),
 )
 HIGH, LOW, OVERFIT, NONE, HEALTHY = (
     "rate too high",
     "rate too low",
-    "overfitting",
+    N_("overfitting"),
     "nothing trained",
     "healthy",
 )
@@ -122,36 +123,48 @@ def _draw_runs(rng: random.Random) -> list[Case]:
         for what, draw in kinds:
             run = draw(rng)
             ends = run["loss"][0], run["loss"][-1], run["heldout_loss"][-1]
-            named = "a run ({}; loss {} to {}, held out at the end {})".format(what, *ends)
+            named = tr("a run ({}; loss {} to {}, held out at the end {})").format(what, *ends)
             cases.append(Case((run,), named, part))
     return cases
 
 
 def _compare_reading(case: Case, expected: tuple[str, int], got: Any) -> Difference | None:
-    if difference := not_several(case, got, 2, "pair: what it is, and the step to keep"):
+    if difference := not_several(case, got, 2, tr("pair: what it is, and the step to keep")):
         return difference
     what, keep = got
     if case.part == KEEP:
         if type(keep) is not int:
-            return wrong_type(keep, "whole number (int), the step of a checkpoint", case)
-        hint = "the checkpoint with the lowest held-out loss; NaN is lower than nothing"
+            return wrong_type(keep, tr("whole number (int), the step of a checkpoint"), case)
+        hint = tr("the checkpoint with the lowest held-out loss; NaN is lower than nothing")
         return (
-            None if keep == expected[1] else Difference(f"for {case.named} you keep {keep}", hint)
+            None
+            if keep == expected[1]
+            else Difference(
+                tr("for {named} you keep {keep}").format(named=case.named, keep=keep), hint
+            )
         )
     if type(what) is not str:
-        return wrong_type(what, "string, the name of what it is", case)
+        return wrong_type(what, tr("string, the name of what it is"), case)
     hint = {
-        RATES: "see where the training loss ends, and where it began; one bad batch is no fault",
-        FIT: "see how far the held-out loss ends above its lowest, not whether it rises at all",
-        NOTHING: "a flat loss has two causes: steps that are too small, or gradients that are zero",
+        RATES: tr(
+            "see where the training loss ends, and where it began; one bad batch is no fault"
+        ),
+        FIT: tr("see how far the held-out loss ends above its lowest, not whether it rises at all"),
+        NOTHING: tr(
+            "a flat loss has two causes: steps that are too small, or gradients that are zero"
+        ),
     }[case.part]
     return (
-        None if what == expected[0] else Difference(f"for {case.named} you say {what!r:.40}", hint)
+        None
+        if what == expected[0]
+        else Difference(
+            tr("for {named} you say {what!r:.40}").format(named=case.named, what=what), hint
+        )
     )
 
 
 @exercise(
-    title="What went wrong, and what next?",
+    title=N_("What went wrong, and what next?"),
     minutes=20,
     parts={RATES: 2, FIT: 1, NOTHING: 1, KEEP: 1},
     draw=_draw_runs,

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from itertools import count, zip_longest
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_int, wrong_type
 from helpers.grading.exercises.draw import told_apart
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-ONE, MORE = "within an epoch", "over several epochs"
+ONE, MORE = N_("within an epoch"), N_("over several epochs")
 
 
 def _draw_steps(rng: random.Random, part: str) -> Case:
@@ -19,7 +20,9 @@ def _draw_steps(rng: random.Random, part: str) -> Case:
     lengths = [rng.randint(20, 300) for _ in range(batch * rng.randint(8, 15) + rng.randint(1, 2))]
     share = rng.uniform(0.4, 0.8) if part == ONE else rng.uniform(2.2, 4.5)
     budget = int(share * sum(lengths))
-    named = f"{len(lengths)} rows, {batch} a step, {budget:,} tokens"
+    named = tr("{n_lengths} rows, {batch} a step, {budget:,} tokens").format(
+        n_lengths=len(lengths), batch=batch, budget=budget
+    )
     return Case((lengths, batch, budget), named, part)
 
 
@@ -67,13 +70,16 @@ def _draw_token_budgets(rng: random.Random) -> list[Case]:
 
 
 @exercise(
-    title="Steps for so many tokens",
+    title=N_("Steps for so many tokens"),
     minutes=8,
     parts={ONE: 1, MORE: 1},
     draw=_draw_token_budgets,
     compare=same_int(
-        "go from batch to batch and add up the tokens that are no padding; the last batch of an "
-        "epoch is smaller, and the next epoch begins with a batch of its own"
+        N_(
+            "go from batch to batch and add up the tokens that are no padding; the last "
+            "batch of an epoch is smaller, and the next epoch begins with a batch of its "
+            "own"
+        )
     ),
 )
 def steps_for_tokens(lengths: list[int], batch_size: int, budget: int) -> int:
@@ -81,7 +87,7 @@ def steps_for_tokens(lengths: list[int], batch_size: int, budget: int) -> int:
     return _by_rows(lengths, batch_size, budget)
 
 
-VALID, FEW = "every row once", "as few as TRL's"
+VALID, FEW = N_("every row once"), N_("as few as TRL's")
 
 
 def bins_of(lengths: Sequence[int], longest: int, best: bool) -> int:
@@ -118,7 +124,13 @@ def _draw_packing(rng: random.Random) -> list[Case]:
         lengths = [
             rng.randint(longest // 10, longest * 7 // 10) for _ in range(rng.randint(50, 70))
         ]
-        return Case((lengths, longest), f"{len(lengths)} rows into rows of {longest}", part)
+        return Case(
+            (lengths, longest),
+            tr("{n_lengths} rows into rows of {longest}").format(
+                n_lengths=len(lengths), longest=longest
+            ),
+            part,
+        )
 
     def in_order(lengths, longest) -> int:
         return min(bins_of(lengths, longest, best) for best in (True, False))
@@ -134,32 +146,38 @@ def _compare_packing(case: Case, fewest: int, got: Any) -> Difference | None:
     lengths, longest = case.args
     sequence = (list, tuple)
     if type(got) not in sequence or not all(type(row) in sequence for row in got):
-        return wrong_type(got, "list of lists of row numbers", case)
+        return wrong_type(got, tr("list of lists of row numbers"), case)
     placed = [number for row in got for number in row]
     if not all(type(number) is int for number in placed) or sorted(placed) != list(
         range(len(lengths))
     ):
         return Difference(
-            f"for {case.named} you place {len(placed)} rows",
-            "every row's number, from 0, stands in one packed row and in no other",
+            tr("for {named} you place {n_placed} rows").format(
+                named=case.named, n_placed=len(placed)
+            ),
+            tr("every row's number, from 0, stands in one packed row and in no other"),
         )
     fullest = max(sum(lengths[number] for number in row) for row in got)
     if fullest > longest:
         return Difference(
-            f"for {case.named} one packed row has {fullest} tokens",
-            "no packed row may be longer than longest",
+            tr("for {named} one packed row has {fullest} tokens").format(
+                named=case.named, fullest=fullest
+            ),
+            tr("no packed row may be longer than longest"),
         )
     most = fewest if case.part == FEW else next_fit(lengths, longest)
     if len(got) <= most:
         return None
     return Difference(
-        f"for {case.named} you need {len(got)} packed rows, where {most} would do",
-        "place the long rows first, and each where it leaves the least room",
+        tr("for {named} you need {n_got} packed rows, where {most} would do").format(
+            named=case.named, n_got=len(got), most=most
+        ),
+        tr("place the long rows first, and each where it leaves the least room"),
     )
 
 
 @exercise(
-    title="Pack the rows",
+    title=N_("Pack the rows"),
     minutes=15,
     parts={VALID: 1, FEW: 2},
     draw=_draw_packing,
@@ -170,7 +188,7 @@ def pack_rows(lengths: list[int], longest: int) -> int:
     return _fewest(lengths, longest)
 
 
-INSIDE, ENDS = "inside", "at the ends"
+INSIDE, ENDS = N_("inside"), N_("at the ends")
 
 
 def _draw_pairs(rng: random.Random) -> list[Case]:
@@ -195,23 +213,29 @@ def _draw_pairs(rng: random.Random) -> list[Case]:
                 text = list(prompt)
             elif kind == "twice begun":
                 text.insert(0, text[0])
-            named = f"a prompt of {len(prompt)} tokens and a text of {len(text)} ({kind})"
+            named = tr("a prompt of {n_prompt} tokens and a text of {n_text} ({kind})").format(
+                n_prompt=len(prompt), n_text=len(text), kind=kind
+            )
             cases.append(Case((prompt, text), named, part))
     return cases
 
 
 def _compare_place(case: Case, expected: int | None, got: Any) -> Difference | None:
     if got is not None and type(got) is not int:
-        return wrong_type(got, "whole number (int), or None", case)
-    hint = (
-        "the first position at which the prompt has another token than the text, or one where the "
-        "text has ended; None if the text begins with the whole prompt"
+        return wrong_type(got, tr("whole number (int), or None"), case)
+    hint = tr(
+        "the first position at which the prompt has another token than the text, or "
+        "one where the text has ended; None if the text begins with the whole prompt"
     )
-    return None if got == expected else Difference(f"for {case.named} you return {got}", hint)
+    return (
+        None
+        if got == expected
+        else Difference(tr("for {named} you return {got}").format(named=case.named, got=got), hint)
+    )
 
 
 @exercise(
-    title="Asked as it was trained?",
+    title=N_("Asked as it was trained?"),
     minutes=6,
     parts={INSIDE: 1, ENDS: 1},
     draw=_draw_pairs,

@@ -7,11 +7,12 @@ import random
 from peft import LoraConfig
 from transformers import LlamaConfig
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_value
 from helpers.grading.exercises.exercise import Case, exercise
 from helpers.memory import estimate_training_memory
 
-WEIGHTS, ACTIVATIONS, REST = "the weights", "the activations", "the rest"
+WEIGHTS, ACTIVATIONS, REST = N_("the weights"), N_("the activations"), N_("the rest")
 SWITCHES = {
     WEIGHTS: ("half precision", "4-bit base"),
     ACTIVATIONS: ("checkpointing", "no dropout", "half the rows"),
@@ -73,14 +74,18 @@ def _draw_tables(rng: random.Random) -> list[Case]:
 
 
 @exercise(
-    title="Which switch was it?",
+    title=N_("Which switch was it?"),
     minutes=15,
     parts={WEIGHTS: 1, ACTIVATIONS: 2, REST: 1},
     draw=_draw_tables,
     compare=same_value(
-        f"string: one of {', '.join(s for part in SWITCHES.values() for s in part)}",
-        "see which parts change, and by which factor; what an adapter takes at the peak follows "
-        "from the other parts",
+        lambda: tr("string: one of {names}").format(
+            names=", ".join(s for part in SWITCHES.values() for s in part)
+        ),
+        N_(
+            "see which parts change, and by which factor; what an adapter takes at the "
+            "peak follows from the other parts"
+        ),
     ),
 )
 def which_switch(before: dict[str, int], after: dict[str, int]) -> str:

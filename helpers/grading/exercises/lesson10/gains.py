@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import not_several, wrong_type
 from helpers.grading.exercises.draw import generator
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-INTERVAL, SHOWN = "the interval", "what it shows"
+INTERVAL, SHOWN = N_("the interval"), N_("what it shows")
 VERDICTS = BETTER, WORSE, NOT_SHOWN = "better", "worse", "not shown"
 DRAWS = 500
 NEAR = 0.03  # of the interval's width: any way to read a percentile off the draws is nearer
@@ -108,38 +109,51 @@ def _draw_gains(rng: random.Random) -> list[Case]:
         for gain, spread, holds in kinds:
             args = _drawn_until(lambda g=gain, s=spread: _draw_scores(rng, g, s), holds)
             means = [float(np.mean(scores)) for scores in args[:2]]
-            named = "{} rows, mean {:.3f} before and {:.3f} after".format(len(args[0]), *means)
+            named = tr("{} rows, mean {:.3f} before and {:.3f} after").format(len(args[0]), *means)
             cases.append(Case(args, named, part))
     return cases
 
 
 def _compare_gain(case: Case, expected: tuple, got: Any) -> Difference | None:
-    wanted = "three values: lower bound, upper bound, what is shown"
+    wanted = tr("three values: lower bound, upper bound, what is shown")
     if difference := not_several(case, got, 3, wanted):
         return difference
     *bounds, verdict = got
     if case.part == SHOWN:
         if type(verdict) is not str:
-            return wrong_type(verdict, f"string, one of {', '.join(VERDICTS)}", case)
-        hint = "better or worse only if the whole interval of the gains lies on one side of zero"
+            return wrong_type(
+                verdict, tr("string, one of {verdicts}").format(verdicts=", ".join(VERDICTS)), case
+            )
+        hint = tr(
+            "better or worse only if the whole interval of the gains lies on one side of zero"
+        )
         return (
             None
             if verdict == expected[2]
-            else Difference(f"for {case.named} you say {verdict!r:.40}", hint)
+            else Difference(
+                tr("for {named} you say {verdict!r:.40}").format(named=case.named, verdict=verdict),
+                hint,
+            )
         )
     if not all(type(bound) in (int, float) for bound in bounds):
-        return wrong_type(next(b for b in bounds if type(b) not in (int, float)), "number", case)
+        return wrong_type(
+            next(b for b in bounds if type(b) not in (int, float)), tr("number"), case
+        )
     if all(abs(bound) < 1e6 for bound in bounds) and _away(expected[:2], tuple(bounds)) <= NEAR:
         return None
     return Difference(
-        f"for {case.named} your interval is {bounds[0]:.4g} to {bounds[1]:.4g}",
-        "the gain of each row, after - before; the mean gain of each draw; and the two values "
-        "between which 95 of 100 of these means lie",
+        tr("for {named} your interval is {bounds:.4g} to {bounds2:.4g}").format(
+            named=case.named, bounds=bounds[0], bounds2=bounds[1]
+        ),
+        tr(
+            "the gain of each row, after - before; the mean gain of each draw; and the two "
+            "values between which 95 of 100 of these means lie"
+        ),
     )
 
 
 @exercise(
-    title="An honest interval",
+    title=N_("An honest interval"),
     minutes=15,
     parts={INTERVAL: 2, SHOWN: 1},
     draw=_draw_gains,

@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import wrong_type
 from helpers.grading.exercises.draw import several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-SHAPE, STAY = "the messages", "the rows that stay"
+SHAPE, STAY = N_("the messages"), N_("the rows that stay")
 Table = list[dict[str, str | None]]
 
 THINGS = (
@@ -67,7 +68,13 @@ def _draw_tables(rng: random.Random) -> list[Case]:
             pairs = _pairs(rng, rng.randint(7, 11))
             rows = _dirty(rng, pairs) if part == STAY else [(f" {q}", f"{a}\n") for q, a in pairs]
             table = [{"question": question, "answer": answer} for question, answer in rows]
-            cases.append(Case((table, system), f"a table of {len(table)} rows", part))
+            cases.append(
+                Case(
+                    (table, system),
+                    tr("a table of {n_table} rows").format(n_table=len(table)),
+                    part,
+                )
+            )
     return cases
 
 
@@ -103,34 +110,53 @@ def _text(value: Any) -> str:
 
 def _compare_messages(case: Case, expected: list[dict], got: Any) -> Difference | None:
     if type(got) not in (list, tuple):
-        return wrong_type(got, "list of dictionaries with prompt and completion", case)
+        return wrong_type(got, tr("list of dictionaries with prompt and completion"), case)
     asked, wanted = [_asked(row) for row in got], [_asked(row) for row in expected]
     if None in asked:
         return Difference(
-            f"for {case.named} you return a row such as {repr(got[asked.index(None)]):.90}",
-            "each row is a dictionary whose prompt is a list of messages, one of them the user's",
+            tr("for {named} you return a row such as {got:.90}").format(
+                named=case.named, got=repr(got[asked.index(None)])
+            ),
+            tr(
+                "each row is a dictionary whose prompt is a list of messages, one of them the "
+                "user's"
+            ),
         )
     if case.part == SHAPE:
         if _text(got) == _text(expected):
             return None
         return Difference(
-            f"for {case.named} you return rows such as {repr(got[:1]):.200}",
-            "prompt: the system's message and the user's; completion: a list with the assistant's; "
-            "the contents without blanks around them",
+            tr("for {named} you return rows such as {got:.200}").format(
+                named=case.named, got=repr(got[:1])
+            ),
+            tr(
+                "prompt: the system's message and the user's; completion: a list with the "
+                "assistant's; the contents without blanks around them"
+            ),
         )
     if asked == wanted:
         return None
     more, fewer = set(map(str, asked)) - set(wanted), set(wanted) - set(map(str, asked))
     return Difference(
-        f"for {case.named} you return {len(asked)} rows, where {len(wanted)} should stay "
-        f"(too many: {sorted(more)[:2]}, missing: {sorted(fewer)[:2]})",
-        "empty rows go first; of rows that ask and answer the same the first stays; of a question "
-        "with different answers none does",
+        tr(
+            "for {named} you return {n_asked} rows, where {n_wanted} should stay (too "
+            "many: {more}, missing: {fewer})"
+        ).format(
+            named=case.named,
+            n_asked=len(asked),
+            n_wanted=len(wanted),
+            more=sorted(more)[:2],
+            fewer=sorted(fewer)[:2],
+        ),
+        tr(
+            "empty rows go first; of rows that ask and answer the same the first stays; of "
+            "a question with different answers none does"
+        ),
     )
 
 
 @exercise(
-    title="From a table to messages",
+    title=N_("From a table to messages"),
     minutes=15,
     parts={SHAPE: 2, STAY: 2},
     draw=_draw_tables,
@@ -150,7 +176,7 @@ def to_messages(table: Table, system: str) -> list[dict]:
     ]
 
 
-EXACT, NEARLY = "word for word", "but for capitals and signs"
+EXACT, NEARLY = N_("word for word"), N_("but for capitals and signs")
 
 
 @several(3, EXACT, NEARLY)
@@ -185,23 +211,32 @@ def _draw_splits(rng: random.Random, part: str) -> Case:
     ]
     rng.shuffle(train)
     rng.shuffle(heldout)
-    return Case((train, heldout), f"{len(train)} rows to train on, {len(heldout)} held out", part)
+    return Case(
+        (train, heldout),
+        tr("{n_train} rows to train on, {n_heldout} held out").format(
+            n_train=len(train), n_heldout=len(heldout)
+        ),
+        part,
+    )
 
 
 def _compare_numbers(case: Case, expected: Sequence[int], got: Any) -> Difference | None:
     if type(got) not in (list, tuple) or not all(type(number) is int for number in got):
-        return wrong_type(got, "list of whole numbers, the rows of train", case)
+        return wrong_type(got, tr("list of whole numbers, the rows of train"), case)
     if sorted(got) == sorted(expected):
         return None
     return Difference(
-        f"for {case.named} you name {sorted(got)[:12]}",
-        "rows of train, by their numbers from 0, all that ask what a held-out row asks: the same "
-        "words in the same order, whatever the capitals, signs and blanks",
+        tr("for {named} you name {got}").format(named=case.named, got=sorted(got)[:12]),
+        tr(
+            "rows of train, by their numbers from 0, all that ask what a held-out row "
+            "asks: the same words in the same order, whatever the capitals, signs and "
+            "blanks"
+        ),
     )
 
 
 @exercise(
-    title="The same question in both splits",
+    title=N_("The same question in both splits"),
     minutes=10,
     parts={EXACT: 1, NEARLY: 2},
     draw=_draw_splits,

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import not_several, wrong_type
 from helpers.grading.exercises.draw import told_apart
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-LIMIT, LEFT = "the limit", "what it costs"
+LIMIT, LEFT = N_("the limit"), N_("what it costs")
 STEP = 8  # the limit is a multiple of it
 Lengths = Sequence[int]
 
@@ -68,7 +69,11 @@ def _draw_lengths(rng: random.Random, part: str) -> Case:
         long, whole = fits.index(False), fits.index(True)
         prompts[long], answers[long] = limit, rng.randint(5, 30)  # nothing of its answer is left
         prompts[whole], answers[whole] = limit - 12, 12  # it fits to the token
-    return Case((prompts, answers, percent), f"{number} rows, {percent} % of them whole", part)
+    return Case(
+        (prompts, answers, percent),
+        tr("{number} rows, {percent} % of them whole").format(number=number, percent=percent),
+        part,
+    )
 
 
 def _draw_limits(rng: random.Random) -> list[Case]:
@@ -84,30 +89,40 @@ def _draw_limits(rng: random.Random) -> list[Case]:
 
 
 def _compare_limit(case: Case, expected: tuple[int, int, int], got: Any) -> Difference | None:
-    wanted = "three whole numbers: limit, rows cut, rows without an answer"
+    wanted = tr("three whole numbers: limit, rows cut, rows without an answer")
     if difference := not_several(case, got, 3, wanted):
         return difference
     if not all(type(number) is int for number in got):
-        return wrong_type(next(n for n in got if type(n) is not int), f"among {wanted}", case)
+        return wrong_type(
+            next(n for n in got if type(n) is not int),
+            tr("among {wanted}").format(wanted=wanted),
+            case,
+        )
     if case.part == LIMIT:
         if got[0] == expected[0]:
             return None
         return Difference(
-            f"for {case.named} you take {got[0]}",
-            "the smallest multiple of 8 that at least so many of the rows fit in, prompt and "
-            "answer together; count the rows that fit",
+            tr("for {named} you take {got}").format(named=case.named, got=got[0]),
+            tr(
+                "the smallest multiple of 8 that at least so many of the rows fit in, prompt "
+                "and answer together; count the rows that fit"
+            ),
         )
     if tuple(got[1:]) == expected[1:]:
         return None
     return Difference(
-        f"for {case.named} you count {got[1]} cut and {got[2]} without an answer",
-        "at the right limit: a row is cut if it is longer than the limit; nothing of its answer is "
-        "left if the prompt alone fills it",
+        tr("for {named} you count {got} cut and {got2} without an answer").format(
+            named=case.named, got=got[1], got2=got[2]
+        ),
+        tr(
+            "at the right limit: a row is cut if it is longer than the limit; nothing of "
+            "its answer is left if the prompt alone fills it"
+        ),
     )
 
 
 @exercise(
-    title="How long may a row be?",
+    title=N_("How long may a row be?"),
     minutes=12,
     parts={LIMIT: 2, LEFT: 1},
     draw=_draw_limits,
@@ -120,7 +135,7 @@ def choose_max_length(prompts, answers, percent) -> tuple[int, int, int]:
     return limit, cut, sum(prompt >= limit for prompt in prompts)
 
 
-NEWEST, COMPLETE = "the newest", "the newest that is complete"
+NEWEST, COMPLETE = N_("the newest"), N_("the newest that is complete")
 Files = dict[str, int]
 WRITTEN = {
     "adapter_model.safetensors": 9_800_000,
@@ -169,24 +184,40 @@ def _draw_folders(rng: random.Random) -> list[Case]:
             folder["checkpoint-best"] = _checkpoint(rng)
             items = list(folder.items())
             rng.shuffle(items)
-            cases.append(Case((dict(items),), f"a folder with {', '.join(sorted(folder))}", part))
+            cases.append(
+                Case(
+                    (dict(items),),
+                    tr("a folder with {folder}").format(folder=", ".join(sorted(folder))),
+                    part,
+                )
+            )
     return cases
 
 
 def _compare_folder(case: Case, expected: str | None, got: Any) -> Difference | None:
     if got is not None and type(got) is not str:
-        return wrong_type(got, "string, a name in the folder, or None", case)
+        return wrong_type(got, tr("string, a name in the folder, or None"), case)
     hint = {
-        NEWEST: "checkpoint-<step> alone is a checkpoint, and the highest step is the newest: "
-        "compare numbers, not texts",
-        COMPLETE: "trainer_state.json is written last: where it is missing, or empty, go on from "
-        "the one before, and from none if all are so",
+        NEWEST: tr(
+            "checkpoint-<step> alone is a checkpoint, and the highest step is the newest: "
+            "compare numbers, not texts"
+        ),
+        COMPLETE: tr(
+            "trainer_state.json is written last: where it is missing, or empty, go on from "
+            "the one before, and from none if all are so"
+        ),
     }[case.part]
-    return None if got == expected else Difference(f"for {case.named} you take {got!r:.60}", hint)
+    return (
+        None
+        if got == expected
+        else Difference(
+            tr("for {named} you take {got!r:.60}").format(named=case.named, got=got), hint
+        )
+    )
 
 
 @exercise(
-    title="The session is gone",
+    title=N_("The session is gone"),
     minutes=10,
     parts={NEWEST: 1, COMPLETE: 2},
     draw=_draw_folders,

@@ -7,11 +7,16 @@ from typing import Any
 
 import torch
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import not_several, same_int, wrong_type
 from helpers.grading.exercises.draw import several, told_apart
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-OWN, SAME, CUT = "a pad token of its own", "the end is the pad token", "cut to max_length"
+OWN, SAME, CUT = (
+    N_("a pad token of its own"),
+    N_("the end is the pad token"),
+    N_("cut to max_length"),
+)
 IGNORED = -100
 Batch = tuple[list[list[int]], list[list[int]]]
 
@@ -35,7 +40,9 @@ def _draw_batch(rng: random.Random, part: str) -> Case:
         rows[2][1] = [rng.randint(100, 900) for _ in range(max_length - 7)] + [end]
         rows[3] = [rows[3][0][:3], rows[3][1][-2:]]
         rng.shuffle(rows)
-    named = f"{len(rows)} rows, pad {pad}, end {end}, max_length {max_length}"
+    named = tr("{n_rows} rows, pad {pad}, end {end}, max_length {max_length}").format(
+        n_rows=len(rows), pad=pad, end=end, max_length=max_length
+    )
     return Case((rows, pad, max_length), named, part)
 
 
@@ -44,33 +51,47 @@ def _plain(matrix: Any) -> Any:
 
 
 def _compare_batch(case: Case, expected: Batch, got: Any) -> Difference | None:
-    wanted = "pair: input_ids and labels, each a list of rows"
+    wanted = tr("pair: input_ids and labels, each a list of rows")
     if difference := not_several(case, got, 2, wanted):
         return difference
     ids, labels = map(_plain, got)
     for matrix in (ids, labels):
         if type(matrix) not in (list, tuple) or not all(type(r) in (list, tuple) for r in matrix):
-            return wrong_type(matrix, f"among the {wanted}", case)
+            return wrong_type(matrix, tr("among the {wanted}").format(wanted=wanted), case)
     if [list(map(repr, row)) for row in ids] != [list(map(repr, row)) for row in expected[0]]:
         return Difference(
-            f"for {case.named} your input_ids have rows of {[len(row) for row in ids][:8]} tokens, "
-            f"where {len(expected[0])} rows of {len(expected[0][0])} are wanted, padded at the end",
-            "prompt and answer, cut to max_length; rows without any label left out; then padded at "
-            "the end to the longest row of the batch",
+            tr(
+                "for {named} your input_ids have rows of {row} tokens, where {expected} rows "
+                "of {expected2} are wanted, padded at the end"
+            ).format(
+                named=case.named,
+                row=[len(row) for row in ids][:8],
+                expected=len(expected[0]),
+                expected2=len(expected[0][0]),
+            ),
+            tr(
+                "prompt and answer, cut to max_length; rows without any label left out; then "
+                "padded at the end to the longest row of the batch"
+            ),
         )
     if [list(map(repr, row)) for row in labels] == [list(map(repr, row)) for row in expected[1]]:
         return None
     hint = {
-        OWN: "-100 over the prompt and over the padding; the answer and its end count",
-        SAME: "mask padding by its place, not by its token: the end of the answer counts",
-        CUT: "the labels are cut as the tokens are",
+        OWN: tr("-100 over the prompt and over the padding; the answer and its end count"),
+        SAME: tr("mask padding by its place, not by its token: the end of the answer counts"),
+        CUT: tr("the labels are cut as the tokens are"),
     }[case.part]
     counted = [sum(type(label) is int and label != IGNORED for label in row) for row in labels][:8]
-    return Difference(f"for {case.named} {counted} labels of the rows count", hint)
+    return Difference(
+        tr("for {named} {counted} labels of the rows count").format(
+            named=case.named, counted=counted
+        ),
+        hint,
+    )
 
 
 @exercise(
-    title="Labels that teach it to stop",
+    title=N_("Labels that teach it to stop"),
     minutes=12,
     parts={OWN: 1, SAME: 1, CUT: 1},
     draw=_draw_batch,
@@ -88,7 +109,7 @@ def label_batch(rows: list, pad: int, max_length: int) -> Batch:
     return ids, [labels + [IGNORED] * (longest - len(labels)) for _row, labels in cut]
 
 
-ALL, BEST = "all scores", "the best word alone"
+ALL, BEST = N_("all scores"), N_("the best word alone")
 
 
 def _rows(memory: int, batch: int, tokens: int, words: int, reduced: bool) -> int:
@@ -116,7 +137,9 @@ def _draw_evaluations(rng: random.Random) -> list[Case]:
         words = rng.choice([32_000, 49_152, 128_256, 151_936])
         scores = 4 * tokens * words
         memory = int(scores * (batch + rng.uniform(3, 60)) if fits else scores * batch * 0.9)
-        named = f"{memory:,} bytes, batch {batch}, {tokens} tokens, {words:,} words"
+        named = tr("{memory:,} bytes, batch {batch}, {tokens} tokens, {words:,} words").format(
+            memory=memory, batch=batch, tokens=tokens, words=words
+        )
         return Case((memory, batch, tokens, words, part == BEST), named, part)
 
     wrong = {True: (_without_the_batch, _four_bytes), False: (_below_nothing,)}
@@ -128,13 +151,16 @@ def _draw_evaluations(rng: random.Random) -> list[Case]:
 
 
 @exercise(
-    title="How many rows may an evaluation have?",
+    title=N_("How many rows may an evaluation have?"),
     minutes=6,
     parts={ALL: 1, BEST: 1},
     draw=_draw_evaluations,
     compare=same_int(
-        "the scores of one batch, 4 bytes each, are there in any case; what is kept is 4 bytes a "
-        "score of every row, or 8 bytes a token; whole rows, and none where not even a batch fits"
+        N_(
+            "the scores of one batch, 4 bytes each, are there in any case; what is kept is "
+            "4 bytes a score of every row, or 8 bytes a token; whole rows, and none where "
+            "not even a batch fits"
+        )
     ),
 )
 def rows_to_evaluate(memory, batch, tokens, words, reduced) -> int:

@@ -8,10 +8,11 @@ import warnings
 from functools import cache
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import wrong_type
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-NAMES, RATE, STEPS, LENGTH = "names", "rate", "steps", "length"
+NAMES, RATE, STEPS, LENGTH = N_("names"), N_("rate"), N_("steps"), N_("length")
 KEYS = {
     NAMES: ("target_modules",),
     RATE: ("learning_rate",),
@@ -32,7 +33,7 @@ FINDINGS = {
 }
 """Part -> what a check-up says of it."""
 KNOWN = {name for names in FINDINGS.values() for name in names}
-LOOKED_AT = ("labelled tokens", "truncation", "target modules", "steps", "rate")
+LOOKED_AT = ("labelled tokens", "truncation", "target modules", N_("steps"), N_("rate"))
 """The check-up's looks that have these findings."""
 MOST_EPOCHS = 5
 LAYERS = {
@@ -89,7 +90,9 @@ def _draw_sick(rng: random.Random) -> list[Case]:
             settings, family, lengths = _healthy(rng)
             settings |= _plant(rng, part, kind, family, lengths)
             shown = ", ".join(f"{key}={settings[key]!r}" for key in KEYS[part])
-            named = f"{len(lengths)} rows of at most {max(map(sum, lengths))} tokens, {shown}"
+            named = tr("{n_lengths} rows of at most {lengths} tokens, {shown}").format(
+                n_lengths=len(lengths), lengths=max(map(sum, lengths)), shown=shown
+            )
             args = settings, list(LAYERS[family]), lengths
             cases.append(Case(args, named, part, hidden=(family,)))
     return cases
@@ -144,22 +147,23 @@ def parts_of(settings: Settings, family: str, lengths: Lengths) -> dict[str, Any
 def _usable(settings: Any, given: Settings) -> str | None:
     """What about the answered settings is no setting at all; None if all are."""
     if type(settings) is not dict or settings.keys() != given.keys():
-        return f"a dictionary with the settings {', '.join(given)}"
+        return tr("a dictionary with the settings {names}").format(names=", ".join(given))
     targets = settings["target_modules"]
     names = type(targets) in (list, tuple) and 0 < len(targets) <= 20
     if targets != "all-linear" and not (
         names and all(type(n) is str and n.isidentifier() and len(n) < 40 for n in targets)
     ):
-        return 'a list of names of layers, or "all-linear", for target_modules'
+        return tr('a list of names of layers, or "all-linear", for target_modules')
     rate = settings["learning_rate"]
     if type(rate) is not float or not 0 < rate < 10:
-        return "a number (float) above 0 for learning_rate"
+        return tr("a number (float) above 0 for learning_rate")
     least = {key: key != "warmup_steps" for key in KEYS[STEPS]}
     if settings["max_length"] is not None:
         least["max_length"] = True
     for key, bound in least.items():
         if type(settings[key]) is not int or not bound <= settings[key] <= 10**6:
-            return f"a whole number (int) from {int(bound)} on for {key}"
+            text = tr("a whole number (int) from {bound} on for {key}")
+            return text.format(bound=int(bound), key=key)
     return None
 
 
@@ -170,24 +174,40 @@ def _compare_cure(case: Case, expected: Settings, got: Any) -> Difference | None
     changed = {key for key in given if _listed(got[key]) != given[key]}
     if other := sorted(changed - set(KEYS[case.part])):
         return Difference(
-            f"for {case.named} you change {', '.join(other)} too",
-            "change what the finding is about, and leave all the rest as it was",
+            tr("for {named} you change {other} too").format(
+                named=case.named, other=", ".join(other)
+            ),
+            tr("change what the finding is about, and leave all the rest as it was"),
         )
     if got["num_train_epochs"] > MOST_EPOCHS:
         return Difference(
-            f"for {case.named} you take {got['num_train_epochs']} epochs",
-            f"no more than {MOST_EPOCHS} epochs: smaller batches make more steps of the same rows",
+            tr("for {named} you take {num_train_epochs} epochs").format(
+                named=case.named, num_train_epochs=got["num_train_epochs"]
+            ),
+            tr(
+                "no more than {most_epochs} epochs: smaller batches make more steps of the "
+                "same rows"
+            ).format(most_epochs=MOST_EPOCHS),
         )
     if not (found := findings(got, case.hidden[0], lengths)):
         return None
     hint = {
-        NAMES: "take the names that the model has; of a list in which some fit, take out the rest",
-        RATE: "with LoRA and AdamW from 5e-5 to 5e-3, and the usual ones from 1e-4 to 1e-3",
-        STEPS: "steps = rows / (batch x accumulation), rounded up, x epochs: ten at least, and "
-        "more than the warm-up takes",
-        LENGTH: "prompt and answer of the longest row, or None",
+        NAMES: tr(
+            "take the names that the model has; of a list in which some fit, take out the rest"
+        ),
+        RATE: tr("with LoRA and AdamW from 5e-5 to 5e-3, and the usual ones from 1e-4 to 1e-3"),
+        STEPS: tr(
+            "steps = rows / (batch x accumulation), rounded up, x epochs: ten at least, "
+            "and more than the warm-up takes"
+        ),
+        LENGTH: tr("prompt and answer of the longest row, or None"),
     }[case.part]
-    return Difference(f"for {case.named} the check-up still says {', '.join(found)}", hint)
+    return Difference(
+        tr("for {named} the check-up still says {found}").format(
+            named=case.named, found=", ".join(found)
+        ),
+        hint,
+    )
 
 
 def _listed(value: Any) -> Any:
@@ -195,7 +215,7 @@ def _listed(value: Any) -> Any:
 
 
 @exercise(
-    title="Cure it until nothing is said",
+    title=N_("Cure it until nothing is said"),
     minutes=20,
     parts={NAMES: 1, RATE: 1, STEPS: 2, LENGTH: 1},
     draw=_draw_sick,

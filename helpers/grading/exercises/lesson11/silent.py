@@ -7,12 +7,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import wrong_type
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-UP, DOWN, NOTHING = "the loss stays up", "the loss is low", "the loss is nothing"
+UP, DOWN, NOTHING = N_("the loss stays up"), N_("the loss is low"), N_("the loss is nothing")
 CAUSES = RATE, ROWS, PROMPT, SPLIT, HEART, NAN, HEALTHY = (
-    "rate",
+    N_("rate"),
     "rows",
     "prompt",
     "split",
@@ -134,7 +135,7 @@ def _draw_runs(rng: random.Random) -> list[Case]:
     for part, kinds in KINDS.items():
         for what, draw in kinds:
             run = draw(rng)
-            named = "a run ({}; loss {} to {}, {} at ten times the rate; right: {})".format(
+            named = tr("a run ({}; loss {} to {}, {} at ten times the rate; right: {})").format(
                 what, run["loss"][0], run["loss"][-1], run["tenfold"][-1],
                 ", ".join(f"{name} {share:.0%}" for name, share in run["right"].items()),
             )  # fmt: skip
@@ -144,19 +145,32 @@ def _draw_runs(rng: random.Random) -> list[Case]:
 
 def _compare_cause(case: Case, expected: str, got: Any) -> Difference | None:
     if type(got) is not str:
-        return wrong_type(got, f"string, one of {', '.join(CAUSES)}", case)
+        return wrong_type(got, tr("string, one of {causes}").format(causes=", ".join(CAUSES)), case)
     hint = {
-        UP: "see what ten times the rate does in the same number of steps: a rate that is too low "
-        "is helped by it, rows that make no sense are not; and one bad batch is no fault",
-        DOWN: "see who answers well: nobody, not even what was trained on; all but the new "
-        "questions; or only what was trained on",
-        NOTHING: "a loss of 0.0 is logged for NaN too; the norm of the gradients tells them apart",
+        UP: tr(
+            "see what ten times the rate does in the same number of steps: a rate that is "
+            "too low is helped by it, rows that make no sense are not; and one bad batch "
+            "is no fault"
+        ),
+        DOWN: tr(
+            "see who answers well: nobody, not even what was trained on; all but the new "
+            "questions; or only what was trained on"
+        ),
+        NOTHING: tr(
+            "a loss of 0.0 is logged for NaN too; the norm of the gradients tells them apart"
+        ),
     }[case.part]
-    return None if got == expected else Difference(f"for {case.named} you say {got!r:.40}", hint)
+    return (
+        None
+        if got == expected
+        else Difference(
+            tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint
+        )
+    )
 
 
 @exercise(
-    title="The check-up is silent",
+    title=N_("The check-up is silent"),
     minutes=20,
     parts={UP: 2, DOWN: 2, NOTHING: 1},
     draw=_draw_runs,

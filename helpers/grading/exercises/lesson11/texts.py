@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from helpers._language import N_, tr
 from helpers.grading.exercises.compare import wrong_type
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
-FRONT, ENDS = "in front of the question", "behind the question"
+FRONT, ENDS = N_("in front of the question"), N_("behind the question")
 FAULTS = TWICE, SYSTEM, THOUGHT, NO_END, NONE = (
     "two beginnings",
     "another system message",
@@ -75,7 +76,11 @@ def _texts(rng: random.Random, fault: str, kind: str) -> tuple[Ids, Ids, dict[st
 
 def _draw_texts(rng: random.Random) -> list[Case]:
     return [
-        Case(_texts(rng, fault, kind), f"a chat ({fault}: {kind})", part)
+        Case(
+            _texts(rng, fault, kind),
+            tr("a chat ({fault}: {kind})").format(fault=fault, kind=kind),
+            part,
+        )
         for part, kinds in KINDS.items()
         for fault, kind in kinds
     ]
@@ -83,18 +88,28 @@ def _draw_texts(rng: random.Random) -> list[Case]:
 
 def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
     if type(got) is not str:
-        return wrong_type(got, f"string, one of {', '.join(FAULTS)}", case)
+        return wrong_type(got, tr("string, one of {faults}").format(faults=", ".join(FAULTS)), case)
     hint = {
-        FRONT: "find the first place where they part: at the second token of either, or up to and "
-        "with the mark of the user's turn; it may be no fault at all",
-        ENDS: "the user's turn ends with the same token as the answer, so look at the last token "
-        "that is no newline; a thought that both begin is no fault",
+        FRONT: tr(
+            "find the first place where they part: at the second token of either, or up to "
+            "and with the mark of the user's turn; it may be no fault at all"
+        ),
+        ENDS: tr(
+            "the user's turn ends with the same token as the answer, so look at the last "
+            "token that is no newline; a thought that both begin is no fault"
+        ),
     }[case.part]
-    return None if got == expected else Difference(f"for {case.named} you say {got!r:.40}", hint)
+    return (
+        None
+        if got == expected
+        else Difference(
+            tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint
+        )
+    )
 
 
 @exercise(
-    title="The faulty template",
+    title=N_("The faulty template"),
     minutes=12,
     parts={FRONT: 2, ENDS: 2},
     draw=_draw_texts,
