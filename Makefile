@@ -6,8 +6,8 @@ PYTEST = -m pytest --nbval --numprocesses=auto --dist=loadfile --no-loadscope-re
 TESTS = $(PYTEST) --junitxml=nbval.xml
 QUICK = notebooks/index.ipynb notebooks/02_configuration.ipynb notebooks/exercises/01_theory_exercises.ipynb
 
-.PHONY: help lab test check env model notebooks translate release grade readme lint bench landscape address hooks
-.PHONY: test-colab test-lowest test-latest clean
+.PHONY: help lab test check env model notebooks translate release grade readme lint bench landscape
+.PHONY: address hooks site pictures test-colab test-lowest test-latest clean
 
 help:
 	@echo 'make lab          set up, then open your copy of the lessons in JupyterLab (UPDATE=1: newer ones)'
@@ -19,7 +19,9 @@ help:
 	@echo 'make translate    bring the translations into step with the notebooks (NB=01_theory for one)'
 	@echo 'make release      make the exercise notebooks from their sources, without the solutions'
 	@echo 'make grade        SUBMISSIONS=folder OPTIONS="--seed-file secret.txt"  grade a class'
-	@echo 'make readme       collect the table of claims from the notebooks into README.md'
+	@echo 'make readme       collect the verdicts from the notebooks into docs/claims.md and README.md'
+	@echo 'make site         make the site in build/site, from the stored outputs'
+	@echo 'make pictures     record the pictures of README, index and site anew'
 	@echo 'make lint         ruff, the notebooks included; badges and README in step'
 	@echo 'make bench        run the benchmarks and store them in tests/bench/RESULTS.md'
 	@echo 'make landscape    train what the stored landscape still lacks (LANDSCAPE=rank, =sample)'
@@ -63,6 +65,12 @@ grade: model
 
 readme: env
 	$(RUN) .ci/claims_table.py
+
+site: env
+	$(RUN) .ci/build_site.py
+
+pictures: model
+	PYTHONPATH=.ci:tests $(RUN) .ci/pictures.py
 
 lint: env
 	$(RUN) -m ruff check .

@@ -1,6 +1,6 @@
 """Where the course lives on GitHub: its links, and what every notebook opens with.
 
-``python .ci/address.py OWNER REPO`` moves pyproject.toml, README.md and every notebook there;
+``python .ci/address.py OWNER REPO`` moves pyproject.toml, README.md, docs/ and every notebook;
 ``python .ci/address.py`` puts the present address into new notebooks;
 ``python .ci/address.py --check`` only looks, and exits 1 where something is out of step.
 
@@ -24,10 +24,10 @@ from files import write_atomically
 ROOT = Path(__file__).resolve().parent.parent
 
 COLAB = "https://colab.research.google.com/github/{address}/blob/main/{path}"
+KAGGLE = "https://kaggle.com/kernels/welcome?src=https://github.com/{address}/blob/main/{path}"
 BADGES = (
     f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({COLAB}) "
-    "[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]"
-    "(https://kaggle.com/kernels/welcome?src=https://github.com/{address}/blob/main/{path})"
+    f"[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]({KAGGLE})"
 )
 LINKS = "**Where to go from here:** "
 LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Z]{2})?")  # of a translation's folder: ro, pt_BR
@@ -202,11 +202,25 @@ def find_translations(language: str, root: Path = ROOT) -> list[Path]:
     return [path for path in found if ".ipynb_checkpoints" not in path.parts]
 
 
+def codespaces(address: str) -> str:
+    """Where GitHub opens the repository in a machine of its own."""
+    return f"https://codespaces.new/{address}"
+
+
+def site_url(address: str) -> str:
+    """Where GitHub Pages shows the repository's site."""
+    owner, repo = address.split("/")
+    host = f"{owner.lower()}.github.io"
+    return f"https://{host}/" if repo.lower() == host else f"https://{host}/{repo}/"
+
+
 def replace_address(text: str, old: str, new: str) -> str:
-    """Point ``text``'s links from the repository ``old`` to ``new`` (GitHub's and Colab's)."""
-    site = r"(github\.com/|colab\.research\.google\.com/github/)"
+    """Point ``text``'s links from the repository ``old`` to ``new``: GitHub's, Colab's,
+    Codespaces', and those to the site on GitHub Pages."""
+    before = r"(github\.com/|colab\.research\.google\.com/github/|codespaces\.new/)"
     name_ends = r"(?![\w-]|\.(?!git\b)\w)"
-    return re.sub(site + re.escape(old) + name_ends, lambda match: match[1] + new, text)
+    text = re.sub(before + re.escape(old) + name_ends, lambda match: match[1] + new, text)
+    return text.replace(site_url(old), site_url(new))
 
 
 def address_notebook(path: Path, root: Path, old: str, new: str, text: str | None = None) -> str:
@@ -249,10 +263,13 @@ def planned_files(root: Path, new: str) -> dict[Path, str]:
     cut short, the move starts again from the old address."""
     old = current_address(root)
     files = {path: address_notebook(path, root, old, new) for path in find_notebooks(root)}
-    sources = sorted((root / "notebooks" / "exercises" / "src").glob("*.py"))
-    cited = [path for path in [root / "CITATION.cff"] if path.exists()]
-    catalogues = sorted((root / "notebooks").rglob("*.po"))
-    for path in (*sources, *cited, *catalogues, root / "README.md", root / "pyproject.toml"):
+    texts = [
+        *sorted((root / "notebooks" / "exercises" / "src").glob("*.py")),
+        *sorted((root / "notebooks").rglob("*.po")),
+        *sorted((root / "docs").glob("*.md")),
+        *(path for path in [root / "CITATION.cff"] if path.exists()),
+    ]
+    for path in (*texts, root / "README.md", root / "pyproject.toml"):
         files[path] = replace_address(path.read_text(encoding="utf-8"), old, new)
     return files
 

@@ -1,11 +1,13 @@
-"""Collect the lessons' verdicts from their stored outputs into the README's table.
+"""Collect the lessons' verdicts from their stored outputs: a table in docs/claims.md, and how
+many there are of each in the README.
 
-``python .ci/claims_table.py`` writes the table; ``--check`` only looks, and exits 1 where the
-README is out of step or a claim that the present lessons should measure has no verdict.
+``python .ci/claims_table.py`` writes both; ``--check`` only looks, and exits 1 where one is out of
+step or a claim that the present lessons should measure has no verdict.
 """
 
 import argparse
 import itertools
+import os
 import re
 import sys
 from pathlib import Path
@@ -17,8 +19,9 @@ from address import ROOT, find_notebooks
 from files import write_atomically
 from helpers.claims import CLAIMS, LESSONS, MIME_TYPE, VERDICTS, verdict_line
 
-BEGIN = "<!-- claims: written by make readme -->"
-END = "<!-- /claims -->"
+PAGE = Path("docs", "claims.md")
+BEGIN, END = "<!-- claims: written by make readme -->", "<!-- /claims -->"  # on that page
+COUNT, COUNT_END = "<!-- verdicts: written by make readme -->", "<!-- /verdicts -->"  # in README.md
 
 
 class Row(NamedTuple):
@@ -26,6 +29,7 @@ class Row(NamedTuple):
 
     id: str
     notebook: str
+    kind: str  # a key of VERDICTS
     verdict: str  # with its condition
     measured: str
 
@@ -49,7 +53,7 @@ def collect(root: Path) -> list[Row]:
                 if any((row.id, row.notebook) == (box["id"], name) for row in rows):
                     raise ValueError(f"{name}: {box['id']} is given a verdict twice")
                 line = verdict_line(box["verdict"], box)
-                rows.append(Row(box["id"], name, line, box["measured"]))
+                rows.append(Row(box["id"], name, box["verdict"], line, box["measured"]))
     order = list(CLAIMS)
     return sorted(rows, key=lambda row: (order.index(row.id), row.notebook))
 
@@ -72,16 +76,23 @@ def emphasised(line: str) -> str:
     return f"**{verdict}{mark.rstrip()}**" + (named and f" {named}")
 
 
+def by_claim(rows: list[Row]) -> list[list[Row]]:
+    """The verdicts of each claim, in the order of lessons: of two, the later one decides."""
+    groups = itertools.groupby(rows, key=lambda row: row.id)
+    return [sorted(boxes, key=lambda row: row.notebook) for _id, boxes in groups]
+
+
 def table(rows: list[Row]) -> str:
-    """The Markdown between the README's markers: a row for each claim."""
+    """The Markdown between the markers of the page of claims: a row for each claim."""
     lines = [
         "| | The page says | Lesson | Verdict | Measured |",
         "|---|---|---|---|---|",
     ]
-    for id, boxes in itertools.groupby(rows, key=lambda row: row.id):
-        boxes = sorted(boxes, key=lambda row: row.notebook)  # of two, the later lesson decides
-        lessons = ", ".join(f"[{Path(row.notebook).stem}]({row.notebook})" for row in boxes)
-        cells = [id, CLAIMS[id], lessons, emphasised(boxes[-1].verdict), boxes[-1].measured]
+    for boxes in by_claim(rows):
+        links = [(Path(row.notebook).stem, os.path.relpath(row.notebook, "docs")) for row in boxes]
+        lessons = ", ".join(f"[{name}]({Path(link).as_posix()})" for name, link in links)
+        last = boxes[-1]
+        cells = [last.id, CLAIMS[last.id], lessons, emphasised(last.verdict), last.measured]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     measured = {row.id for row in rows}
     later = [id for id in CLAIMS if id not in measured]
@@ -90,13 +101,33 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def updated_readme(readme: str, rows: list[Row]) -> str:
-    """The README with the table between its markers; ValueError where they are not there once."""
-    found = re.fullmatch(f"(.*){BEGIN}.*{END}(.*)", readme, re.DOTALL)
-    if not found or readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ValueError(f"README.md must hold {BEGIN} and, below it, {END}, once each")
+def count(rows: list[Row]) -> str:
+    """The Markdown between the README's markers: how many claims got which verdict."""
+    kinds = [boxes[-1].kind for boxes in by_claim(rows)]
+    parts = [f"**{kinds.count(kind)}** {kind}" for kind in VERDICTS if kind in kinds]
+    return f"{len(kinds)} claims and exercises: {', '.join(parts)}."
+
+
+def between(text: str, name: str, markers: tuple[str, str], new: str) -> str:
+    """The text with `new` between its markers; ValueError where they are not there once."""
+    begin, end = markers
+    found = re.fullmatch(f"(.*){begin}.*{end}(.*)", text, re.DOTALL)
+    if not found or text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{name} must hold {begin} and, below it, {end}, once each")
     head, tail = found.groups()
-    return f"{head}{BEGIN}\n{table(rows)}\n{END}{tail}"
+    return f"{head}{begin}\n{new}\n{end}{tail}"
+
+
+def updated(root: Path, rows: list[Row]) -> dict[Path, str]:
+    """The files that tell of the verdicts, with the text that each should have."""
+    files = {
+        root / PAGE: ((BEGIN, END), table(rows)),
+        root / "README.md": ((COUNT, COUNT_END), count(rows)),
+    }
+    return {
+        path: between(path.read_text(encoding="utf-8"), path.name, markers, new)
+        for path, (markers, new) in files.items()
+    }
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
@@ -104,11 +135,9 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="change nothing, report differences")
     options = parser.parse_args(arguments)
-    path = root / "README.md"
-    readme = path.read_text(encoding="utf-8")
     try:
         rows = collect(root)
-        updated = updated_readme(readme, rows)
+        files = updated(root, rows)
     except ValueError as error:
         print(error)
         return 1
@@ -116,12 +145,14 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     for id in gaps:
         lessons = " or ".join(map(str, LESSONS[id]))
         print(f"{id} has no verdict; lesson {lessons} should measure it: {CLAIMS[id]}")
-    if options.check and updated != readme:
-        print("README.md: the table of claims is out of step; run: make readme")
-    elif updated != readme:
-        write_atomically(path, updated)
-        print("README.md: the table of claims is up to date")
-    return 1 if gaps or (options.check and updated != readme) else 0
+    stale = [path for path, text in files.items() if path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        if options.check:
+            print(f"{path.name}: the verdicts are out of step; run: make readme")
+        else:
+            write_atomically(path, files[path])
+            print(f"{path.name}: the verdicts are up to date")
+    return 1 if gaps or (options.check and stale) else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ This file imports the standard library alone, so that ``import helpers`` stays i
 
 import logging
 
+from helpers import logbook
 from helpers._notebook import say_out_of_memory
 
 __version__ = "0.1.0"
@@ -16,3 +17,4 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
 )
 
 say_out_of_memory()
+logbook.begin()

@@ -1,10 +1,19 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and where the course keeps what is to last."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+
+def course_cache() -> Path:
+    """The course's folder on this machine: `LORA_COURSE_CACHE`, or one in the user's cache."""
+    from platformdirs import user_cache_path
+
+    root = os.environ.get("LORA_COURSE_CACHE")
+    base = Path(root).expanduser() if root else user_cache_path("lora-course", appauthor=False)
+    return base.absolute()
 
 
 def write_atomically(path: str | Path, content: str | bytes, mode: int = 0o644) -> None:

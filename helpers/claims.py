@@ -2,7 +2,7 @@
 
 A lesson ends a measurement with :func:`claim`, which refuses a verdict that the measurement does
 not support. A verdict that holds under a condition names it, and one that cannot be shown here
-names who has shown it. The README's table is collected from these boxes, never typed.
+names who has shown it. The table of docs/claims.md is collected from these boxes, never typed.
 """
 
 import re
@@ -96,7 +96,7 @@ LESSONS: dict[str, tuple[int, ...]] = {
     "T1": (3,),
     "T2": (5,),
 }
-"""The lessons that take up each claim, by number; the last one's verdict is the README's."""
+"""The lessons that take up each claim, by number; the last one's verdict is the table's."""
 
 WITH_CONDITION, NOT_SHOWN = N_("holds with a condition"), N_("not shown here")
 VERDICTS = MappingProxyType(

@@ -12,8 +12,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
 from transformers import AutoTokenizer
+
+from helpers._files import course_cache
 
 CHAT = [
     {"role": "user", "content": "Who wrote Hamlet?"},
@@ -88,9 +89,7 @@ class SmallModelSource:
     @property
     def folder(self) -> Path:
         """Where the prepared model lies: below `LORA_COURSE_CACHE`, or in the user's cache."""
-        root = os.environ.get("LORA_COURSE_CACHE")
-        base = Path(root).expanduser() if root else user_cache_path("lora-course", appauthor=False)
-        return base.absolute() / f"{self.distribution}-{self.weights_sha256[:12]}"
+        return course_cache() / f"{self.distribution}-{self.weights_sha256[:12]}"
 
 
 SMALL_MODEL = SmallModelSource(

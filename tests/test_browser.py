@@ -48,11 +48,16 @@ SETTINGS = {
 }
 
 
+def chromium() -> str | None:
+    """The chromium or Chrome of this machine, if it has one."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 @pytest.fixture(scope="module")
 def browser_path() -> str:
     """The chromium or Chrome of this machine; without one, a skip that says how to get it."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next(filter(None, map(shutil.which, names)), None)
+    found = chromium()
     if found is None:
         advice = (
             "no chromium or Chrome found. On Debian: sudo apt-get install chromium; elsewhere, "

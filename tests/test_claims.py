@@ -1,4 +1,5 @@
-"""Claim boxes refuse what the measurement does not support, and the README's table follows them."""
+"""Claim boxes refuse what the measurement does not support, and the table of docs/claims.md and the README's count
+follow them."""
 
 import nbformat
 import numpy as np
@@ -102,7 +103,7 @@ def test_jupyter_shows_the_verdict_in_words_and_escapes_the_text():
     assert data[MIME_TYPE] == {"id": "C20", "verdict": "out of date", "measured": "a <b> & 3 < 4"}
 
 
-# --- the README's table ------------------------------------------------------------------------
+# --- the table and the count -------------------------------------------------------------------
 
 
 def lesson_with(*boxes: dict) -> nbformat.NotebookNode:
@@ -122,9 +123,17 @@ def course(tmp_path):
     (tmp_path / "notebooks").mkdir()
     lesson = lesson_with(box("C03"), box("C19", "wrong", "a | b"), box("C02"), box("C01"))
     nbformat.write(lesson, tmp_path / "notebooks" / "01_theory.ipynb")
-    readme = f"before\n{claims_table.BEGIN}\nold\n{claims_table.END}\nafter\n"
-    (tmp_path / "README.md").write_text(readme)
+    for path, begin, end in (
+        ("docs/claims.md", claims_table.BEGIN, claims_table.END),
+        ("README.md", claims_table.COUNT, claims_table.COUNT_END),
+    ):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     return tmp_path
+
+
+def claims_page(course) -> str:
+    return (course / "docs" / "claims.md").read_text()
 
 
 def test_the_table_is_collected_in_order_with_links_and_what_is_to_come(course, capsys):
@@ -133,14 +142,17 @@ def test_the_table_is_collected_in_order_with_links_and_what_is_to_come(course, 
     assert claims_table.main([], course) == 0
     assert claims_table.main(["--check"], course) == 0
 
-    lines = (course / "README.md").read_text().splitlines()
+    lines = claims_page(course).splitlines()
     assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
-    link = "[01_theory](notebooks/01_theory.ipynb)"
+    link = "[01_theory](../notebooks/01_theory.ipynb)"
     rows = [line for line in lines if link in line]
     assert [row.split(" | ")[0] for row in rows] == ["| C01", "| C02", "| C03", "| C19"]
     assert rows[3] == f"| C19 | {CLAIMS['C19']} | {link} | **wrong** | a \\| b |"
     to_come = next(line for line in lines if line.startswith("Still to come: "))
     assert to_come.startswith("Still to come: C04, C05, C06, C07") and "C19" not in to_come
+    readme = (course / "README.md").read_text().splitlines()
+    assert readme[2] == "4 claims and exercises: **3** holds, **1** wrong."
+    assert (readme[0], readme[-1], len(readme)) == ("before", "after", 5)
 
 
 def test_the_table_shows_the_condition_and_who_has_shown_it(course):
@@ -148,7 +160,7 @@ def test_the_table_shows_the_condition_and_who_has_shown_it(course):
     elsewhere = box("C04", "not shown here") | {"why": "too large", "source": PAPER}
     nbformat.write(lesson_with(conditional, elsewhere), course / "notebooks" / "06_qlora.ipynb")
     claims_table.main([], course)
-    readme = (course / "README.md").read_text()
+    readme = claims_page(course)
     assert "| **holds, if** it is large | 98 % |" in readme
     assert f"| **not shown here:** too large; shown by {PAPER} |" in readme
 
@@ -157,10 +169,8 @@ def test_of_two_lessons_the_later_one_decides_and_both_are_linked(course):
     later = lesson_with(box("C01", "wrong", "1 %"))
     nbformat.write(later, course / "notebooks" / "02_configuration.ipynb")
     claims_table.main([], course)
-    rows = [
-        row for row in (course / "README.md").read_text().splitlines() if row.startswith("| C01")
-    ]
-    links = "[01_theory](notebooks/01_theory.ipynb), [02_configuration]"
+    rows = [row for row in claims_page(course).splitlines() if row.startswith("| C01")]
+    links = "[01_theory](../notebooks/01_theory.ipynb), [02_configuration]"
     assert len(rows) == 1
     assert links in rows[0] and "**wrong** | 1 % |" in rows[0] and "98 %" not in rows[0]
 
@@ -178,13 +188,26 @@ def test_a_lesson_that_leaves_out_its_claim_is_reported(course, capsys):
 )
 def test_a_stored_box_that_is_unknown_or_doubled_is_refused(course, boxes, capsys):
     nbformat.write(lesson_with(*boxes), course / "notebooks" / "02_configuration.ipynb")
-    before = (course / "README.md").read_text()
+    before = claims_page(course)
     assert claims_table.main([], course) == 1
     assert boxes[0]["id"] in capsys.readouterr().out
-    assert (course / "README.md").read_text() == before
+    assert claims_page(course) == before
 
 
-def test_a_readme_without_markers_is_refused(course, capsys):
-    (course / "README.md").write_text(f"{claims_table.END} {claims_table.BEGIN}")
+@pytest.mark.parametrize(
+    ("path", "markers"),
+    [
+        ("docs/claims.md", f"{claims_table.END} {claims_table.BEGIN}"),
+        ("README.md", f"{claims_table.COUNT} {claims_table.COUNT} {claims_table.COUNT_END}"),
+    ],
+)
+def test_a_file_without_its_markers_is_refused_and_nothing_written(course, path, markers, capsys):
+    (course / path).write_text(markers)
+    before = contents(course)
     assert claims_table.main([], course) == 1
-    assert "README.md must hold" in capsys.readouterr().out
+    assert f"{path.rpartition('/')[2]} must hold" in capsys.readouterr().out
+    assert contents(course) == before
+
+
+def contents(course) -> dict:
+    return {path: path.read_bytes() for path in course.rglob("*") if path.is_file()}

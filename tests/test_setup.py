@@ -23,12 +23,16 @@ from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from peft import LoraConfig
+from transformers import BitsAndBytesConfig
+from trl import SFTConfig
 
 import address
 import run_elsewhere
 import run_notebooks
 import setup_env
 from helpers import small_model
+from helpers.lessons import LESSONS
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -111,8 +115,9 @@ def imported_distributions(path: Path) -> set[str]:
         (NOTEBOOKS, set(RUNTIME)),
         (sorted(set((ROOT / "tests").rglob("*.py")) - set(STAND_IN)), set(RANGES)),
         (sorted((ROOT / ".ci").glob("*.py")), set(RANGES)),
+        (sorted((ROOT / "docs").rglob("*.py")), set(RANGES)),
     ],
-    ids=["helpers", "notebooks", "tests", ".ci"],
+    ids=["helpers", "notebooks", "tests", ".ci", "docs"],
 )
 def test_every_import_is_declared(files, declared):
     assert files
@@ -338,8 +343,11 @@ def course(tmp_path):
     links = (
         "https://github.com/old/place/issues https://github.com/old/placebo "
         "https://github.com/old/place.js git clone https://github.com/old/place.git "
-        "https://colab.research.google.com/github/old/place/blob/main/x.ipynb\n"
+        "https://colab.research.google.com/github/old/place/blob/main/x.ipynb "
+        "https://codespaces.new/old/place https://old.github.io/place/claims.html\n"
     )
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "install.md").write_text("https://codespaces.new/old/place")
     (tmp_path / "README.md").write_text(links)
     (tmp_path / "requirements.txt").write_bytes((ROOT / "requirements.txt").read_bytes())
     (tmp_path / "pyproject.toml").write_text(
@@ -359,8 +367,12 @@ def test_the_address_moves_everywhere_and_nothing_else(course):
     assert (course / "README.md").read_text() == (
         "https://github.com/new-owner/re.po_1/issues https://github.com/old/placebo "
         "https://github.com/old/place.js git clone https://github.com/new-owner/re.po_1.git "
-        "https://colab.research.google.com/github/new-owner/re.po_1/blob/main/x.ipynb\n"
+        "https://colab.research.google.com/github/new-owner/re.po_1/blob/main/x.ipynb "
+        "https://codespaces.new/new-owner/re.po_1 "
+        "https://new-owner.github.io/re.po_1/claims.html\n"
     )
+    moved_page = (course / "docs" / "install.md").read_text()
+    assert moved_page == "https://codespaces.new/new-owner/re.po_1"
     cells = nbformat.read(course / "notebooks" / "more" / "a.ipynb", 4).cells
     assert [cell.id for cell in cells] == [
         *("colab-badge", "text", "colab-setup", "sum", "course-links")
@@ -418,6 +430,17 @@ def test_an_address_survives_a_move_and_back(owner, repo):
     )
     assert f"https://github.com/{owner}/{repo} " in moved
     assert address.replace_address(moved, f"{owner}/{repo}", "lora-course/lora-companion") == text
+
+
+@pytest.mark.parametrize(
+    ("repository", "url"),
+    [
+        ("Ada/lora-companion", "https://ada.github.io/lora-companion/"),
+        ("Ada/ada.github.io", "https://ada.github.io/"),
+    ],
+)
+def test_the_site_of_a_fork_is_where_github_pages_shows_it(repository, url):
+    assert address.site_url(repository) == url
 
 
 # --- the environment ---------------------------------------------------------------------------
@@ -628,7 +651,10 @@ def test_every_notebook_and_the_readme_name_the_address(capsys):
     ).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *NOTEBOOKS], ids=["README", *NAMES])
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", [*TEXTS, *NOTEBOOKS], ids=[*(path.stem for path in TEXTS), *NAMES])
 def test_every_local_link_leads_somewhere(path):
     if path.suffix == ".ipynb":
         cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
@@ -637,6 +663,31 @@ def test_every_local_link_leads_somewhere(path):
         text = path.read_text(encoding="utf-8")
     targets = re.findall(r"\]\((?!https?:|#|attachment:)([^)#\s]+)", text)
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("text", ["README.md", "notebooks/index.ipynb"])
+def test_the_tables_of_lessons_say_what_the_course_map_says(text):
+    """Each lesson's row: what one will do, what it needs, and what it takes."""
+    content = (ROOT / text).read_text(encoding="utf-8")
+    for lesson in LESSONS:
+        (row,) = re.findall(rf"\| \[{re.escape(lesson.title)}\][^\n]*", content)
+        cells = [lesson.you_will, lesson.needs, lesson.time, f"{lesson.memory_gb} GB"]
+        assert f" | {' | '.join(cells)} |" in row
+    stems = {path.stem for path in (ROOT / "notebooks").glob("[0-9p]*.ipynb")}
+    assert {lesson.notebook for lesson in LESSONS} == stems
+
+
+def test_the_cheat_sheet_gives_the_defaults_of_the_pinned_libraries():
+    """Read from the signatures: an instance would ask what the machine has."""
+    sheet = (ROOT / "docs" / "cheatsheet.md").read_text(encoding="utf-8")
+    for config in (LoraConfig, SFTConfig, BitsAndBytesConfig):
+        section = re.search(rf"^## `{config.__name__}`.*?(?=^## |\Z)", sheet, re.M | re.S)[0]
+        rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", section, re.M)
+        assert len(rows) >= 3
+        parameters = inspect.signature(config).parameters
+        for name, written in rows:
+            default = parameters[name].default
+            assert ast.literal_eval(written) == getattr(default, "value", default), name
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)

@@ -1,0 +1,297 @@
+"""Pages of the site: what a notebook or a text of docs/ becomes before Sphinx reads it.
+
+A page shows what a reader came for. The badges become one row of buttons, the set-up cell goes, the
+twin links to Colab go, and a widget leaves the picture that is stored beside it, with a line that
+says where it can be turned. Links lead to the site's own pages where there are any, to GitHub
+otherwise.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from address import BADGES, COLAB, KAGGLE, codespaces
+from helpers.lessons import LESSONS, picture_url
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+SHOWN = ("text/html", "image/png", "text/plain")
+TWIN = re.compile(r"\s*\(\[(?:on )?Colab\]\(https://colab\.[^)]*\)\)")
+LINK = re.compile(r"(\]\()(?!https?:|#|mailto:|attachment:)([^)#\s]+)(#[^)]*)?\)")
+LANGUAGES = {"ro": "În română"}  # by folder of notebooks/: what the navigation calls it
+WIDEST = 560  # pixels: a wider drawing is not shrunk below this, but scrolled, or its words vanish
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where the links of the file `page` lead. `pages`: files of `root`, and places in the site."""
+
+    page: Path
+    root: Path
+    pages: dict[Path, str]
+    address: str  # owner/repo
+
+    @property
+    def name(self) -> str:
+        """The file's path within the repository."""
+        return self.page.relative_to(self.root).as_posix()
+
+    def rewritten(self, text: str) -> str:
+        """Markdown with each relative link pointing into the site, or else to GitHub."""
+        return LINK.sub(lambda found: f"{found[1]}{self.target(*found.group(2, 3))})", text)
+
+    def target(self, link: str, anchor: str | None = None) -> str:
+        file = Path(os.path.normpath(self.page.parent / link))
+        anchor = anchor or ""
+        if file in self.pages:
+            here = Path(self.pages[self.page]).parent
+            return Path(os.path.relpath(self.pages[file], here)).as_posix() + anchor
+        if file.is_relative_to(self.root / "docs"):
+            return link + anchor
+        kind = "tree" if file.is_dir() else "blob"
+        name = file.relative_to(self.root).as_posix()
+        return f"https://github.com/{self.address}/{kind}/main/{name}{anchor}"
+
+
+def place(path: Path, root: Path) -> str:
+    """Where the page made of `path` lies: docs/ at the top, notebooks/ beside them."""
+    name = path.relative_to(root)
+    return (name.relative_to("docs") if name.parts[0] == "docs" else name).as_posix()
+
+
+def text_page(text: str, links: Links) -> str:
+    """A page of docs/, with the symptoms of lesson 11 in their place."""
+    made = {
+        "symptoms": lambda: symptoms(links.root / "notebooks" / "11_clinic.ipynb"),
+        "lessons": lambda: lesson_cards(links.root),
+        "open": lambda: open_it(links.address),
+        "toctrees": lambda: toctrees(links.pages.values()),
+    }
+    for name, make in made.items():
+        if f"<!-- {name} -->" in text:
+            text = text.replace(f"<!-- {name} -->", make())
+    return links.rewritten(text)
+
+
+def symptoms(lesson: Path) -> str:
+    """The clinic's own table of symptoms; its links lead into that lesson.
+
+    Raises ValueError where the lesson has no such table.
+    """
+    for cell in nbformat.read(lesson, as_version=4).cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## Find your symptom"):
+            table = "\n".join(line for line in cell.source.splitlines() if line.startswith("|"))
+            return table.replace("](#", "](../notebooks/11_clinic.ipynb#")
+    raise ValueError(f"{lesson.name} has no section 'Find your symptom'")
+
+
+def lesson_cards(root: Path) -> str:
+    """The lessons as cards, each with its picture, its exercises, and what it takes."""
+    cards = []
+    for lesson in LESSONS:
+        page = f"notebooks/{lesson.notebook}.html"
+        exercises = Path("notebooks", "exercises", lesson.exercises)
+        more = f'<a href="{exercises.as_posix()}.html">Exercises</a> · '
+        has_some = (root / exercises).with_suffix(".ipynb").exists()
+        first = "" if lesson.needs == "nothing" else f" · first {lesson.needs}"
+        cards.append(
+            f'<li><img alt="{html.escape(lesson.picture)}" src="{picture_url(lesson)}">'
+            f'<div class="words"><a href="{page}">{html.escape(lesson.title)}</a>'
+            f"<span>{html.escape(lesson.you_will)}</span>"
+            f'<span class="small">{more if has_some else ""}'
+            f"{lesson.time}, {lesson.memory_gb} GB{first}</span></div></li>"
+        )
+    return f'<ul class="cards">{"".join(cards)}</ul>'
+
+
+def open_it(address: str) -> str:
+    """The first page's row of buttons."""
+    where = {"address": address, "path": "notebooks/index.ipynb"}
+    targets = {
+        "Open on Colab": COLAB.format(**where),
+        "Open on Kaggle": KAGGLE.format(**where),
+        "Open in Codespaces": codespaces(address),
+        "On your machine": "install.html",
+        "GitHub": f"https://github.com/{address}",
+    }
+    return row_of_links(targets, "Open the course")
+
+
+def toctrees(places: Iterable[str]) -> str:
+    """What the navigation lists: every page of the site, in groups, by its path in the site.
+
+    Translated notebooks, in a folder of their language, are listed below that language.
+    """
+    groups: dict[str, list[str]] = {"Lessons": [], "Graded exercises": []}
+    groups |= {"Look it up": ["symptoms", "cheatsheet", "claims", "glossary"]}
+    groups |= {"About": ["install", "trust", "notebooks/instructor_guide", "maintaining"]}
+    listed = {"index", *groups["Look it up"], *groups["About"]}
+    for page in (place.rpartition(".")[0] for place in places):
+        folders, name = Path(page).parent.parts[1:], Path(page).name
+        language = LANGUAGES.get(folders[0]) if folders and folders[0] != "exercises" else None
+        if page in listed:
+            continue
+        short = {"index": f"All lessons <{page}>"}.get(name, page)
+        if "exercises" in folders and (number := re.match(r"\d+", name)):
+            short = f"Exercises {int(number[0])} <{page}>" if not language else page
+        default = "Graded exercises" if "exercises" in folders else "Lessons"
+        groups.setdefault(language or default, []).append(short)
+    groups["Lessons"].sort(key=lambda entry: not entry.startswith("All"))
+    return "\n\n".join(
+        f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(entries) + "\n```"
+        for caption, entries in groups.items()
+    )
+
+
+def notebook_page(text: str, links: Links) -> str:
+    """The JSON of a notebook as a page."""
+    notebook = nbformat.reads(text, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    cells, heading, parts = [], "", 0
+    for cell in notebook.cells:
+        if cell.source.startswith(BADGES.partition("]")[0]) or is_setup(cell):
+            continue
+        if cell.cell_type == "markdown":
+            cell.source, parts = one_title(cell.source, parts)
+            cell.source = links.rewritten(TWIN.sub("", cell.source))
+            headings = re.findall(r"^#+ (.*)$", cell.source, re.MULTILINE)
+            heading = headings[-1] if headings else heading
+            if parts and not any(c.get("id") == "run-it" for c in cells):
+                title, _, rest = cell.source.partition("\n")
+                cell.source = rest.strip()
+                cells.append(nbformat.v4.new_markdown_cell(title, id="title"))
+                cells.append(nbformat.v4.new_markdown_cell(buttons(links), id="run-it"))
+            cells.append(cell)
+        elif cell.cell_type == "code":
+            turned = show_outputs(cell, heading)
+            cells.append(cell)
+            if turned:
+                note = turn_it(links)
+                cells.append(nbformat.v4.new_markdown_cell(note, id=f"{cell.id}-turn"[:64]))
+    notebook.cells = cells
+    return nbformat.writes(notebook) + "\n"
+
+
+def is_setup(cell: nbformat.NotebookNode) -> bool:
+    return cell.cell_type == "code" and cell.source.startswith("# @title Set-up")
+
+
+def one_title(source: str, parts: int) -> tuple[str, int]:
+    """Keep a notebook's first title; below each further one, every heading is one level deeper."""
+    lines, fenced = [], False
+    for line in source.split("\n"):
+        fenced ^= line.startswith("```")
+        if not fenced and line.startswith("# "):
+            parts += 1
+        deeper = parts > 1 and not fenced and re.match(r"#+ ", line)
+        lines.append("#" + line if deeper else line)
+    return "\n".join(lines), parts
+
+
+# --- what a code cell shows --------------------------------------------------------------------
+
+
+def show_outputs(cell: nbformat.NotebookNode, heading: str) -> bool:
+    """Leave of the cell's outputs what a page can show; return whether there was a widget to turn.
+
+    A drawing (SVG) is put into the page, with its own description; a figure (PNG) gets one.
+    """
+    shown, widget, picture = [], False, False
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            if output.name == "stdout":
+                shown.append(output)
+            continue
+        if output.output_type == "error":
+            shown.append(output)
+            continue
+        data = output.data
+        plain = "".join(data.get("text/plain", ""))
+        if data.pop(WIDGET_VIEW, None) is not None:
+            widget = True
+            if re.match(r"\w+\(|.*%\|", plain):  # how Python writes a widget; a bar of progress
+                data.pop("text/plain", None)
+        if "image/svg+xml" in data:
+            data["text/html"], picture = drawing("".join(data["image/svg+xml"])), True
+        for kind in set(data) - set(SHOWN):
+            del data[kind]
+        if "text/html" in data:
+            data["text/html"] = re.sub(r"<progress.*?</progress>", "", "".join(data["text/html"]))
+        if "image/png" in data and "text/html" not in data:
+            picture = True
+            data["text/html"] = figure("".join(data["image/png"]), alt_text(cell.source, heading))
+        if "text/html" in data:
+            data.pop("image/png", None)
+        if data:
+            output.metadata = {}
+            shown.append(output)
+    cell.outputs = shown
+    return widget and (picture or not shown or "ask" not in cell.source)
+
+
+def drawing(svg: str) -> str:
+    """An SVG for the page: as wide as there is room, but scrolled where its words would vanish."""
+    width = re.search(r'<svg[^>]* width="([\d.]+)', svg)
+    least = min(float(width[1]), WIDEST) if width else 0
+    return f'<div class="picture" style="--least:{least:.0f}px">{svg}</div>'
+
+
+def figure(png: str, alt: str) -> str:
+    """A PNG (base64) for the page."""
+    source = f"data:image/png;base64,{png.strip()}"
+    return f'<div class="picture"><img alt="{html.escape(alt)}" src="{source}"></div>'
+
+
+def alt_text(source: str, heading: str) -> str:
+    """What a figure is called: the titles that its cell gives it, and the section it stands in."""
+    try:
+        nodes = list(ast.walk(ast.parse(re.sub(r"^\s*[%!].*", "pass", source, flags=re.M))))
+    except SyntaxError:
+        nodes = []
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    named = [k.value for call in calls for k in call.keywords if k.arg == "title"]
+    named += [c.args[0] for c in calls if getattr(c.func, "attr", "") == "set_title" and c.args]
+    titles = [n.value for n in named if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    heading = re.sub(r"[`$*]", "", heading)
+    return "Figure: " + "; ".join(dict.fromkeys([*titles, f"in the section “{heading}”"]))
+
+
+# --- where it can be run -----------------------------------------------------------------------
+
+
+def buttons(links: Links) -> str:
+    """The row of buttons below a notebook's title."""
+    where = {"address": links.address, "path": links.name}
+    github = f"https://github.com/{links.address}/blob/main/{links.name}"
+    local = Path(os.path.relpath("install.html", Path(links.pages[links.page]).parent)).as_posix()
+    targets = {
+        "Run on Colab": COLAB.format(**where),
+        "Run on Kaggle": KAGGLE.format(**where),
+        "Run in Codespaces": codespaces(links.address),
+        "Run on your machine": local,
+        "Source": github,
+    }
+    return row_of_links(targets, "Run this notebook")
+
+
+def row_of_links(targets: dict[str, str], label: str) -> str:
+    row = "\n".join(f'<a href="{html.escape(url)}">{name}</a>' for name, url in targets.items())
+    return f'<nav class="run-it" aria-label="{label}">\n{row}\n</nav>'
+
+
+def turn_it(links: Links) -> str:
+    """The line below a widget's picture."""
+    colab = COLAB.format(address=links.address, path=links.name)
+    local = Path(os.path.relpath("install.html", Path(links.pages[links.page]).parent)).as_posix()
+    return (
+        '<p class="turn-it">A still picture of something to turn: '
+        f'<a href="{html.escape(colab)}">run it on Colab</a> or '
+        f'<a href="{local}">on your machine</a>.</p>'
+    )
