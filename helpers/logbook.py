@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from helpers._language import tr
+
 
 def folder() -> Path:
     """Where the records lie."""
@@ -105,7 +107,8 @@ class Log:
         run = sum(bool(keys & names) for names in cells)
         if not run:
             return ""
-        return "all cells" if run == len(cells) else f"{run} of {len(cells)} cells"
+        some = tr("{run} of {n} cells").format(run=run, n=len(cells))
+        return tr("all cells") if run == len(cells) else some
 
 
 def read() -> Log:
