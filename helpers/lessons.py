@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 from helpers import logbook
+from helpers._language import N_, ngettext, tr
 
 PICTURES = Path(__file__).parent / "course_data" / "pictures"
 
@@ -35,121 +36,132 @@ class Lesson:
 
     @property
     def time(self) -> str:
-        return "yours" if self.minutes is None else f"{self.minutes} min"
+        return tr("yours") if self.minutes is None else f"{self.minutes} min"
 
 
 LESSONS = (
     Lesson(
         "01_theory",
-        "1. Theory",
-        "write LoRA from scratch and see why it trains at all",
+        N_("1. Theory"),
+        N_("write LoRA from scratch and see why it trains at all"),
         1,
         4,
-        "nothing",
-        "Two thin trained matrices beside a frozen one",
+        N_("nothing"),
+        N_("Two thin trained matrices beside a frozen one"),
     ),
     Lesson(
         "02_configuration",
-        "2. Configuration",
-        "turn rank, alpha and target modules, and see what they cost",
+        N_("2. Configuration"),
+        N_("turn rank, alpha and target modules, and see what they cost"),
         1,
         3,
-        "lesson 1",
-        "Which way to train fits which card, as a table",
+        N_("lesson 1"),
+        N_("Which way to train fits which card, as a table"),
     ),
     Lesson(
         "03_training",
-        "3. Training",
-        "fine-tune a small model, judge it on questions it never saw, and turn rank, alpha "
-        "and rate over hundreds of stored runs",
+        N_("3. Training"),
+        N_(
+            "fine-tune a small model, judge it on questions it never saw, and turn rank, alpha "
+            "and rate over hundreds of stored runs"
+        ),
         4,
         7,
-        "lesson 2",
-        "Held-out loss over the learning rate, for ranks and alphas",
+        N_("lesson 2"),
+        N_("Held-out loss over the learning rate, for ranks and alphas"),
     ),
     Lesson(
         "04_adapters",
-        "4. Adapters",
-        "load, switch, mix and swap adapters on one model",
+        N_("4. Adapters"),
+        N_("load, switch, mix and swap adapters on one model"),
         2,
         2,
-        "lesson 3",
-        "Two skills in one mixed adapter, by weight",
+        N_("lesson 3"),
+        N_("Two skills in one mixed adapter, by weight"),
     ),
     Lesson(
         "05_merging",
-        "5. Merging",
-        "merge at every precision, and save what others can load",
+        N_("5. Merging"),
+        N_("merge at every precision, and save what others can load"),
         3,
         5,
-        "lesson 4",
-        "What of an update survives rounding, by bits",
+        N_("lesson 4"),
+        N_("What of an update survives rounding, by bits"),
     ),
     Lesson(
         "06_qlora",
-        "6. QLoRA",
-        "quantize by hand, train on a base of four bits, and plan 8 billion weights for a free T4",
+        N_("6. QLoRA"),
+        N_(
+            "quantize by hand, train on a base of four bits, and plan 8 billion weights for a "
+            "free T4"
+        ),
         4,
         5,
-        "lesson 3",
-        "A histogram of weights above the sixteen levels of NF4",
+        N_("lesson 3"),
+        N_("A histogram of weights above the sixteen levels of NF4"),
     ),
     Lesson(
         "07_variants",
-        "7. Variants",
-        "race eight variants against LoRA, then let three seeds each decide, and try three "
-        "findings",
+        N_("7. Variants"),
+        N_(
+            "race eight variants against LoRA, then let three seeds each decide, and try three "
+            "findings"
+        ),
         2,
         5,
-        "lesson 3",
-        "What is learned against what is forgotten",
+        N_("lesson 3"),
+        N_("What is learned against what is forgotten"),
     ),
     Lesson(
         "08_scaling",
-        "8. Scaling",
-        "train in two processes, shard, forecast 70B, serve many adapters",
+        N_("8. Scaling"),
+        N_("train in two processes, shard, forecast 70B, serve many adapters"),
         3,
         5,
-        "lesson 3",
-        "The memory of each of four GPUs, by strategy",
+        N_("lesson 3"),
+        N_("The memory of each of four GPUs, by strategy"),
     ),
     Lesson(
         "09_page_exercise",
-        "9. The page's exercise",
-        "fine-tune and merge in one go, and see what each switch buys",
+        N_("9. The page's exercise"),
+        N_("fine-tune and merge in one go, and see what each switch buys"),
         3,
         5,
-        "lessons 3 and 5",
-        "Tokens per second with each further switch",
+        N_("lessons 3 and 5"),
+        N_("Tokens per second with each further switch"),
     ),
     Lesson(
         "10_your_data",
-        "10. Your own data",
-        "take a file of your own to an adapter, its honest score, and a folder that another "
-        "program loads",
+        N_("10. Your own data"),
+        N_(
+            "take a file of your own to an adapter, its honest score, and a folder that another "
+            "program loads"
+        ),
         3,
         5,
-        "lesson 3",
-        "The tokens of each row, and what a limit cuts off",
+        N_("lesson 3"),
+        N_("The tokens of each row, and what a limit cuts off"),
     ),
     Lesson(
         "11_clinic",
-        "11. The clinic",
-        "find the run that went wrong by its symptom, and cure it",
+        N_("11. The clinic"),
+        N_("find the run that went wrong by its symptom, and cure it"),
         3,
         4,
-        "lesson 3",
-        "Five steps at three learning rates",
+        N_("lesson 3"),
+        N_("Five steps at three learning rates"),
     ),
     Lesson(
         "playground",
-        "The playground",
-        "choose task, method, rank, alpha and rate, train with a Stop button, and compare "
-        "your runs",
+        N_("The playground"),
+        N_(
+            "choose task, method, rank, alpha and rate, train with a Stop button, and compare "
+            "your runs"
+        ),
         None,
         4,
-        "nothing",
-        "The held-out loss of a first run",
+        N_("nothing"),
+        N_("The held-out loss of a first run"),
     ),
 )
 
@@ -166,7 +178,10 @@ def exercises_passed(lesson: Lesson, passed: frozenset[str]) -> str:
 
     exercises = SETS.get(lesson.exercises, ())
     right = sum(exercise.id in passed for exercise in exercises)
-    return f"{right} of {len(exercises)} exercises" if exercises and right else ""
+    if not exercises or not right:
+        return ""
+    said = ngettext("{right} of {n} exercise", "{right} of {n} exercises", len(exercises))
+    return said.format(right=right, n=len(exercises))
 
 
 @dataclass(frozen=True)
@@ -176,7 +191,9 @@ class CourseMap:
     rows: tuple[tuple[Lesson, str], ...]
 
     def __repr__(self) -> str:
-        return "\n".join(f"{lesson.title}: {done or 'not begun'}" for lesson, done in self.rows)
+        return "\n".join(
+            f"{tr(lesson.title)}: {done or tr('not begun')}" for lesson, done in self.rows
+        )
 
     def _repr_html_(self) -> str:
         cards = "".join(_card(lesson, done) for lesson, done in self.rows)
@@ -188,11 +205,11 @@ def _card(lesson: Lesson, done: str) -> str:
     colour = "#2e9e4f" if done else "#8a8a8a"
     return (
         f'<div style="width:215px;border:1px solid {colour};border-radius:6px;overflow:hidden">'
-        f'<img alt="{escape(lesson.picture)}" src="{picture_url(lesson)}" width="215" '
+        f'<img alt="{escape(tr(lesson.picture))}" src="{picture_url(lesson)}" width="215" '
         'style="display:block;background:white">'
-        f'<div style="padding:6px 10px 8px"><b>{escape(lesson.title)}</b><br>'
-        f"{lesson.time}, {lesson.memory_gb} GB · first: {escape(lesson.needs)}<br>"
-        f"<b>{'✓ ' if done else ''}{escape(done) or 'not begun'}</b></div></div>"
+        f'<div style="padding:6px 10px 8px"><b>{escape(tr(lesson.title))}</b><br>'
+        f"{lesson.time}, {lesson.memory_gb} GB · {tr('first:')} {escape(tr(lesson.needs))}<br>"
+        f"<b>{'✓ ' if done else ''}{escape(done) or tr('not begun')}</b></div></div>"
     )
 
 

@@ -105,7 +105,11 @@ class Log:
         run = sum(bool(keys & names) for names in cells)
         if not run:
             return ""
-        return "all cells" if run == len(cells) else f"{run} of {len(cells)} cells"
+        from helpers._language import tr
+
+        if run == len(cells):
+            return tr("all cells")
+        return tr("{run} of {n} cells").format(run=run, n=len(cells))
 
 
 def read() -> Log:
