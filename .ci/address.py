@@ -267,6 +267,7 @@ def planned_files(root: Path, new: str) -> dict[Path, str]:
         *sorted((root / "notebooks" / "exercises" / "src").glob("*.py")),
         *sorted((root / "notebooks").rglob("*.po")),
         *sorted((root / "docs").glob("*.md")),
+        *sorted((root / "docs").glob("*/*.po")),
         *(path for path in [root / "CITATION.cff"] if path.exists()),
     ]
     for path in (*texts, root / "README.md", root / "pyproject.toml"):

@@ -12,7 +12,7 @@ import ast
 import html
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +25,33 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 SHOWN = ("text/html", "image/png", "text/plain")
 TWIN = re.compile(r"\s*\(\[(?:on )?Colab\]\(https://colab\.[^)]*\)\)")
 LINK = re.compile(r"(\]\()(?!https?:|#|mailto:|attachment:)([^)#\s]+)(#[^)]*)?\)")
-LANGUAGES = {"ro": "În română"}  # by folder of notebooks/: what the navigation calls it
+WORDS = (
+    "The LoRA course companion|The authors of the LoRA course companion|Lessons|Graded exercises|"
+    "Look it up|About|All lessons|Exercises|Exercises {number}|first|nothing|Open the course|"
+    "Open on Colab|Open on Kaggle|Open in Codespaces|On your machine|GitHub|Run this notebook|"
+    "Run on Colab|Run on Kaggle|Run in Codespaces|Run on your machine|Source|Figure|"
+    "in the section “{heading}”|A still picture of something to turn:|run it on Colab|or|"
+    "on your machine|Language|This page is not translated yet.|"
+    # what the theme says, where Sphinx has no translation of it
+    "Skip to content|Back to top|On this page|Made with |Home|Toggle table of contents sidebar"
+).split("|")
+"""What the site itself puts into pages. Translated in docs/<language>/phrases.po."""
+SYMPTOMS = "11-clinic-001"  # the cell of lesson 11
 WIDEST = 560  # pixels: a wider drawing is not shrunk below this, but scrolled, or its words vanish
 
 
 @dataclass(frozen=True)
 class Links:
-    """Where the links of the file `page` lead. `pages`: files of `root`, and places in the site."""
+    """Where the links of the file `page` lead. `pages`: files of `root`, and places in the site.
+
+    `say` translates one of WORDS, and what helpers say.
+    """
 
     page: Path
     root: Path
     pages: dict[Path, str]
     address: str  # owner/repo
+    say: Callable[[str], str] = str
 
     @property
     def name(self) -> str:
@@ -54,7 +69,8 @@ class Links:
             here = Path(self.pages[self.page]).parent
             return Path(os.path.relpath(self.pages[file], here)).as_posix() + anchor
         if file.is_relative_to(self.root / "docs"):
-            return link + anchor
+            here = Path(self.pages[self.page]).parent
+            return Path(os.path.relpath(file.relative_to(self.root / "docs"), here)).as_posix()
         kind = "tree" if file.is_dir() else "blob"
         name = file.relative_to(self.root).as_posix()
         return f"https://github.com/{self.address}/{kind}/main/{name}{anchor}"
@@ -69,10 +85,10 @@ def place(path: Path, root: Path) -> str:
 def text_page(text: str, links: Links) -> str:
     """A page of docs/, with the symptoms of lesson 11 in their place."""
     made = {
-        "symptoms": lambda: symptoms(links.root / "notebooks" / "11_clinic.ipynb"),
-        "lessons": lambda: lesson_cards(links.root),
-        "open": lambda: open_it(links.address),
-        "toctrees": lambda: toctrees(links.pages.values()),
+        "symptoms": lambda: symptoms_here(links),
+        "lessons": lambda: lesson_cards(links),
+        "open": lambda: open_it(links),
+        "toctrees": lambda: toctrees(links),
     }
     for name, make in made.items():
         if f"<!-- {name} -->" in text:
@@ -80,72 +96,78 @@ def text_page(text: str, links: Links) -> str:
     return links.rewritten(text)
 
 
-def symptoms(lesson: Path) -> str:
+def symptoms_here(links: Links) -> str:
+    """The table of symptoms for the page of `links`, from the lesson in its language."""
+    lesson = "notebooks/11_clinic.ipynb"
+    path = [path for path, place in links.pages.items() if place == lesson][-1]
+    return symptoms(path, Path(os.path.relpath(path, links.page.parent)).as_posix())
+
+
+def symptoms(lesson: Path, link: str = "../notebooks/11_clinic.ipynb") -> str:
     """The clinic's own table of symptoms; its links lead into that lesson.
 
     Raises ValueError where the lesson has no such table.
     """
     for cell in nbformat.read(lesson, as_version=4).cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("## Find your symptom"):
+        if cell.cell_type == "markdown" and cell.id == SYMPTOMS:
             table = "\n".join(line for line in cell.source.splitlines() if line.startswith("|"))
-            return table.replace("](#", "](../notebooks/11_clinic.ipynb#")
-    raise ValueError(f"{lesson.name} has no section 'Find your symptom'")
+            return table.replace("](#", f"]({link}#")
+    raise ValueError(f"{lesson.name} has no cell {SYMPTOMS}, 'Find your symptom'")
 
 
-def lesson_cards(root: Path) -> str:
+def lesson_cards(links: Links) -> str:
     """The lessons as cards, each with its picture, its exercises, and what it takes."""
-    cards = []
+    cards, say = [], links.say
     for lesson in LESSONS:
         page = f"notebooks/{lesson.notebook}.html"
         exercises = Path("notebooks", "exercises", lesson.exercises)
-        more = f'<a href="{exercises.as_posix()}.html">Exercises</a> · '
-        has_some = (root / exercises).with_suffix(".ipynb").exists()
-        first = "" if lesson.needs == "nothing" else f" · first {lesson.needs}"
+        more = f'<a href="{exercises.as_posix()}.html">{say("Exercises")}</a> · '
+        has_some = (links.root / exercises).with_suffix(".ipynb").exists()
+        first = "" if lesson.needs == "nothing" else f" · {say('first')} {say(lesson.needs)}"
         cards.append(
-            f'<li><img alt="{html.escape(lesson.picture)}" src="{picture_url(lesson)}">'
-            f'<div class="words"><a href="{page}">{html.escape(lesson.title)}</a>'
-            f"<span>{html.escape(lesson.you_will)}</span>"
+            f'<li><img alt="{html.escape(say(lesson.picture))}" src="{picture_url(lesson)}">'
+            f'<div class="words"><a href="{page}">{html.escape(say(lesson.title))}</a>'
+            f"<span>{html.escape(say(lesson.you_will))}</span>"
             f'<span class="small">{more if has_some else ""}'
             f"{lesson.time}, {lesson.memory_gb} GB{first}</span></div></li>"
         )
     return f'<ul class="cards">{"".join(cards)}</ul>'
 
 
-def open_it(address: str) -> str:
+def open_it(links: Links) -> str:
     """The first page's row of buttons."""
-    where = {"address": address, "path": "notebooks/index.ipynb"}
+    index = [path for path, place in links.pages.items() if place == "notebooks/index.ipynb"][-1]
+    where = {"address": links.address, "path": index.relative_to(links.root).as_posix()}
     targets = {
         "Open on Colab": COLAB.format(**where),
         "Open on Kaggle": KAGGLE.format(**where),
-        "Open in Codespaces": codespaces(address),
+        "Open in Codespaces": codespaces(links.address),
         "On your machine": "install.html",
-        "GitHub": f"https://github.com/{address}",
+        "GitHub": f"https://github.com/{links.address}",
     }
-    return row_of_links(targets, "Open the course")
+    return row_of_links(targets, "Open the course", links.say)
 
 
-def toctrees(places: Iterable[str]) -> str:
-    """What the navigation lists: every page of the site, in groups, by its path in the site.
-
-    Translated notebooks, in a folder of their language, are listed below that language.
-    """
+def toctrees(links: Links) -> str:
+    """What the navigation lists: every page of the site, in groups, by its path in the site."""
+    say = links.say
     groups: dict[str, list[str]] = {"Lessons": [], "Graded exercises": []}
     groups |= {"Look it up": ["symptoms", "cheatsheet", "claims", "glossary"]}
     groups |= {"About": ["install", "trust", "notebooks/instructor_guide", "maintaining"]}
     listed = {"index", *groups["Look it up"], *groups["About"]}
-    for page in (place.rpartition(".")[0] for place in places):
-        folders, name = Path(page).parent.parts[1:], Path(page).name
-        language = LANGUAGES.get(folders[0]) if folders and folders[0] != "exercises" else None
+    for page in (place.rpartition(".")[0] for place in dict.fromkeys(links.pages.values())):
+        name, of_exercises = Path(page).name, "exercises" in Path(page).parent.parts
         if page in listed:
             continue
-        short = {"index": f"All lessons <{page}>"}.get(name, page)
-        if "exercises" in folders and (number := re.match(r"\d+", name)):
-            short = f"Exercises {int(number[0])} <{page}>" if not language else page
-        default = "Graded exercises" if "exercises" in folders else "Lessons"
-        groups.setdefault(language or default, []).append(short)
-    groups["Lessons"].sort(key=lambda entry: not entry.startswith("All"))
+        short = page
+        if of_exercises and (number := re.match(r"\d+", name)):
+            short = f"{say('Exercises {number}').format(number=int(number[0]))} <{page}>"
+        groups["Graded exercises" if of_exercises else "Lessons"].append(short)
+    index = "notebooks/index"
+    groups["Lessons"].sort(key=lambda entry: entry != index)
+    groups["Lessons"][0] = f"{say('All lessons')} <{index}>"
     return "\n\n".join(
-        f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(entries) + "\n```"
+        f"```{{toctree}}\n:hidden:\n:caption: {say(caption)}\n\n" + "\n".join(entries) + "\n```"
         for caption, entries in groups.items()
     )
 
@@ -170,7 +192,7 @@ def notebook_page(text: str, links: Links) -> str:
                 cells.append(nbformat.v4.new_markdown_cell(buttons(links), id="run-it"))
             cells.append(cell)
         elif cell.cell_type == "code":
-            turned = show_outputs(cell, heading)
+            turned = show_outputs(cell, heading, links.say)
             cells.append(cell)
             if turned:
                 note = turn_it(links)
@@ -198,7 +220,9 @@ def one_title(source: str, parts: int) -> tuple[str, int]:
 # --- what a code cell shows --------------------------------------------------------------------
 
 
-def show_outputs(cell: nbformat.NotebookNode, heading: str) -> bool:
+def show_outputs(
+    cell: nbformat.NotebookNode, heading: str, say: Callable[[str], str] = str
+) -> bool:
     """Leave of the cell's outputs what a page can show; return whether there was a widget to turn.
 
     A drawing (SVG) is put into the page, with its own description; a figure (PNG) gets one.
@@ -226,7 +250,9 @@ def show_outputs(cell: nbformat.NotebookNode, heading: str) -> bool:
             data["text/html"] = re.sub(r"<progress.*?</progress>", "", "".join(data["text/html"]))
         if "image/png" in data and "text/html" not in data:
             picture = True
-            data["text/html"] = figure("".join(data["image/png"]), alt_text(cell.source, heading))
+            data["text/html"] = figure(
+                "".join(data["image/png"]), alt_text(cell.source, heading, say)
+            )
         if "text/html" in data:
             data.pop("image/png", None)
         if data:
@@ -249,7 +275,7 @@ def figure(png: str, alt: str) -> str:
     return f'<div class="picture"><img alt="{html.escape(alt)}" src="{source}"></div>'
 
 
-def alt_text(source: str, heading: str) -> str:
+def alt_text(source: str, heading: str, say: Callable[[str], str] = str) -> str:
     """What a figure is called: the titles that its cell gives it, and the section it stands in."""
     try:
         nodes = list(ast.walk(ast.parse(re.sub(r"^\s*[%!].*", "pass", source, flags=re.M))))
@@ -260,7 +286,8 @@ def alt_text(source: str, heading: str) -> str:
     named += [c.args[0] for c in calls if getattr(c.func, "attr", "") == "set_title" and c.args]
     titles = [n.value for n in named if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     heading = re.sub(r"[`$*]", "", heading)
-    return "Figure: " + "; ".join(dict.fromkeys([*titles, f"in the section “{heading}”"]))
+    section = say("in the section “{heading}”").format(heading=heading)
+    return f"{say('Figure')}: " + "; ".join(dict.fromkeys([*titles, section]))
 
 
 # --- where it can be run -----------------------------------------------------------------------
@@ -278,20 +305,22 @@ def buttons(links: Links) -> str:
         "Run on your machine": local,
         "Source": github,
     }
-    return row_of_links(targets, "Run this notebook")
+    return row_of_links(targets, "Run this notebook", links.say)
 
 
-def row_of_links(targets: dict[str, str], label: str) -> str:
-    row = "\n".join(f'<a href="{html.escape(url)}">{name}</a>' for name, url in targets.items())
-    return f'<nav class="run-it" aria-label="{label}">\n{row}\n</nav>'
+def row_of_links(targets: dict[str, str], label: str, say: Callable[[str], str]) -> str:
+    parts = [f'<a href="{html.escape(url)}">{say(name)}</a>' for name, url in targets.items()]
+    row = "\n".join(parts)
+    return f'<nav class="run-it" aria-label="{say(label)}">\n{row}\n</nav>'
 
 
 def turn_it(links: Links) -> str:
     """The line below a widget's picture."""
     colab = COLAB.format(address=links.address, path=links.name)
     local = Path(os.path.relpath("install.html", Path(links.pages[links.page]).parent)).as_posix()
+    say = links.say
     return (
-        '<p class="turn-it">A still picture of something to turn: '
-        f'<a href="{html.escape(colab)}">run it on Colab</a> or '
-        f'<a href="{local}">on your machine</a>.</p>'
+        f'<p class="turn-it">{say("A still picture of something to turn:")} '
+        f'<a href="{html.escape(colab)}">{say("run it on Colab")}</a> {say("or")} '
+        f'<a href="{local}">{say("on your machine")}</a>.</p>'
     )

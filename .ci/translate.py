@@ -3,7 +3,8 @@
 ``python .ci/translate.py`` brings every PO file below ``notebooks/<language>/`` up to date, names
 the entries to look at, and builds the notebooks whose catalogue is complete: code and outputs are
 the English notebook's, the text is the catalogue's, and links and badges lead to translations where
-there are any. Names (``01_theory exercises/01_theory_exercises``) choose notebooks.
+there are any. The pages of docs/ and the README go the same way (`translate_pages`).
+Names (``01_theory exercises/01_theory_exercises``) choose notebooks.
 ``--language fr`` begins a language: it makes its catalogues.
 ``--check`` only looks, and exits 1 where a cell lacks something that its source has, or where a
 translated notebook is not what a complete catalogue gives. What nobody has translated yet is no
@@ -20,6 +21,7 @@ import nbformat
 import polib
 
 import helpers_catalogue
+import translate_pages
 from address import LANGUAGE, LINKS, ROOT, SETUP, current_address, find_notebooks, language_folders
 from catalogues import obsolete, out_of_step, read, text_of, texts_of, translations, updated
 from files import write_atomically
@@ -200,6 +202,23 @@ def check_helpers(edition: Edition) -> tuple[list[str], list[str]]:
     return [f"{shown}, {line}" for line in wrong], notes
 
 
+def update_pages(edition: Edition, drop_obsolete: bool = False) -> list[str]:
+    """Bring the pages of docs/ and the README up to date; return what there is to look at."""
+    root = edition.root
+    catalogues, said = translate_pages.update(translate_pages.Pages(edition), drop_obsolete)
+    for path, text in catalogues.items():
+        write_if_changed(path, text)
+    for path, text in translate_pages.build(translate_pages.Pages(edition)).items():
+        if write_if_changed(path, text):
+            said.append(f"{path.relative_to(root).as_posix()} is built")
+    return said
+
+
+def check_pages(edition: Edition) -> tuple[list[str], list[str]]:
+    """What is wrong with the pages, and what is only unfinished."""
+    return translate_pages.check(translate_pages.Pages(edition))
+
+
 def check(edition: Edition, names: list[str]) -> tuple[list[str], list[str]]:
     """What is wrong with one language, and what is only unfinished."""
     wrong, notes = [], []
@@ -280,13 +299,14 @@ def main(arguments: list[str] | None = None) -> int:
             if options.check:
                 wrong, notes = check(edition, names)
                 if not options.names:
-                    wrong_too, notes_too = check_helpers(edition)
-                    wrong += [*check_files(edition), *wrong_too]
-                    notes += notes_too
+                    wrong += check_files(edition)
+                    for more in (check_helpers(edition), check_pages(edition)):
+                        wrong, notes = wrong + more[0], notes + more[1]
                 said, status = notes + wrong, 1 if wrong else status
             else:
                 said = [] if options.names else update_helpers(edition, options.drop_obsolete)
                 said += update(edition, names, options.drop_obsolete)
+                said += [] if options.names else update_pages(edition, options.drop_obsolete)
         except ValueError as error:
             said, status = [str(error)], 1
         for line in said:

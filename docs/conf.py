@@ -16,7 +16,7 @@ project_copyright = "%Y, the authors; Apache-2.0"
 language = "en"
 exclude_patterns = ["_*"]
 
-extensions = ["myst_nb", "mathml", "glossary_links", "navigation"]
+extensions = ["myst_nb", "mathml", "glossary_links", "navigation", "languages"]
 nb_execution_mode = "off"  # the stored outputs are the course
 nb_merge_streams = True
 nb_mime_priority_overrides = [("html", "text/html", 0)]
@@ -31,6 +31,7 @@ html_theme = "furo"
 html_title = project
 html_baseurl = site_url(address)
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_favicon = "_static/favicon.svg"
 html_css_files = ["course.css"]
 html_js_files = [("course.js", {"defer": "defer"})]
@@ -40,7 +41,7 @@ html_theme_options = {
     "source_repository": f"https://github.com/{address}/",
     "source_branch": "main",
     "source_directory": "docs/",
-    "top_of_page_buttons": [],  # each notebook's own row of buttons leads to its source
+    "top_of_page_buttons": ["edit"],  # _templates/ has the switch of languages in its place
     "light_css_variables": {"color-brand-primary": "#0b5cad", "color-brand-content": "#0b5cad"},
     "dark_css_variables": {"color-brand-primary": "#7fb8f5", "color-brand-content": "#7fb8f5"},
     "footer_icons": [

@@ -12,9 +12,8 @@ from html import escape
 from pathlib import Path
 
 from helpers import logbook
-from helpers._language import N_, tr
+from helpers._language import N_, ngettext, tr
 
-FIRST, NOT_BEGUN = N_("first:"), N_("not begun")
 PICTURES = Path(__file__).parent / "course_data" / "pictures"
 
 
@@ -37,14 +36,14 @@ class Lesson:
 
     @property
     def time(self) -> str:
-        return N_("yours") if self.minutes is None else f"{self.minutes} min"
+        return tr("yours") if self.minutes is None else f"{self.minutes} min"
 
 
 LESSONS = (
     Lesson(
         "01_theory",
         N_("1. Theory"),
-        "write LoRA from scratch and see why it trains at all",
+        N_("write LoRA from scratch and see why it trains at all"),
         1,
         4,
         N_("nothing"),
@@ -53,7 +52,7 @@ LESSONS = (
     Lesson(
         "02_configuration",
         N_("2. Configuration"),
-        "turn rank, alpha and target modules, and see what they cost",
+        N_("turn rank, alpha and target modules, and see what they cost"),
         1,
         3,
         N_("lesson 1"),
@@ -62,8 +61,10 @@ LESSONS = (
     Lesson(
         "03_training",
         N_("3. Training"),
-        "fine-tune a small model, judge it on questions it never saw, and turn rank, alpha "
-        "and rate over hundreds of stored runs",
+        N_(
+            "fine-tune a small model, judge it on questions it never saw, and turn rank, alpha "
+            "and rate over hundreds of stored runs"
+        ),
         4,
         7,
         N_("lesson 2"),
@@ -72,7 +73,7 @@ LESSONS = (
     Lesson(
         "04_adapters",
         N_("4. Adapters"),
-        "load, switch, mix and swap adapters on one model",
+        N_("load, switch, mix and swap adapters on one model"),
         2,
         2,
         N_("lesson 3"),
@@ -81,7 +82,7 @@ LESSONS = (
     Lesson(
         "05_merging",
         N_("5. Merging"),
-        "merge at every precision, and save what others can load",
+        N_("merge at every precision, and save what others can load"),
         3,
         5,
         N_("lesson 4"),
@@ -90,7 +91,10 @@ LESSONS = (
     Lesson(
         "06_qlora",
         N_("6. QLoRA"),
-        "quantize by hand, train on a base of four bits, and plan 8 billion weights for a free T4",
+        N_(
+            "quantize by hand, train on a base of four bits, and plan 8 billion weights for a "
+            "free T4"
+        ),
         4,
         5,
         N_("lesson 3"),
@@ -99,8 +103,10 @@ LESSONS = (
     Lesson(
         "07_variants",
         N_("7. Variants"),
-        "race eight variants against LoRA, then let three seeds each decide, and try three "
-        "findings",
+        N_(
+            "race eight variants against LoRA, then let three seeds each decide, and try three "
+            "findings"
+        ),
         2,
         5,
         N_("lesson 3"),
@@ -109,7 +115,7 @@ LESSONS = (
     Lesson(
         "08_scaling",
         N_("8. Scaling"),
-        "train in two processes, shard, forecast 70B, serve many adapters",
+        N_("train in two processes, shard, forecast 70B, serve many adapters"),
         3,
         5,
         N_("lesson 3"),
@@ -118,7 +124,7 @@ LESSONS = (
     Lesson(
         "09_page_exercise",
         N_("9. The page's exercise"),
-        "fine-tune and merge in one go, and see what each switch buys",
+        N_("fine-tune and merge in one go, and see what each switch buys"),
         3,
         5,
         N_("lessons 3 and 5"),
@@ -127,8 +133,10 @@ LESSONS = (
     Lesson(
         "10_your_data",
         N_("10. Your own data"),
-        "take a file of your own to an adapter, its honest score, and a folder that another "
-        "program loads",
+        N_(
+            "take a file of your own to an adapter, its honest score, and a folder that another "
+            "program loads"
+        ),
         3,
         5,
         N_("lesson 3"),
@@ -137,7 +145,7 @@ LESSONS = (
     Lesson(
         "11_clinic",
         N_("11. The clinic"),
-        "find the run that went wrong by its symptom, and cure it",
+        N_("find the run that went wrong by its symptom, and cure it"),
         3,
         4,
         N_("lesson 3"),
@@ -146,8 +154,10 @@ LESSONS = (
     Lesson(
         "playground",
         N_("The playground"),
-        "choose task, method, rank, alpha and rate, train with a Stop button, and compare "
-        "your runs",
+        N_(
+            "choose task, method, rank, alpha and rate, train with a Stop button, and compare "
+            "your runs"
+        ),
         None,
         4,
         N_("nothing"),
@@ -168,8 +178,10 @@ def exercises_passed(lesson: Lesson, passed: frozenset[str]) -> str:
 
     exercises = SETS.get(lesson.exercises, ())
     right = sum(exercise.id in passed for exercise in exercises)
-    words = tr("{right} of {n} exercises").format(right=right, n=len(exercises))
-    return words if exercises and right else ""
+    if not exercises or not right:
+        return ""
+    said = ngettext("{right} of {n} exercise", "{right} of {n} exercises", len(exercises))
+    return said.format(right=right, n=len(exercises))
 
 
 @dataclass(frozen=True)
@@ -180,7 +192,7 @@ class CourseMap:
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{tr(lesson.title)}: {done or tr(NOT_BEGUN)}" for lesson, done in self.rows
+            f"{tr(lesson.title)}: {done or tr('not begun')}" for lesson, done in self.rows
         )
 
     def _repr_html_(self) -> str:
@@ -196,8 +208,8 @@ def _card(lesson: Lesson, done: str) -> str:
         f'<img alt="{escape(tr(lesson.picture))}" src="{picture_url(lesson)}" width="215" '
         'style="display:block;background:white">'
         f'<div style="padding:6px 10px 8px"><b>{escape(tr(lesson.title))}</b><br>'
-        f"{tr(lesson.time)}, {lesson.memory_gb} GB · {tr(FIRST)} {escape(tr(lesson.needs))}<br>"
-        f"<b>{'✓ ' if done else ''}{escape(done) or tr(NOT_BEGUN)}</b></div></div>"
+        f"{lesson.time}, {lesson.memory_gb} GB · {tr('first:')} {escape(tr(lesson.needs))}<br>"
+        f"<b>{'✓ ' if done else ''}{escape(done) or tr('not begun')}</b></div></div>"
     )
 
 

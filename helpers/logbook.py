@@ -23,8 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helpers._language import tr
-
 
 def folder() -> Path:
     """Where the records lie."""
@@ -107,8 +105,11 @@ class Log:
         run = sum(bool(keys & names) for names in cells)
         if not run:
             return ""
-        some = tr("{run} of {n} cells").format(run=run, n=len(cells))
-        return tr("all cells") if run == len(cells) else some
+        from helpers._language import tr
+
+        if run == len(cells):
+            return tr("all cells")
+        return tr("{run} of {n} cells").format(run=run, n=len(cells))
 
 
 def read() -> Log:

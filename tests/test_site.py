@@ -6,6 +6,7 @@ machine fails the test. Screenshots are kept in build/browser, to be looked at.
 
 import functools
 import http.server
+import os
 import re
 import threading
 from html.parser import HTMLParser
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.slow
 PHONE, DESK = {"width": 375, "height": 800}, {"width": 1280, "height": 900}
 LOOKED_AT = (  # by axe-core, which takes seconds for a long page: one of each kind
     "index.html notebooks/index.html notebooks/playground.html notebooks/04_adapters.html "
-    "notebooks/exercises/01_theory_exercises.html cheatsheet.html glossary.html search.html"
+    "notebooks/exercises/01_theory_exercises.html cheatsheet.html glossary.html search.html "
+    "ro/index.html ro/claims.html ro/notebooks/05_merging.html"
 ).split()
 
 
@@ -134,6 +136,34 @@ def test_the_symptoms_are_those_of_the_clinic(site):
     assert page.count('href="notebooks/11_clinic.html#patient-') > 20
 
 
+# --- in the other languages --------------------------------------------------------------------
+
+OTHERS = build_site.editions()[1:]
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_each_page_is_there_in_each_language_and_leads_to_itself(site, pages, language):
+    english = {path.relative_to(site) for path in pages}
+    others = {path.relative_to(language) for path in english if path.parts[0] == language}
+    english = {path for path in english if path.parts[0] not in OTHERS}
+    assert english == others and len(others) > 30
+    for path in english:
+        own, other = site / path, site / language / path
+        assert f'<html class="no-js" lang="{language}"' in other.read_text(encoding="utf-8")
+        for here, there in ((own, other), (other, own)):
+            link = Path(os.path.relpath(there, here.parent)).as_posix()
+            assert os.path.normpath(link) in map(os.path.normpath, pages[here].links), here
+
+
+def test_the_romanian_edition_speaks_romanian(site):
+    page = (site / "ro" / "notebooks" / "05_merging.html").read_text(encoding="utf-8")
+    linked = re.findall(r'href="\.\./glossary\.html#(term-[^"]+)"', page)
+    assert len(linked) > 8 and len(linked) == len(set(linked))
+    assert ">Rulați pe Colab</a>" in page and "/blob/main/notebooks/ro/05_merging.ipynb" in page
+    first = (site / "ro" / "index.html").read_text(encoding="utf-8")
+    assert "5. Îmbinarea</a>" in first and "Caută" in first and "Skip to content" not in first
+
+
 # --- in a browser ------------------------------------------------------------------------------
 
 
@@ -201,7 +231,9 @@ def test_no_page_has_a_serious_fault_in_either_theme(page: Page, address, name):
         assert not [(v["id"], n["target"], n["html"][:160]) for v in serious for n in v["nodes"]]
         for size in (PHONE, DESK):
             page.set_viewport_size(size)
-            shot = f"site-{Path(name).stem}-{theme}-{size['width']}.png"
+            shot = (
+                f"site-{name.removesuffix('.html').replace('/', '-')}-{theme}-{size['width']}.png"
+            )
             page.screenshot(path=SCREENSHOTS / shot)
         page.set_viewport_size(PHONE)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
