@@ -14,6 +14,7 @@ from pathlib import Path
 from helpers import logbook
 from helpers._language import N_, ngettext, tr
 
+FIRST, NOT_BEGUN = N_("first:"), N_("not begun")
 PICTURES = Path(__file__).parent / "course_data" / "pictures"
 
 
@@ -192,7 +193,7 @@ class CourseMap:
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{tr(lesson.title)}: {done or tr('not begun')}" for lesson, done in self.rows
+            f"{tr(lesson.title)}: {done or tr(NOT_BEGUN)}" for lesson, done in self.rows
         )
 
     def _repr_html_(self) -> str:
@@ -208,8 +209,8 @@ def _card(lesson: Lesson, done: str) -> str:
         f'<img alt="{escape(tr(lesson.picture))}" src="{picture_url(lesson)}" width="215" '
         'style="display:block;background:white">'
         f'<div style="padding:6px 10px 8px"><b>{escape(tr(lesson.title))}</b><br>'
-        f"{lesson.time}, {lesson.memory_gb} GB · {tr('first:')} {escape(tr(lesson.needs))}<br>"
-        f"<b>{'✓ ' if done else ''}{escape(done) or tr('not begun')}</b></div></div>"
+        f"{lesson.time}, {lesson.memory_gb} GB · {tr(FIRST)} {escape(tr(lesson.needs))}<br>"
+        f"<b>{'✓ ' if done else ''}{escape(done) or tr(NOT_BEGUN)}</b></div></div>"
     )
 
 

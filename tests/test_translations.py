@@ -323,7 +323,7 @@ def test_an_english_notebook_that_runs_again_takes_its_translation_along(
 
 
 def test_a_move_takes_catalogues_along(course):
-    (course / "README.md").write_text("")
+    (course / "README.md").write_text("# The course\n")
     source = course / "notebooks" / "index.ipynb"
     where = address.current_address(course)
     text = source.read_text().replace(
