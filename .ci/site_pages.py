@@ -18,12 +18,12 @@ from pathlib import Path
 
 import nbformat
 
-from address import BADGES, COLAB, KAGGLE, codespaces
+from address import COLAB, KAGGLE, codespaces
 from helpers.lessons import LESSONS, picture_url
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 SHOWN = ("text/html", "image/png", "text/plain")
-TWIN = re.compile(r"\s*\(\[(?:on )?Colab\]\(https://colab\.[^)]*\)\)")
+TWIN = re.compile(r"\s*\(\[[^\]]*Colab\]\(https://colab\.[^)]*\)\)")
 LINK = re.compile(r"(\]\()(?!https?:|#|mailto:|attachment:)([^)#\s]+)(#[^)]*)?\)")
 WORDS = (
     "The LoRA course companion|The authors of the LoRA course companion|Lessons|Graded exercises|"
@@ -33,7 +33,7 @@ WORDS = (
     "in the section “{heading}”|A still picture of something to turn:|run it on Colab|or|"
     "on your machine|Language|This page is not translated yet.|"
     # what the theme says, where Sphinx has no translation of it
-    "Skip to content|Back to top|On this page|Made with |Home|Toggle table of contents sidebar"
+    "Skip to content|Back to top|On this page|Made with |Home|Next|Previous"
 ).split("|")
 """What the site itself puts into pages. Translated in docs/<language>/phrases.po."""
 SYMPTOMS = "11-clinic-001"  # the cell of lesson 11
@@ -178,7 +178,7 @@ def notebook_page(text: str, links: Links) -> str:
     notebook.metadata.pop("widgets", None)
     cells, heading, parts = [], "", 0
     for cell in notebook.cells:
-        if cell.source.startswith(BADGES.partition("]")[0]) or is_setup(cell):
+        if cell.id in ("colab-badge", "colab-setup"):  # `.ci/address.py` names them
             continue
         if cell.cell_type == "markdown":
             cell.source, parts = one_title(cell.source, parts)
@@ -199,10 +199,6 @@ def notebook_page(text: str, links: Links) -> str:
                 cells.append(nbformat.v4.new_markdown_cell(note, id=f"{cell.id}-turn"[:64]))
     notebook.cells = cells
     return nbformat.writes(notebook) + "\n"
-
-
-def is_setup(cell: nbformat.NotebookNode) -> bool:
-    return cell.cell_type == "code" and cell.source.startswith("# @title Set-up")
 
 
 def one_title(source: str, parts: int) -> tuple[str, int]:
