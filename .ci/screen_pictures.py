@@ -20,6 +20,7 @@ FOLDER = ROOT / "docs" / "pictures"
 WIDTH, MARGIN = 1000, 10  # pixels of the pictures
 PLAYGROUND = ("play-imports", "play-forecast", "play-controls")
 EXPLORER = """\
+import helpers
 from peft import LoraConfig
 from helpers.widgets import lora_explorer
 config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -57,7 +58,7 @@ class Film:
 def picture_of(page: Page, part: Locator, height: int, top: int = 0) -> Image.Image:
     """`height` pixels of `part`, from `top` on, as wide as the pictures are."""
     box = part.bounding_box()
-    place = {"x": box["x"] - MARGIN, "y": box["y"] - MARGIN + top}
+    place = {"x": box["x"] - MARGIN, "y": box["y"] - 2 + top}
     clip = place | {"width": WIDTH, "height": height}
     return Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
 
@@ -88,7 +89,7 @@ def record() -> None:
 
 def open_page(browser, server: str, name: str) -> Page:
     page = browser.new_page()
-    page.set_viewport_size({"width": WIDTH + 200, "height": 1500})
+    page.set_viewport_size({"width": WIDTH + 80, "height": 1500})
     page.goto(f"{server}/doc/tree/{name}.ipynb?token={TOKEN}&reset")
     run_all(page)
     page.evaluate("jupyterapp.commands.execute('notebook:hide-all-cell-code')")
