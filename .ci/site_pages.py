@@ -133,15 +133,16 @@ def toctrees(places: Iterable[str]) -> str:
     listed = {"index", *groups["Look it up"], *groups["About"]}
     for page in (place.rpartition(".")[0] for place in places):
         folders, name = Path(page).parent.parts[1:], Path(page).name
-        language = LANGUAGES.get(folders[0]) if folders and folders[0] != "exercises" else None
         if page in listed:
             continue
-        short = {"index": f"All lessons <{page}>"}.get(name, page)
-        if "exercises" in folders and (number := re.match(r"\d+", name)):
-            short = f"Exercises {int(number[0])} <{page}>" if not language else page
-        default = "Graded exercises" if "exercises" in folders else "Lessons"
-        groups.setdefault(language or default, []).append(short)
-    groups["Lessons"].sort(key=lambda entry: not entry.startswith("All"))
+        if folders and folders[0] in LANGUAGES:  # by their own titles
+            group, entry = LANGUAGES[folders[0]], page
+        elif "exercises" in folders:
+            group, entry = "Graded exercises", f"Exercises {int(name[:2])} <{page}>"
+        else:
+            group, entry = "Lessons", f"All lessons <{page}>" if name == "index" else page
+        entries = groups.setdefault(group, [])
+        entries.insert(0 if name == "index" else len(entries), entry)
     return "\n\n".join(
         f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(entries) + "\n```"
         for caption, entries in groups.items()
