@@ -86,6 +86,7 @@ def symptoms(lesson: Path) -> str:
     for cell in nbformat.read(lesson, as_version=4).cells:
         if cell.cell_type == "markdown" and cell.source.startswith("## Find your symptom"):
             table = "\n".join(line for line in cell.source.splitlines() if line.startswith("|"))
+            table = table.replace("this lesson: ", "lesson 11: ")
             return table.replace("](#", "](../notebooks/11_clinic.ipynb#")
     raise ValueError(f"{lesson.name} has no section 'Find your symptom'")
 
