@@ -84,7 +84,9 @@ def record() -> None:
             still = explorer_still(open_page(browser, server, "explorer"))
             write_atomically(FOLDER / "cost_explorer.webp", still)
             film = playground_film(open_page(browser, server, "playground"))
-            write_atomically(FOLDER / "playground.webp", film)
+            write_atomically(FOLDER / "playground.webp", film.content())
+            still = written(film.frames[-1][0])  # for those who want nothing to move
+            write_atomically(FOLDER / "playground_still.webp", still)
 
 
 def open_page(browser, server: str, name: str) -> Page:
@@ -101,12 +103,16 @@ def explorer_still(page: Page) -> bytes:
     part.scroll_into_view_if_needed()
     page.wait_for_timeout(1500)
     height = min(round(part.bounding_box()["height"]), 620)
+    return written(picture_of(page, part, height))
+
+
+def written(picture: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture_of(page, part, height).save(file, "WEBP", quality=80, method=6)
+    picture.save(file, "WEBP", quality=80, method=6)
     return file.getvalue()
 
 
-def playground_film(page: Page) -> bytes:
+def playground_film(page: Page) -> Film:
     """Two runs: as it stands, then with another rate; and the answers of both."""
     part = page.locator(".jp-OutputArea-output", has=page.get_by_role("button", name="Train"))
     part.scroll_into_view_if_needed()
@@ -133,4 +139,4 @@ def playground_film(page: Page) -> bytes:
     for top in range(0, 321, 40):  # to the answers
         film.take(part, 80, top)
     film.take(part, 5000, 320)
-    return film.content()
+    return film
