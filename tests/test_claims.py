@@ -1,5 +1,5 @@
-"""Claim boxes refuse what the measurement does not support, and the table of docs/claims.md and the README's count
-follow them."""
+"""Claim boxes refuse what the measurement does not support; the table of docs/claims.md and the
+count in the README follow them."""
 
 import nbformat
 import numpy as np

@@ -1,4 +1,6 @@
-"""The captions of the navigation are headings; Sphinx forgets to say of which level."""
+"""What a page says of itself to those who read it by ear: its headings' levels, its language."""
+
+import re
 
 from sphinx.application import Sphinx
 
@@ -6,10 +8,18 @@ TREE = "furo_navigation_tree"
 
 
 def say_the_level(app: Sphinx, pagename, templatename, context: dict, doctree) -> None:
+    """A caption of the navigation is a heading, and Sphinx forgets to say of which level."""
     if TREE in context:
         context[TREE] = context[TREE].replace('role="heading"', 'role="heading" aria-level="2"')
 
 
+def say_the_language(app: Sphinx, pagename, templatename, context: dict, doctree) -> None:
+    """A translated notebook lies in a folder of its language."""
+    if found := re.match(r"notebooks/([a-z]{2})/", pagename):
+        context["language"] = found[1]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", say_the_level, priority=900)  # after Furo has made it
+    app.connect("html-page-context", say_the_language)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
