@@ -43,7 +43,7 @@ def test_what_would_always_count_as_true_is_refused(condition):
         expect(condition, "something")
 
 
-BAR = r"\rsteps:  50%|#####     | 1/2 [00:01<00:01,  1.00it/s]\n"
+BAR = "\rsteps:  50%|#####     | 1/2 [00:01<00:01,  1.00it/s]\n"
 
 
 @pytest.mark.parametrize(
