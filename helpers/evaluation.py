@@ -6,8 +6,8 @@
   (`fields_right`)?
 * codes: is the answer the name's code, and nothing else (`is_code`)?
 
-`generate_answers` does the asking: greedy, in batches, so that the same model gives the same
-answers.
+`generate_answers` (of `helpers.generation`) does the asking: greedy, in batches, so that the same
+model gives the same answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from helpers.generation import generate_answers
+from helpers.generation import generate_answers as generate_answers  # the lessons take it here
 
 
 @dataclass(frozen=True)
