@@ -27,7 +27,7 @@ class Row(NamedTuple):
     id: str
     notebook: str
     verdict: str  # with its condition
-    measured: str
+    measured: str  # what is only estimated says so
 
 
 def collect(root: Path) -> list[Row]:
@@ -49,7 +49,8 @@ def collect(root: Path) -> list[Row]:
                 if any((row.id, row.notebook) == (box["id"], name) for row in rows):
                     raise ValueError(f"{name}: {box['id']} is given a verdict twice")
                 line = verdict_line(box["verdict"], box)
-                rows.append(Row(box["id"], name, line, box["measured"]))
+                figure = ("estimated: " if box.get("estimated") else "") + box["measured"]
+                rows.append(Row(box["id"], name, line, figure))
     order = list(CLAIMS)
     return sorted(rows, key=lambda row: (order.index(row.id), row.notebook))
 

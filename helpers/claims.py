@@ -119,6 +119,12 @@ class Claim:
     condition: str = ""  # what must be so for it to hold
     why: str = ""  # it is not shown here
     source: str = ""  # who has shown it
+    estimated: bool = False  # the figure is a forecast: nothing of it was run
+
+    @property
+    def heading(self) -> str:
+        """What the figure is."""
+        return "Estimated" if self.estimated else "Measured"
 
     @property
     def line(self) -> str:
@@ -126,11 +132,11 @@ class Claim:
         return verdict_line(self.verdict, vars(self))
 
     def __repr__(self) -> str:
-        """Three lines: what the page says, the verdict, the measured figure."""
+        """Three lines: what the page says, the verdict, the figure, measured or estimated."""
         return (
             f"{self.id}, the page says: {CLAIMS[self.id]}\n"
             f"Verdict: {self.line}\n"
-            f"Measured: {self.measured}"
+            f"{self.heading}: {self.measured}"
         )
 
     def _repr_html_(self) -> str:
@@ -139,7 +145,7 @@ class Claim:
             'padding: 0.2em 0 0.2em 1em; margin: 0.5em 0; line-height: 1.5">'
             f"<b>{self.id}</b>, the page says: {escape(CLAIMS[self.id])}<br>"
             f"<b>Verdict: {escape(self.line)}</b><br>"
-            f"Measured: {escape(self.measured)}</div>"
+            f"{self.heading}: {escape(self.measured)}</div>"
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, object]:
@@ -168,6 +174,7 @@ def claim(
     condition: str = "",
     why: str = "",
     source: str = "",
+    estimated: bool = False,
 ) -> Claim:
     """Give a claim of the page its verdict, if the measurement supports it.
 
@@ -181,6 +188,7 @@ def claim(
             "holds, if", on one line: ``"the model is large"``.
         why: Of "not shown here", and of no other: why these lessons cannot show it.
         source: Of "not shown here", and of no other: who has shown it, with an address (https).
+        estimated: The figure is computed and not measured, and the box says so.
 
     Returns:
         A box that Jupyter shows when it is the last value of a cell. If ``evidence`` is false on a
@@ -200,13 +208,14 @@ def claim(
     _check_evidence(evidence)
     if not evidence and not is_strict():
         line = verdict_line(verdict, named)
-        return Claim(claim_id, f"{NOT_REPRODUCED} (elsewhere: {line})", measured)
+        elsewhere = f"{NOT_REPRODUCED} (elsewhere: {line})"
+        return Claim(claim_id, elsewhere, measured, estimated=estimated)
     if not evidence:
         raise AssertionError(
             f"{claim_id}: the measurement no longer supports the verdict {verdict!r}: "
             f"measured {measured}"
         )
-    return Claim(claim_id, verdict, measured, **named)
+    return Claim(claim_id, verdict, measured, **named, estimated=estimated)
 
 
 def _check_evidence(evidence: object) -> None:
