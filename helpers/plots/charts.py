@@ -84,9 +84,12 @@ def pairs(
 
 
 def _plain(value: float, _position: int | None = None) -> str:
-    """A tick's number with a comma at each thousand; below 0.001 as a power of ten."""
+    """A tick's number with a comma at each thousand; what is very small with a power of ten."""
     if 0 < value < 1e-3 and math.log10(value) == round(math.log10(value)):
         return "10" + f"{math.log10(value):.0f}".translate(RAISED)
+    if 0 < value < 1e-4:
+        digits, _, power = f"{value:.3g}".partition("e")
+        return f"{digits} × 10" + f"{int(power)}".translate(RAISED)
     return f"{value:,.6g}"
 
 
@@ -217,7 +220,7 @@ def _name_ticks(axes: Axes, values: Collection[float]) -> None:
     ticks = sorted(values)
     if len(ticks) <= 12:
         every = 1 + len(ticks) // 8  # more names than that run into each other
-        axes.set_xticks(ticks, ["" if i % every else f"{t:g}" for i, t in enumerate(ticks)])
+        axes.set_xticks(ticks, ["" if i % every else _plain(t) for i, t in enumerate(ticks)])
         axes.minorticks_off()
     else:
         axes.xaxis.set_major_formatter("{x:g}")
