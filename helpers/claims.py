@@ -207,8 +207,7 @@ def claim(
     _check_named(verdict, named)
     _check_evidence(evidence)
     if not evidence and not is_strict():
-        line = verdict_line(verdict, named)
-        elsewhere = f"{NOT_REPRODUCED} (elsewhere: {line})"
+        elsewhere = f"{NOT_REPRODUCED} (elsewhere: {verdict_line(verdict, named)})"
         return Claim(claim_id, elsewhere, measured, estimated=estimated)
     if not evidence:
         raise AssertionError(

@@ -80,7 +80,8 @@ def _continue(
     """The tokens that follow each prompt."""
     ids, mask, cache = _begin(model, prompts, pad, share=names is None)
     start, going, end = ids.shape[1], list(range(len(prompts))), time.monotonic() + (max_time or 0)
-    ends = torch.tensor(model.generation_config.eos_token_id, device=ids.device).reshape(-1)
+    ends = model.generation_config.eos_token_id  # one, several or none
+    ends = torch.tensor([] if ends is None else ends, dtype=torch.long, device=ids.device).view(-1)
     found: list[list[int]] = [[] for _ in prompts]
     while going:
         step = min(AT_ONCE, max_new_tokens - (ids.shape[1] - start))

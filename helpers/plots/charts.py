@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -10,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from helpers.plots.style import COLORS, LINESTYLES, MARKERS, new_axes, show, tidy
+from helpers.plots.style import COLORS, LINESTYLES, MARKERS, new_axes, plain, show, tidy
 
 PADDING = 4  # points between a bar and its label
-RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def bars(
@@ -51,7 +49,7 @@ def bars(
         axes.set_xlim(0, 1.12 * max(1, *values.values()))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     elif not log:
-        axes.xaxis.set_major_formatter(_plain)
+        axes.xaxis.set_major_formatter(plain)
     if reference:
         _step_over(figure, axes, words, reference.values())
     show(figure, alt)
@@ -78,19 +76,9 @@ def pairs(
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.18)
-    axes.xaxis.set_major_formatter(_plain)
+    axes.xaxis.set_major_formatter(plain)
     figure.legend(loc="outside lower center", ncols=len(series), frameon=False)
     show(figure, alt)
-
-
-def _plain(value: float, _position: int | None = None) -> str:
-    """A tick's number with a comma at each thousand; what is very small with a power of ten."""
-    if 0 < value < 1e-3 and math.log10(value) == round(math.log10(value)):
-        return "10" + f"{math.log10(value):.0f}".translate(RAISED)
-    if 0 < value < 1e-4:
-        digits, _, power = f"{value:.3g}".partition("e")
-        return f"{digits} × 10" + f"{int(power)}".translate(RAISED)
-    return f"{value:,.6g}"
 
 
 def _step_over(
@@ -138,7 +126,7 @@ def lines(
         _name_ticks(axes, {float(v) for x, _ in series.values() for v in x})
     if logy:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_plain)
+        axes.yaxis.set_major_formatter(plain)
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     if len(series) > 1:
@@ -186,7 +174,7 @@ def intervals(
         _name_ticks(axes, {float(x) for points in series.values() for x in points})
     if logy:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_plain)
+        axes.yaxis.set_major_formatter(plain)
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.margins(y=0.1)
@@ -220,7 +208,7 @@ def _name_ticks(axes: Axes, values: Collection[float]) -> None:
     ticks = sorted(values)
     if len(ticks) <= 12:
         every = 1 + len(ticks) // 8  # more names than that run into each other
-        axes.set_xticks(ticks, ["" if i % every else _plain(t) for i, t in enumerate(ticks)])
+        axes.set_xticks(ticks, ["" if i % every else plain(t) for i, t in enumerate(ticks)])
         axes.minorticks_off()
     else:
         axes.xaxis.set_major_formatter("{x:g}")
