@@ -78,7 +78,7 @@ def _continue(
     max_time: float | None,
 ) -> list[list[int]]:
     """The tokens that follow each prompt."""
-    ids, mask, cache = _begin(model, prompts, pad, share=names is None)
+    ids, mask, cache = _begin(model, prompts, pad, names)
     start, going, end = ids.shape[1], list(range(len(prompts))), time.monotonic() + (max_time or 0)
     ends = model.generation_config.eos_token_id  # one, several or none
     ends = torch.tensor([] if ends is None else ends, dtype=torch.long, device=ids.device).view(-1)
@@ -113,12 +113,16 @@ def _continue(
 
 
 def _begin(
-    model: PreTrainedModel, prompts: Sequence[list[int]], pad: int, *, share: bool
+    model: PreTrainedModel, prompts: Sequence[list[int]], pad: int, names: Sequence[str] | None
 ) -> tuple[torch.Tensor, torch.Tensor, DynamicCache | None]:
-    """Ids and mask of the prompts, and the cache of what they all begin with, if that pays."""
+    """Ids and mask of the prompts, and the cache of what they all begin with, if that pays.
+
+    It is computed once for each adapter that `names` gives a prompt.
+    """
     shortest, longest = len(prompts[0]), max(map(len, prompts))
-    common = min(len(os.path.commonprefix(list(prompts))), shortest - 1) if share else 0
-    common = common if len(prompts) > 1 else 0
+    kinds = list(dict.fromkeys(names or [""]))
+    common = min(len(os.path.commonprefix(list(prompts))), shortest - 1)
+    common = common if len(prompts) > len(kinds) else 0
     # the padding stands between the common beginning and the rest: masked, it has no position
     ids = torch.tensor([p[:common] + [pad] * (longest - len(p)) + p[common:] for p in prompts])
     mask = torch.ones_like(ids)
@@ -127,8 +131,11 @@ def _begin(
     ids, mask = ids.to(model.device), mask.to(model.device)
     if not common:
         return ids, mask, None
-    cache = model(input_ids=ids[:1, :common], use_cache=True).past_key_values
-    cache.batch_repeat_interleave(len(prompts))
+    named = {} if names is None else {"adapter_names": kinds}
+    once = ids[:1, :common].repeat(len(kinds), 1)
+    cache = model(input_ids=once, use_cache=True, **named).past_key_values
+    places = [kinds.index(name) for name in names or [""] * len(prompts)]
+    cache.batch_select_indices(torch.tensor(places, device=ids.device))
     return ids, mask, cache
 
 
