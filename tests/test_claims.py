@@ -61,7 +61,7 @@ def test_a_forecast_is_not_called_measured(course):
     stored = box._repr_mimebundle_()[MIME_TYPE]
     nbformat.write(lesson_with(stored), course / "notebooks" / "02_configuration.ipynb")
     claims_table.main([], course)
-    assert "| **holds** | estimated: 414 GB |" in (course / "README.md").read_text()
+    assert "| **holds** | estimated: 414 GB |" in claims_page(course)
 
 
 def test_what_is_not_shown_here_names_who_has_shown_it():
