@@ -31,7 +31,7 @@ class Row(NamedTuple):
     notebook: str
     kind: str  # a key of VERDICTS
     verdict: str  # with its condition
-    measured: str
+    measured: str  # what is only estimated says so
 
 
 def collect(root: Path) -> list[Row]:
@@ -53,7 +53,8 @@ def collect(root: Path) -> list[Row]:
                 if any((row.id, row.notebook) == (box["id"], name) for row in rows):
                     raise ValueError(f"{name}: {box['id']} is given a verdict twice")
                 line = verdict_line(box["verdict"], box)
-                rows.append(Row(box["id"], name, box["verdict"], line, box["measured"]))
+                figure = ("estimated: " if box.get("estimated") else "") + box["measured"]
+                rows.append(Row(box["id"], name, box["verdict"], line, figure))
     order = list(CLAIMS)
     return sorted(rows, key=lambda row: (order.index(row.id), row.notebook))
 

@@ -35,10 +35,13 @@ def notebook_of(source: Path, with_solutions: bool) -> nbformat.NotebookNode:
     """
     notebook = jupytext.read(source)
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-    for number, cell in enumerate(notebook.cells):
+    number = -1
+    for cell in notebook.cells:
+        part = cell.metadata.get("part", "")  # of a cell that was one: the ids below it stay
+        number += not part
         exercise = MARKER.search(cell.source) if cell.cell_type == "code" else None
         cell.metadata = {"exercise": exercise[1]} if exercise else {}
-        cell.id = exercise[1].replace("_", "-") if exercise else f"cell-{number:02}"
+        cell.id = exercise[1].replace("_", "-") if exercise else f"cell-{number:02}{part}"
         if not with_solutions:
             cell.source = SOLUTION.sub(r"\1...\n", cell.source + "\n").strip("\n")
             if "SOLUTION" in cell.source:

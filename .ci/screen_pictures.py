@@ -20,6 +20,7 @@ FOLDER = ROOT / "docs" / "pictures"
 WIDTH, MARGIN = 1000, 10  # pixels of the pictures
 PLAYGROUND = ("play-imports", "play-forecast", "play-controls")
 EXPLORER = """\
+import helpers
 from peft import LoraConfig
 from helpers.widgets import lora_explorer
 config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -57,7 +58,7 @@ class Film:
 def picture_of(page: Page, part: Locator, height: int, top: int = 0) -> Image.Image:
     """`height` pixels of `part`, from `top` on, as wide as the pictures are."""
     box = part.bounding_box()
-    place = {"x": box["x"] - MARGIN, "y": box["y"] - MARGIN + top}
+    place = {"x": box["x"] - MARGIN, "y": box["y"] - 2 + top}
     clip = place | {"width": WIDTH, "height": height}
     return Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
 
@@ -83,12 +84,14 @@ def record() -> None:
             still = explorer_still(open_page(browser, server, "explorer"))
             write_atomically(FOLDER / "cost_explorer.webp", still)
             film = playground_film(open_page(browser, server, "playground"))
-            write_atomically(FOLDER / "playground.webp", film)
+            write_atomically(FOLDER / "playground.webp", film.content())
+            still = written(film.frames[-1][0])  # for those who want nothing to move
+            write_atomically(FOLDER / "playground_still.webp", still)
 
 
 def open_page(browser, server: str, name: str) -> Page:
     page = browser.new_page()
-    page.set_viewport_size({"width": WIDTH + 200, "height": 1500})
+    page.set_viewport_size({"width": WIDTH + 80, "height": 1500})
     page.goto(f"{server}/doc/tree/{name}.ipynb?token={TOKEN}&reset")
     run_all(page)
     page.evaluate("jupyterapp.commands.execute('notebook:hide-all-cell-code')")
@@ -100,12 +103,16 @@ def explorer_still(page: Page) -> bytes:
     part.scroll_into_view_if_needed()
     page.wait_for_timeout(1500)
     height = min(round(part.bounding_box()["height"]), 620)
+    return written(picture_of(page, part, height))
+
+
+def written(picture: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture_of(page, part, height).save(file, "WEBP", quality=80, method=6)
+    picture.save(file, "WEBP", quality=80, method=6)
     return file.getvalue()
 
 
-def playground_film(page: Page) -> bytes:
+def playground_film(page: Page) -> Film:
     """Two runs: as it stands, then with another rate; and the answers of both."""
     part = page.locator(".jp-OutputArea-output", has=page.get_by_role("button", name="Train"))
     part.scroll_into_view_if_needed()
@@ -132,4 +139,4 @@ def playground_film(page: Page) -> bytes:
     for top in range(0, 321, 40):  # to the answers
         film.take(part, 80, top)
     film.take(part, 5000, 320)
-    return film.content()
+    return film

@@ -8,7 +8,6 @@ otherwise.
 
 from __future__ import annotations
 
-import ast
 import html
 import os
 import re
@@ -18,26 +17,25 @@ from pathlib import Path
 
 import nbformat
 
-from address import BADGES, COLAB, KAGGLE, codespaces
+from address import COLAB, KAGGLE, codespaces
 from helpers.lessons import LESSONS, picture_url
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-SHOWN = ("text/html", "image/png", "text/plain")
-TWIN = re.compile(r"\s*\(\[(?:on )?Colab\]\(https://colab\.[^)]*\)\)")
+TWIN = re.compile(r"\s*\(\[[^\]]*Colab\]\(https://colab\.[^)]*\)\)")
 LINK = re.compile(r"(\]\()(?!https?:|#|mailto:|attachment:)([^)#\s]+)(#[^)]*)?\)")
 WORDS = (
     "The LoRA course companion|The authors of the LoRA course companion|Lessons|Graded exercises|"
     "Look it up|About|All lessons|Exercises|Exercises {number}|first|nothing|Open the course|"
     "Open on Colab|Open on Kaggle|Open in Codespaces|On your machine|GitHub|Run this notebook|"
-    "Run on Colab|Run on Kaggle|Run in Codespaces|Run on your machine|Source|Figure|"
-    "in the section “{heading}”|A still picture of something to turn:|run it on Colab|or|"
-    "on your machine|Language|This page is not translated yet.|"
+    "Run on Colab|Run on Kaggle|Run in Codespaces|Run on your machine|Source|"
+    "A still picture of something to turn:|run it on Colab|or|on your machine|Language|"
+    "this lesson: |lesson 11: |"
     # what the theme says, where Sphinx has no translation of it
-    "Skip to content|Back to top|On this page|Made with |Home|Toggle table of contents sidebar"
+    "Skip to content|Back to top|On this page|Made with |Home|Next|Previous"
 ).split("|")
 """What the site itself puts into pages. Translated in docs/<language>/phrases.po."""
 SYMPTOMS = "11-clinic-001"  # the cell of lesson 11
-WIDEST = 560  # pixels: a wider drawing is not shrunk below this, but scrolled, or its words vanish
+LEAST = 540  # pixels: a picture is not shrunk below this, but scrolled, or its words vanish
 
 
 @dataclass(frozen=True)
@@ -100,10 +98,12 @@ def symptoms_here(links: Links) -> str:
     """The table of symptoms for the page of `links`, from the lesson in its language."""
     lesson = "notebooks/11_clinic.ipynb"
     path = [path for path, place in links.pages.items() if place == lesson][-1]
-    return symptoms(path, Path(os.path.relpath(path, links.page.parent)).as_posix())
+    return symptoms(path, Path(os.path.relpath(path, links.page.parent)).as_posix(), links.say)
 
 
-def symptoms(lesson: Path, link: str = "../notebooks/11_clinic.ipynb") -> str:
+def symptoms(
+    lesson: Path, link: str = "../notebooks/11_clinic.ipynb", say: Callable[[str], str] = str
+) -> str:
     """The clinic's own table of symptoms; its links lead into that lesson.
 
     Raises ValueError where the lesson has no such table.
@@ -111,6 +111,7 @@ def symptoms(lesson: Path, link: str = "../notebooks/11_clinic.ipynb") -> str:
     for cell in nbformat.read(lesson, as_version=4).cells:
         if cell.cell_type == "markdown" and cell.id == SYMPTOMS:
             table = "\n".join(line for line in cell.source.splitlines() if line.startswith("|"))
+            table = table.replace(say("this lesson: "), say("lesson 11: "))
             return table.replace("](#", f"]({link}#")
     raise ValueError(f"{lesson.name} has no cell {SYMPTOMS}, 'Find your symptom'")
 
@@ -176,15 +177,13 @@ def notebook_page(text: str, links: Links) -> str:
     """The JSON of a notebook as a page."""
     notebook = nbformat.reads(text, as_version=4)
     notebook.metadata.pop("widgets", None)
-    cells, heading, parts = [], "", 0
+    cells, parts = [], 0
     for cell in notebook.cells:
-        if cell.source.startswith(BADGES.partition("]")[0]) or is_setup(cell):
+        if cell.id in ("colab-badge", "colab-setup"):  # `.ci/address.py` names them
             continue
         if cell.cell_type == "markdown":
             cell.source, parts = one_title(cell.source, parts)
             cell.source = links.rewritten(TWIN.sub("", cell.source))
-            headings = re.findall(r"^#+ (.*)$", cell.source, re.MULTILINE)
-            heading = headings[-1] if headings else heading
             if parts and not any(c.get("id") == "run-it" for c in cells):
                 title, _, rest = cell.source.partition("\n")
                 cell.source = rest.strip()
@@ -192,17 +191,14 @@ def notebook_page(text: str, links: Links) -> str:
                 cells.append(nbformat.v4.new_markdown_cell(buttons(links), id="run-it"))
             cells.append(cell)
         elif cell.cell_type == "code":
-            turned = show_outputs(cell, heading, links.say)
+            cell.source = cell.source.removeprefix("# NBVAL_IGNORE_OUTPUT\n")  # for tests alone
+            turned = show_outputs(cell)
             cells.append(cell)
             if turned:
                 note = turn_it(links)
                 cells.append(nbformat.v4.new_markdown_cell(note, id=f"{cell.id}-turn"[:64]))
     notebook.cells = cells
     return nbformat.writes(notebook) + "\n"
-
-
-def is_setup(cell: nbformat.NotebookNode) -> bool:
-    return cell.cell_type == "code" and cell.source.startswith("# @title Set-up")
 
 
 def one_title(source: str, parts: int) -> tuple[str, int]:
@@ -220,74 +216,60 @@ def one_title(source: str, parts: int) -> tuple[str, int]:
 # --- what a code cell shows --------------------------------------------------------------------
 
 
-def show_outputs(
-    cell: nbformat.NotebookNode, heading: str, say: Callable[[str], str] = str
-) -> bool:
+def show_outputs(cell: nbformat.NotebookNode) -> bool:
     """Leave of the cell's outputs what a page can show; return whether there was a widget to turn.
 
-    A drawing (SVG) is put into the page, with its own description; a figure (PNG) gets one.
+    Not shown are warnings, and widgets that have no stored picture or words. A guess is a widget,
+    too, but its words say what there is to guess.
     """
-    shown, widget, picture = [], False, False
+    views = [output for output in cell.outputs if WIDGET_VIEW in output.get("data", {})]
+    turned = [view for view in views if not is_progress(view)]
     for output in cell.outputs:
-        if output.output_type == "stream":
-            if output.name == "stdout":
-                shown.append(output)
-            continue
-        if output.output_type == "error":
-            shown.append(output)
-            continue
-        data = output.data
-        plain = "".join(data.get("text/plain", ""))
-        if data.pop(WIDGET_VIEW, None) is not None:
-            widget = True
-            if re.match(r"\w+\(|.*%\|", plain):  # how Python writes a widget; a bar of progress
-                data.pop("text/plain", None)
-        if "image/svg+xml" in data:
-            data["text/html"], picture = drawing("".join(data["image/svg+xml"])), True
-        for kind in set(data) - set(SHOWN):
-            del data[kind]
-        if "text/html" in data:
-            data["text/html"] = re.sub(r"<progress.*?</progress>", "", "".join(data["text/html"]))
-        if "image/png" in data and "text/html" not in data:
-            picture = True
-            data["text/html"] = figure(
-                "".join(data["image/png"]), alt_text(cell.source, heading, say)
-            )
-        if "text/html" in data:
-            data.pop("image/png", None)
-        if data:
-            output.metadata = {}
-            shown.append(output)
-    cell.outputs = shown
-    return widget and (picture or not shown or "ask" not in cell.source)
+        if "data" in output:
+            output.data, output.metadata = shown_data(output), {}
+    cell.outputs = [
+        output
+        for output in cell.outputs
+        if output.get("data", output.output_type == "error" or output.get("name") == "stdout")
+    ]
+    return bool(turned) and ".ask(" not in cell.source
+
+
+def is_progress(output: nbformat.NotebookNode) -> bool:
+    return "%|" in "".join(output.data.get("text/plain", ""))
+
+
+def shown_data(output: nbformat.NotebookNode) -> dict[str, str]:
+    """What of an output the page takes: its picture, with the description it has, or its text."""
+    data = {
+        kind: "".join(text) for kind, text in output.data.items() if isinstance(text, str | list)
+    }
+    plain = data.get("text/plain", "")
+    if "image/svg+xml" in data:
+        return {"text/html": drawing(data["image/svg+xml"])}
+    if "image/png" in data:
+        told = output.metadata.get("image/png", {})
+        return {"text/html": figure(data["image/png"], told, plain)}
+    if "text/html" in data:
+        return {"text/html": re.sub(r"<progress.*?</progress>", "", data["text/html"])}
+    if WIDGET_VIEW in output.data and (is_progress(output) or re.match(r"\w+\(", plain)):
+        return {}  # a bar of progress, or a widget as Python writes it
+    return {"text/plain": plain} if plain else {}
 
 
 def drawing(svg: str) -> str:
     """An SVG for the page: as wide as there is room, but scrolled where its words would vanish."""
     width = re.search(r'<svg[^>]* width="([\d.]+)', svg)
-    least = min(float(width[1]), WIDEST) if width else 0
+    least = min(float(width[1]), LEAST) if width else 0
     return f'<div class="picture" style="--least:{least:.0f}px">{svg}</div>'
 
 
-def figure(png: str, alt: str) -> str:
-    """A PNG (base64) for the page."""
+def figure(png: str, told: dict, plain: str) -> str:
+    """A PNG (base64) for the page, with its stored width and description."""
+    least = min(told.get("width", 0), LEAST)
+    alt = html.escape(told.get("alt", plain))
     source = f"data:image/png;base64,{png.strip()}"
-    return f'<div class="picture"><img alt="{html.escape(alt)}" src="{source}"></div>'
-
-
-def alt_text(source: str, heading: str, say: Callable[[str], str] = str) -> str:
-    """What a figure is called: the titles that its cell gives it, and the section it stands in."""
-    try:
-        nodes = list(ast.walk(ast.parse(re.sub(r"^\s*[%!].*", "pass", source, flags=re.M))))
-    except SyntaxError:
-        nodes = []
-    calls = [node for node in nodes if isinstance(node, ast.Call)]
-    named = [k.value for call in calls for k in call.keywords if k.arg == "title"]
-    named += [c.args[0] for c in calls if getattr(c.func, "attr", "") == "set_title" and c.args]
-    titles = [n.value for n in named if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-    heading = re.sub(r"[`$*]", "", heading)
-    section = say("in the section “{heading}”").format(heading=heading)
-    return f"{say('Figure')}: " + "; ".join(dict.fromkeys([*titles, section]))
+    return f'<div class="picture" style="--least:{least}px"><img alt="{alt}" src="{source}"></div>'
 
 
 # --- where it can be run -----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Ask PEFT about every bundled model as the explorers do, and store its answers.
+"""Ask PEFT about every bundled model as the explorers do; store its answers and the shapes.
 
 ``python .ci/stored_counts.py``, after a new release of PEFT or transformers, or a new row in
 ``helpers/architectures.json``. A test says when it is due.
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from peft import LoraConfig
 
 from helpers.architectures import architectures
+from helpers.params.built import Built, built_of
 from helpers.params.count import MetaModel
 from helpers.params.fields import structure_of
-from helpers.params.models import class_of, resolve_config, skeleton
+from helpers.params.models import build_on_meta, class_of, resolve_config, skeleton
 from helpers.params.stored import key_of, write_stored
 from helpers.params.tables import Table, ask_peft
 from helpers.widgets.cost_controls import PAGE, PRESETS
@@ -47,6 +48,16 @@ def configurations(name: str) -> Iterator[LoraConfig]:
             yield dataclasses.replace(PAGE, target_modules=targets, lora_dropout=dropout)
 
 
+def models(names: list[str]) -> Iterator[tuple[str, Built]]:
+    """The shapes of each model that those questions are about."""
+    for name in names:
+        config = resolve_config(name)
+        for model_class in {class_of(config, task_type) for task_type in (None, PAGE.task_type)}:
+            built = built_of(build_on_meta(config, model_class))
+            yield key_of(config, model_class, ()), built
+
+
 if __name__ == "__main__":
-    written = write_stored(questions(architectures()))
+    written = write_stored(questions(architectures()), models(architectures()))
     print(f"{len(written['places'])} questions, {len(written['answers'])} answers")
+    print(f"{len(written['models'])} models' shapes")

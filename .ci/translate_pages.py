@@ -31,7 +31,7 @@ MARKED = re.compile(r"(<!-- (\w+): written by make readme -->\n)(.*?)(\n<!-- /\2
 ALONE = re.compile(r"^(?:#|:::|</?\w|<!--|\|)")  # a line that is a unit of its own
 ITEM = re.compile(r"^(?:[-*]|\d+\.) ")
 RULE = re.compile(r"^\|[-:| ]+\|$")  # below the head of a table
-KEPT = re.compile(r"^(?:<.*>|:::.*|:\w+:)$")  # no words in it
+KEPT = re.compile(r"^(?!.*\balt=)(?:<.*>|:::.*|:\w+:)$")  # no words in it
 NUMBER = re.compile(r"(?<![\w.,/:-])\d+(?:[.,]\d+)*(?:e-?\d+)?(?!\w|[.,]\d|[-/]\w)")
 WRITTEN = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+")  # neither 1.16.0 nor 1024
 NAMED = re.compile(r"(?:[A-Z]\d+|(?:\[\d\d_\w+\]\([^)]*\)(?:, )?)+|[\d\W]*)")
@@ -187,7 +187,7 @@ class PageLinks(Relinking):
 
     def _beside(self, match: re.Match) -> str:
         before, path, fragment = match[1], match[2], match[3] or ""
-        if not path:
+        if not path or path.startswith("_static/"):  # which each edition of the site has
             return match[0]
         place = Path(os.path.normpath(self.here / path))
         target = os.path.relpath(self.translated.get(place, place), self.home)

@@ -127,6 +127,7 @@ class Claim:
     condition: str = ""  # what must be so for it to hold
     why: str = ""  # it is not shown here
     source: str = ""  # who has shown it
+    estimated: bool = False  # the figure is a forecast: nothing of it was run
 
     @property
     def line(self) -> str:
@@ -134,26 +135,27 @@ class Claim:
         return verdict_line(self.verdict, vars(self), tr)
 
     def __repr__(self) -> str:
-        """Three lines: what the page says, the verdict, the measured figure."""
-        says, verdict, measured = self._words()
+        """Three lines: what the page says, the verdict, the figure, measured or estimated."""
+        says, verdict, heading = self._words()
         return (
             f"{says.format(id=self.id)} {tr(CLAIMS[self.id])}\n"
             f"{verdict} {self.line}\n"
-            f"{measured} {self.measured}"
+            f"{heading} {self.measured}"
         )
 
     def _words(self) -> tuple[str, str, str]:
         """What its three lines begin with."""
-        return tr("{id}, the page says:"), tr("Verdict:"), tr("Measured:")
+        heading = tr("Estimated:") if self.estimated else tr("Measured:")
+        return tr("{id}, the page says:"), tr("Verdict:"), heading
 
     def _repr_html_(self) -> str:
-        says, verdict, measured = self._words()
+        says, verdict, heading = self._words()
         return (
             f'<div style="border-left: 5px solid {VERDICTS.get(self.verdict, "#8a8a8a")}; '
             'padding: 0.2em 0 0.2em 1em; margin: 0.5em 0; line-height: 1.5">'
             f"{says.format(id=f'<b>{self.id}</b>')} {escape(tr(CLAIMS[self.id]))}<br>"
             f"<b>{verdict} {escape(self.line)}</b><br>"
-            f"{measured} {escape(self.measured)}</div>"
+            f"{heading} {escape(self.measured)}</div>"
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, object]:
@@ -186,6 +188,7 @@ def claim(
     condition: str = "",
     why: str = "",
     source: str = "",
+    estimated: bool = False,
 ) -> Claim:
     """Give a claim of the page its verdict, if the measurement supports it.
 
@@ -199,6 +202,7 @@ def claim(
             "holds, if", on one line: ``"the model is large"``.
         why: Of "not shown here", and of no other: why these lessons cannot show it.
         source: Of "not shown here", and of no other: who has shown it, with an address (https).
+        estimated: The figure is computed and not measured, and the box says so.
 
     Returns:
         A box that Jupyter shows when it is the last value of a cell. If ``evidence`` is false on a
@@ -217,14 +221,14 @@ def claim(
     _check_named(verdict, named)
     _check_evidence(evidence)
     if not evidence and not is_strict():
-        line = verdict_line(verdict, named, tr)
-        return Claim(claim_id, tr(NOT_REPRODUCED).format(line=line), measured)
+        line = tr(NOT_REPRODUCED).format(line=verdict_line(verdict, named, tr))
+        return Claim(claim_id, line, measured, estimated=estimated)
     if not evidence:
         raise AssertionError(
             f"{claim_id}: the measurement no longer supports the verdict {verdict!r}: "
             f"measured {measured}"
         )
-    return Claim(claim_id, verdict, measured, **named)
+    return Claim(claim_id, verdict, measured, **named, estimated=estimated)
 
 
 def _check_evidence(evidence: object) -> None:

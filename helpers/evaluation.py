@@ -6,8 +6,8 @@
   (`fields_right`)?
 * codes: is the answer the name's code, and nothing else (`is_code`)?
 
-`generate_answers` does the asking: greedy, in batches, so that the same model gives the same
-answers.
+`generate_answers` (of `helpers.generation`) does the asking: greedy, in batches, so that the same
+model gives the same answers.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from helpers.generation import generate_answers as generate_answers  # the lessons take it here
 
 
 @dataclass(frozen=True)
@@ -155,85 +153,6 @@ def score_codes(answers: Sequence[str], codes: Sequence[str]) -> CodesScore:
     _check_lengths("codes", answers, codes)
     right = _mean(is_code(a, c) for a, c in zip(answers, codes, strict=True))
     return CodesScore(codes_right=right, rows=len(answers))
-
-
-@torch.no_grad()
-def generate_answers(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[str],
-    *,
-    max_new_tokens: int = 32,
-    batch_size: int = 64,
-    adapter_names: Sequence[str] | None = None,
-    max_time: float | None = None,
-) -> list[str]:
-    """Greedy answers to `questions`, each asked in a fresh chat.
-
-    `adapter_names` gives each question the PEFT adapter that answers it ("__base__" for none);
-    without it the active one answers all. After `max_time` seconds a batch ends with the token
-    that is being made.
-
-    Questions are sorted by length, so that a batch holds little padding, and padded on the
-    left, so that every answer starts where its question ends. Training mode is put back
-    afterwards: generating in training mode (dropout on, or the cache off under gradient
-    checkpointing) gives garbage without an error.
-    """
-    _check_questions(questions, adapter_names)
-    chats = [[{"role": "user", "content": question}] for question in questions]
-    prompts = [
-        tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-        for chat in chats
-    ]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    answers = [""] * len(prompts)
-    with _evaluation_mode(model):
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = tokenizer(
-                [prompts[i] for i in rows],
-                padding=True,
-                padding_side="left",
-                add_special_tokens=False,
-                return_tensors="pt",
-            ).to(model.device)
-            if adapter_names is not None:
-                batch["adapter_names"] = [adapter_names[i] for i in rows]
-            greedy = dict(do_sample=False, pad_token_id=tokenizer.pad_token_id)
-            limits = dict(max_new_tokens=max_new_tokens, max_time=max_time)
-            output = model.generate(**batch, **greedy, **limits)
-            new_tokens = output[:, batch["input_ids"].shape[1] :]
-            decoded = tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
-            for i, text in zip(rows, decoded, strict=True):
-                answers[i] = text.strip()
-    return answers
-
-
-def _check_questions(questions: Sequence[str], adapter_names: Sequence[str] | None) -> None:
-    if isinstance(questions, str):
-        raise TypeError(f"questions must be a list of strings, got the string {questions!r}")
-    if adapter_names is not None and len(adapter_names) != len(questions):
-        raise ValueError(
-            f"adapter_names: {len(adapter_names)} names for {len(questions)} questions; "
-            "must be equal"
-        )
-
-
-@contextmanager
-def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
-    """`model.eval()` with gradient checkpointing off, and everything as it was afterwards."""
-    training = {name: module.training for name, module in model.named_modules()}
-    switched = [m for m in model.modules() if getattr(m, "gradient_checkpointing", False)]
-    model.eval()
-    for module in switched:
-        module.gradient_checkpointing = False
-    try:
-        yield
-    finally:
-        for module in switched:
-            module.gradient_checkpointing = True
-        for name, module in model.named_modules():
-            module.training = training[name]
 
 
 def _check_lengths(name: str, answers: Sequence[Any], other: Sequence[Any]) -> None:

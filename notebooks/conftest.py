@@ -1,9 +1,15 @@
 """Which notebooks nbval runs, how it compares a cell with its stored output, and how strict a
-lesson is under it."""
+lesson is under it.
+
+A cell that writes on stderr fails: a learner would see it in red below the cell. `HARMLESS` has the
+exceptions.
+"""
 
 import os
 import re
 from pathlib import Path
+
+import pytest
 
 from helpers.expectations import STRICT
 
@@ -13,8 +19,31 @@ os.environ[STRICT] = "1"  # for the kernels: an expectation that is not met is a
 folders = [entry.name for entry in Path(__file__).parent.iterdir() if entry.is_dir()]
 collect_ignore = [name for name in folders if re.fullmatch(r"[a-z]{2,3}(_[A-Z]{2})?", name)]
 
+HARMLESS = {
+    r"\d+%\|.*\| \d+/\d+ \[": "a bar of tqdm: how far a library is; speeds and times differ",
+}
+"""Pattern of a line that may stand on stderr -> why it may."""
+
 
 def pytest_collectstart(collector):
-    """Leave out stderr: warnings and progress bars differ from machine to machine."""
+    """Leave stderr out of the comparison: what may stand there differs from run to run."""
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr",)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Run the cell; it fails if it has written anything on stderr that is not harmless."""
+    result = yield
+    if said := on_stderr(getattr(item, "test_outputs", None) or ()):
+        item.raise_cell_error("The cell wrote on stderr", "\n" + said)
+    return result
+
+
+def on_stderr(outputs):
+    """What a cell's outputs hold on stderr, without blank lines and what is `HARMLESS`."""
+    text = "".join(out["text"] for out in outputs if out.get("name") == "stderr")
+    lines = re.split(r"[\r\n]+", text)
+    return "\n".join(
+        line for line in lines if line.strip() and not any(re.search(p, line) for p in HARMLESS)
+    )

@@ -17,13 +17,17 @@ OTHERS = """
 import tempfile
 import numpy as np
 from transformers import AutoTokenizer
+from peft import get_peft_model
 from helpers.data import load_task
+from helpers.models import load_model
 from helpers.own_data import token_lengths
 from helpers.playground import RunSettings, Session
 from helpers.stand_in import make_page_stand_in
 tiny = make_page_stand_in(tempfile.mkdtemp())
 session, settings = Session(tiny), RunSettings(rank=2, steps=2, batch_size=2)
-session.train(settings)
+live = LiveView(["who?"], max_new_tokens=2, asking_share=1, shown=False)
+session.train(settings, live)
+model, tokenizer = load_model(tiny)
 lengths = token_lengths(AutoTokenizer.from_pretrained(tiny.model_id), load_task("style")["train"])
 said = {alpha: ["Ahoy!"] for alpha in (0, 8, 16, 64)}
 guesses = Guesses()
@@ -48,6 +52,10 @@ landscape_explorer()
 length_explorer(lengths, max_length=64)
 ---
 playground(session, settings)
+---
+live.view
+---
+ask_both(get_peft_model(model, lora), tokenizer, "who?", max_new_tokens=2)
 """
 WIDGETS = ".jp-OutputArea-output .jupyter-widgets"
 SERIOUS = ("serious", "critical")

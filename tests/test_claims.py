@@ -54,6 +54,16 @@ def test_a_condition_stands_in_the_verdicts_line():
     }
 
 
+def test_a_forecast_is_not_called_measured(course):
+    box = claim("C05", "holds", "414 GB", evidence=True, estimated=True)
+    assert repr(box).splitlines()[2] == "Estimated: 414 GB"
+    assert "Estimated: 414 GB" in box._repr_html_() and "Measured" not in box._repr_html_()
+    stored = box._repr_mimebundle_()[MIME_TYPE]
+    nbformat.write(lesson_with(stored), course / "notebooks" / "02_configuration.ipynb")
+    claims_table.main([], course)
+    assert "| **holds** | estimated: 414 GB |" in claims_page(course)
+
+
 def test_what_is_not_shown_here_names_who_has_shown_it():
     box = claim("C03", measured="no difference in 16 rows", evidence=True, **ELSEWHERE)
     assert box.line == f"not shown here: it takes a larger model; shown by {PAPER}"

@@ -173,6 +173,18 @@ def test_training_mode_comes_back_even_if_generation_fails(small, monkeypatch):
     assert model.training
 
 
+def test_a_model_without_an_end_token_answers_at_full_length(small):
+    tokenizer = small[1]
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+        num_attention_heads=1, num_key_value_heads=1,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    model.generation_config.eos_token_id = None
+    answers = generate_answers(model, tokenizer, ["a", "Why is that?"], max_new_tokens=6)
+    assert len(answers) == 2
+
+
 def test_a_bare_string_is_not_a_list_of_questions(small):
     with pytest.raises(TypeError, match="questions must be a list of strings, got the string 'Hi'"):
         generate_answers(*small, "Hi")

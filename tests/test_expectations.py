@@ -43,12 +43,19 @@ def test_what_would_always_count_as_true_is_refused(condition):
         expect(condition, "something")
 
 
-@pytest.mark.parametrize(("condition", "status"), [("True", 0), ("False", 1)])
-def test_nbval_fails_on_an_expectation_that_is_not_met(condition, status, tmp_path):
+BAR = "\rsteps:  50%|#####     | 1/2 [00:01<00:01,  1.00it/s]\n"
+
+
+@pytest.mark.parametrize(
+    ("condition", "stderr", "status"),
+    [("True", BAR, 0), ("False", "", 1), ("True", BAR + "UserWarning: x", 1)],
+)
+def test_nbval_fails_on_an_expectation_not_met_and_on_stderr(condition, stderr, status, tmp_path):
     """Through the lessons' own conftest, from a shell in which nothing is set."""
     shutil.copy(ROOT / "notebooks" / "conftest.py", tmp_path)
     source = (
-        f"# NBVAL_IGNORE_OUTPUT\nfrom helpers.expectations import expect\nexpect({condition}, 'x')"
+        "# NBVAL_IGNORE_OUTPUT\nimport sys\nfrom helpers.expectations import expect\n"
+        f"print({stderr!r}, file=sys.stderr)\nexpect({condition}, 'x')"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     nbformat.write(notebook, tmp_path / "lesson.ipynb")
@@ -62,3 +69,4 @@ def test_nbval_fails_on_an_expectation_that_is_not_met(condition, status, tmp_pa
         text=True,
     )
     assert done.returncode == status, done.stdout
+    assert ("The cell wrote on stderr" in done.stdout) is ("Warning" in stderr)

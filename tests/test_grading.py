@@ -615,8 +615,11 @@ def test_a_container_is_started_without_network_references_or_rights(tmp_path, m
 # ------------------------------------------------------------------------------------ both editions
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "source", [s for s in SOURCES if s.stem < "06"], ids=lambda path: path.stem
+)
 def test_the_solution_gets_full_marks_and_the_release_none(source, box):
+    """The newer sets: by the command, in test_newer_sets."""
     grader = Grader(box, SEED)
     reference = grader.grade(solution(source.parent, source.stem))
     assert (reference.status, reference.points) == ("graded", reference.max_points)

@@ -130,9 +130,9 @@ def test_the_adapter_is_pushed_to_a_private_repository_and_only_on_request(push,
 
 def test_the_newest_checkpoint_travels_along(hub, tmp_path):
     """With the lesson's settings for PUSH, one step of a tiny model."""
-    first, of_hub = cell("own-recipe").splitlines()[0], {}
+    (first, *rest), of_hub = cell("own-place").splitlines(), {}
     assert first.startswith("PUSH, REPO = False, "), "off by default"
-    line = next(line for line in cell("own-recipe").splitlines() if line.startswith("HUB = "))
+    line = next(line for line in rest if line.startswith("HUB = "))
     exec(line, {"REPO": "someone/desk"}, of_hub)
     small = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=16, num_hidden_layers=1, **small))

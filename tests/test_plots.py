@@ -11,6 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 from helpers import plots
+from helpers._devices import HEADROOM, usable
 from helpers.plots import charts, pictures, style
 from helpers.plots import svg as svg_text
 
@@ -121,10 +122,11 @@ ROWS = {
 
 
 def svg(text: str) -> tuple[ElementTree.Element, list[ElementTree.Element], list[str]]:
-    """An SVG text's root, its rectangles and the words drawn in it."""
+    """An SVG text's root, its coloured rectangles and the words drawn in it."""
     root = ElementTree.fromstring(text)
     name = "{http://www.w3.org/2000/svg}"
-    return root, list(root.iter(f"{name}rect")), [t.text for t in root.iter(f"{name}text")]
+    boxes = [box for box in root.iter(f"{name}rect") if box.get("fill") != "currentColor"]
+    return root, boxes, [t.text for t in root.iter(f"{name}text")]
 
 
 def test_memory_bars_are_as_long_as_the_memory_and_name_what_fits(shown):
@@ -144,6 +146,31 @@ def test_memory_bars_are_as_long_as_the_memory_and_name_what_fits(shown):
     [(data, _)] = shown
     assert "background:white" in svg(data["image/svg+xml"])[0].get("style")
     assert data["text/plain"] == plots.memory_text(ROWS, DEVICES)
+
+
+def test_a_bar_that_just_fits_ends_at_the_devices_line():
+    full = {"weights": usable(DEVICES["T4"]), "gradients": 2**20}  # the second is too thin to see
+    root, [bar, *legend], words = svg(plots.memory_svg({"full": full}, DEVICES, title=""))
+    end = float(bar.get("x")) + float(bar.get("width")) + 1
+    dashed = [e.get("d") for e in root.iter() if e.get("stroke-dasharray")]
+    assert [float(d[1:].split()[0]) for d in dashed] == [pytest.approx(end, abs=0.2)]
+    [shade, _] = [e for e in root.iter() if e.get("opacity") == "0.15"]
+    assert float(shade.get("x")) == pytest.approx(end, abs=0.2)
+    assert float(shade.get("width")) == pytest.approx(440 * 15 * HEADROOM / 16, abs=0.2)
+    assert len(legend) == 1 and "gradients" not in words and "kept free: 10%" in words
+
+
+@pytest.mark.parametrize(
+    ("size", "ticks"),
+    [
+        (0.7, ["0", "256", "512", "768", "MiB"]),
+        (1.4, ["0", "0.5", "1", "1.5", "GiB"]),
+        (900, ["0", "256", "512", "768", "1,024", "GiB"]),
+    ],
+)
+def test_an_axis_has_round_ticks(size, ticks):
+    words = svg(plots.memory_svg({"LoRA": {"weights": GIB * size}}, {}, title=""))[2]
+    assert [word for word in words if word in ticks] == ticks
 
 
 @pytest.mark.parametrize("scale", [1, 4, 16, 64])
@@ -212,6 +239,25 @@ def test_a_reference_lines_name_stands_where_no_line_crosses_it(slope, side, sho
     )
     [label] = [text for text in drawn[0].axes[0].texts if text.get_text() == "1"]
     assert label.get_ha() == side
+
+
+def test_a_bars_label_stands_beside_a_reference_line_and_a_legend_where_no_line_runs(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(charts, "show", lambda figure, alt: drawn.append(figure))
+    plots.bars({"a": 9.8, "b": 3}, title="t", xlabel="x", alt="", reference={"ten": 10}, label=str)
+    everywhere = {name: ([0, 1], [0, 1]) for name in "ab"} | {
+        f"{i}": ([0, 1], [i / 9] * 2) for i in range(10)
+    }
+    for series in ({name: ([0, 1], [0, 1]) for name in "ab"}, everywhere):
+        plots.lines(series, title="t", xlabel="x", ylabel="y", alt="")
+    bars, few, many = drawn
+    for figure in drawn:
+        figure.draw_without_rendering()
+    line = bars.axes[0].transData.transform((10, 0))[0]
+    labels = [word for word in bars.axes[0].texts if word.get_text() in ("9.8", "3")]
+    assert [word.get_window_extent().x0 > line for word in labels] == [True, False]
+    assert few.axes[0].get_legend() and not few.legends
+    assert many.legends and not many.axes[0].get_legend()
 
 
 def test_signs_stand_between_matrices(shown, monkeypatch):

@@ -644,6 +644,18 @@ def test_a_stored_notebook_was_run_from_the_top_to_the_end(path):
     assert code[0].source == address.setup_code(address.current_address(ROOT))
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_every_stored_picture_has_its_text_alternative(path):
+    without = [
+        cell.id
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+        and not output.metadata.get("image/png", {}).get("alt")
+    ]
+    assert not without
+
+
 def test_every_notebook_and_the_readme_name_the_address(capsys):
     assert address.main(["--check"], ROOT) == 0, capsys.readouterr().out
     assert f"git clone https://github.com/{address.current_address(ROOT)}\n" in (

@@ -218,6 +218,11 @@ def test_the_search_finds_a_symptom(page: Page, address):
     expect(results.filter(has_text="The clinic").first).to_be_visible()
 
 
+def test_the_cheat_sheet_is_printed_on_one_page(page: Page, address):
+    page.goto(f"{address}/cheatsheet.html")
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
+
+
 @pytest.mark.parametrize("name", LOOKED_AT)
 def test_no_page_has_a_serious_fault_in_either_theme(page: Page, address, name):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)

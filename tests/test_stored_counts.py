@@ -4,11 +4,12 @@ import pytest
 from peft import LoraConfig
 
 from helpers.architectures import architectures, get_architecture
+from helpers.memory import estimate_training_memory
 from helpers.params import count_lora_parameters, stored
 from helpers.params.fields import structure_of
 from helpers.params.models import build_on_meta, class_of
 from helpers.params.tables import ask_peft
-from stored_counts import questions
+from stored_counts import models, questions
 
 MODELS = ("SmolLM2-135M-Instruct", "Qwen3-30B-A3B")  # a plain one, and a mixture of experts
 CURRENT = {name: stored.version(name) for name in ("peft", "transformers")}
@@ -24,7 +25,8 @@ def test_the_stored_answer_is_pefts(name, places, tmp_path):
     """Run `.ci/stored_counts.py` where this fails."""
     asked = list(questions([name]))
     assert len(asked) > 4
-    again = stored.write_stored(asked, tmp_path / "stored.json")
+    read = list(models([name]))
+    again = stored.write_stored(asked, read, file=tmp_path / "stored.json")
     kept = stored.json.loads(stored.FILE.read_text(encoding="utf-8"))
     if kept["versions"] != CURRENT:  # then none is used
         assert stored._load()["places"] == {}
@@ -34,6 +36,8 @@ def test_the_stored_answer_is_pefts(name, places, tmp_path):
             stored.json.loads(stored.json.dumps(again["answers"][place]))
             == (kept["answers"][places[key]])
         )
+    for key, shapes in stored.json.loads(stored.json.dumps(again["models"])).items():
+        assert shapes == kept["models"][key]
 
 
 def test_no_bundled_model_is_built_to_be_counted(monkeypatch):
@@ -45,6 +49,31 @@ def test_no_bundled_model_is_built_to_be_counted(monkeypatch):
     for name in architectures():
         count = count_lora_parameters(name, LoraConfig(r=3, target_modules="all-linear"))
         assert 0 < count.trainable == sum(count.by_module.values()) < count.total
+
+
+def test_no_bundled_model_is_built_for_its_memory(monkeypatch):
+    if stored.json.loads(stored.FILE.read_text(encoding="utf-8"))["versions"] != CURRENT:
+        return
+    step = {"batch_size": 1, "sequence_length": 128}
+    lora = LoraConfig(r=3, target_modules="all-linear", task_type="CAUSAL_LM")
+    known = [
+        name for name in architectures() if name not in MODELS[1:]
+    ]  # there are no rules for it
+    monkeypatch.setattr("helpers.params.count.MODELS", [])
+    with monkeypatch.context() as unbuilt:
+        unbuilt.setattr("helpers.params.count.build_on_meta", None)
+        found = {name: estimate_training_memory(name, lora, **step) for name in known}
+    monkeypatch.setattr("helpers.params.count.MODELS", [])
+    monkeypatch.setattr("helpers.params.count.stored_built", lambda *_: None)
+    for name in ("SmolLM2-135M-Instruct", "GPT-2"):  # the second with layers of another kind
+        assert estimate_training_memory(name, lora, **step) == found[name]
+
+
+def test_a_config_with_an_attention_of_its_own_is_not_taken_for_the_stored_one():
+    config = get_architecture(MODELS[0])
+    assert stored.stored_built(config, class_of(config, None)).attention == "sdpa"
+    config._attn_implementation = "eager"
+    assert stored.stored_built(config, class_of(config, None)) is None
 
 
 def test_a_table_comes_back_as_it_was_and_a_refusal_is_raised(monkeypatch, tmp_path):
@@ -61,7 +90,7 @@ def test_a_table_comes_back_as_it_was_and_a_refusal_is_raised(monkeypatch, tmp_p
         raise ValueError("no_such is not there")
 
     monkeypatch.setattr(stored, "FILE", tmp_path / "stored.json")
-    stored.write_stored([(right, lambda: table), (wrong, refuse)], stored.FILE)
+    stored.write_stored([(right, lambda: table), (wrong, refuse)], file=stored.FILE)
     stored._load.cache_clear()
     read = [structure_of(lora) for lora in lora_configs]
     assert stored.stored_table(config, model_class, read[0]) == table

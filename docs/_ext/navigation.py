@@ -1,4 +1,4 @@
-"""The captions of the navigation are headings; Sphinx forgets to say of which level."""
+"""What a page says of itself to those who read it by ear: the levels of its headings."""
 
 from sphinx.application import Sphinx
 
@@ -6,6 +6,7 @@ TREE = "furo_navigation_tree"
 
 
 def say_the_level(app: Sphinx, pagename, templatename, context: dict, doctree) -> None:
+    """A caption of the navigation is a heading, and Sphinx forgets to say of which level."""
     if TREE in context:
         context[TREE] = context[TREE].replace('role="heading"', 'role="heading" aria-level="2"')
 

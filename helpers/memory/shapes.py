@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from peft import LoraConfig
-from torch import nn
 from transformers import PretrainedConfig
 
-from helpers._libraries import Conv1D, attribute_of
 from helpers.memory.architecture import Layer, layer_of, sliding_layers
 from helpers.params.count import MetaModel, cached_model
 from helpers.params.fields import VARIANT_FIELDS, structure_of, value_of
@@ -72,30 +70,24 @@ def base_shapes(
 
 @lru_cache(maxsize=64)
 def _base_shapes(meta: MetaModel) -> BaseShapes:
-    model, head = meta.base, meta.base.get_output_embeddings()
-    config = model.config
-    layer = layer_of(config, attribute_of(config, "_attn_implementation", "transformers"))
-    if head is None:
+    built, config = meta.built, meta.built.config
+    layer = layer_of(config, built.attention)
+    if built.output is None:
         raise NotImplementedError(
-            f"{type(model).__name__} has no output layer over a vocabulary: there are rules for "
+            f"{built.class_name} has no output layer over a vocabulary: there are rules for "
             "causal language models only"
         )
-    linear = Counter()
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, Conv1D)) and module is not head:
-            shape = tuple(module.weight.shape)
-            linear[shape if isinstance(module, nn.Linear) else shape[::-1]] += 1
     return BaseShapes(
         meta=meta,
         layer=layer,
         layers=config.num_hidden_layers,
-        vocabulary=head.weight.shape[0],
+        vocabulary=built.linear[built.output][0],
         hidden_logits=bool(getattr(config, "final_logit_softcapping", None)),
-        sizes=Counter(parameter.numel() for parameter in model.parameters()),
-        linear=linear,
-        head=head.weight.numel(),
-        tied=head.weight is model.get_input_embeddings().weight,
-        buffers=sum(buffer.numel() for buffer in model.buffers()),
+        sizes=built.sizes,
+        linear=built.inner,
+        head=built.head,
+        tied=built.tied,
+        buffers=built.buffers,
         longest=None if layer.rotary else config.max_position_embeddings,
         sliding=sliding_layers(config),
     )
@@ -174,7 +166,8 @@ def _find_targets(
     sides, outside = Counter(), []
     for name in names:
         pattern = pattern_of(name, patterns)
-        for side in base.meta.base.get_submodule(name).weight.shape:
+        shape = base.meta.built.linear.get(name) or base.meta.base.get_submodule(name).weight.shape
+        for side in shape:
             sides[side, pattern] += 1
         parts = re.fullmatch(r".*?\.(\d+)\.(.+)", name)
         if parts is None:

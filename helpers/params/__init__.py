@@ -13,6 +13,8 @@ Where to look, from the question down to the fields; each file calls only those 
 * ``count``: ``count_lora_parameters``, which question is arithmetic and which PEFT is asked, the
   models counted last; the formula for one layer
 * ``tables``: what PEFT made of a model, noted per unit of rank; ``ParameterCount``
+* ``stored``: what PEFT made of the bundled models, and their shapes, from a file
+* ``built``: the names and shapes of a built model, for an estimate of memory
 * ``models``: from a name to a config, and from a config to a model without weights
 * ``fields``: what each field of ``LoraConfig`` does to a count, and checks on its value
 """

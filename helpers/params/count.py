@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._arguments import check_positive_int
+from helpers.params.built import Built, built_of
 from helpers.params.fields import (
     VARIANT_FIELDS,
     check_lora_config,
@@ -23,7 +24,7 @@ from helpers.params.fields import (
     value_of,
 )
 from helpers.params.models import build_on_meta, class_of, other_class, resolve_config, skeleton
-from helpers.params.stored import stored_table
+from helpers.params.stored import stored_built, stored_table
 from helpers.params.tables import WRAPPERS, ParameterCount, Table, ask_peft
 
 
@@ -38,6 +39,11 @@ class MetaModel:
     @functools.cached_property
     def base(self) -> nn.Module:
         return build_on_meta(self.config, self.model_class)
+
+    @functools.cached_property
+    def built(self) -> Built:
+        """The base's names and shapes; a bundled model need not be built for them."""
+        return stored_built(self.config, self.model_class) or built_of(self.base)
 
     def count(self, lora_config: LoraConfig) -> ParameterCount:
         structure, rank_pattern = structure_of(lora_config), lora_config.rank_pattern or {}

@@ -1,10 +1,11 @@
-"""PEFT's answers about the bundled models, asked when the course was made, and read in a moment.
+"""PEFT's answers about the bundled models, and their shapes, from when the course was made.
 
 * `stored_table(config, model_class, structure)`: the answer, or None where it has to be asked
-* `write_stored(questions)`: ask all of them anew, for `.ci/stored_counts.py`
+* `stored_built(config, model_class)`: the shapes, or None where the model has to be built
+* `write_stored(questions, models)`: ask and read all of them anew, for `.ci/stored_counts.py`
 
-An answer holds for the releases of PEFT and transformers that gave it: with others, none is used,
-and PEFT is asked as for any other model.
+Both hold for the releases of PEFT and transformers that gave them: with others, none is used, and
+PEFT is asked as for any other model.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from helpers._files import write_atomically
+from helpers._libraries import attribute_of
+from helpers.params.built import Built
 from helpers.params.tables import Table
 
 FILE = Path(__file__).with_name("stored.json")
@@ -54,15 +57,34 @@ def stored_table(
     answer = stored["answers"][place]
     if "refused" in answer:
         raise ValueError(answer["refused"])
-    fields = answer | {"fixed": Counter(answer["fixed"]), "unmatched": tuple(answer["unmatched"])}
+    known = answer | {"fixed": Counter(answer["fixed"]), "unmatched": tuple(answer["unmatched"])}
     names = _unfold(answer["per_rank"])
-    return Table(**fields | {"per_rank": Counter(names), "names": tuple(names)})
+    return Table(**known | {"per_rank": Counter(names), "names": tuple(names)})
+
+
+def stored_built(config: PretrainedConfig, model_class: type) -> Built | None:
+    """The names and shapes of the model that is built from this config; None if none are stored.
+
+    None too for a config that asks for an attention of its own, which is no part of the key.
+    """
+    row = _load()["models"].get(key_of(config, model_class, ()))
+    if row is None or attribute_of(config, "_attn_implementation", "transformers") is not None:
+        return None
+    linear = {name: tuple(shape) for name, shape in _unfold(row["linear"]).items()}
+    sizes = Counter(dict(row["sizes"]))
+    return Built(**row | {"config": config, "linear": linear, "sizes": sizes})
 
 
 def write_stored(
-    questions: Iterable[tuple[str, Callable[[], Table]]], file: Path = FILE
+    questions: Iterable[tuple[str, Callable[[], Table]]],
+    models: Iterable[tuple[str, Built]] = (),
+    *,
+    file: Path = FILE,
 ) -> dict[str, Any]:
-    """Store the answer to each (key, how to ask); equal answers once. Returns what was written."""
+    """Store the answer to each (key, how to ask), equal answers once, and each (key, shapes).
+
+    Returns what was written.
+    """
     answers, places = [], {}
     for key, ask in questions:
         try:
@@ -72,10 +94,18 @@ def write_stored(
         if answer not in answers:
             answers.append(answer)
         places[key] = answers.index(answer)
-    content = {"versions": versions(), "places": places, "answers": answers}
+    shapes = {key: _folded_built(built) for key, built in models}
+    content = {
+        "versions": versions(),
+        "places": places,
+        "answers": answers,
+        "models": shapes,
+    }
     rows = ",\n".join(json.dumps(answer) for answer in answers)
+    named = ",\n".join(f"{json.dumps(key)}: {json.dumps(row)}" for key, row in shapes.items())
     head = json.dumps({name: content[name] for name in ("versions", "places")}, indent=1)
-    write_atomically(file, f'{head[:-2]},\n "answers": [\n{rows}\n ]\n}}\n')
+    parts = f'"answers": [\n{rows}\n ],\n "models": {{\n{named}\n }}'
+    write_atomically(file, f"{head[:-2]},\n {parts}\n}}\n")
     return content
 
 
@@ -85,7 +115,7 @@ def _load() -> Mapping[str, Any]:
         stored = json.loads(FILE.read_text(encoding="utf-8"))
         if stored["versions"] == versions():
             return stored
-    return {"places": {}, "answers": []}
+    return {"places": {}, "answers": [], "models": {}}
 
 
 def _ordered(value: Hashable) -> Any:
@@ -101,19 +131,27 @@ def _folded(table: Table) -> dict[str, Any]:
     return answer | {"per_rank": _fold(table.per_rank)}
 
 
-def _fold(per_rank: Mapping[str, int]) -> list[tuple[str, list[str], int]]:
-    """(name with "*" for the first number in it, the numbers, parameters per unit of rank)."""
-    folded: dict[tuple[str, int], list[str]] = {}
-    for name, numbers in per_rank.items():
+def _folded_built(built: Built) -> dict[str, Any]:
+    """The shapes for JSON, without the config, which is the key; sizes as pairs, as JSON's keys
+    are strings."""
+    values = {field.name: getattr(built, field.name) for field in fields(built)}
+    values.pop("config")
+    return values | {"linear": _fold(built.linear), "sizes": list(built.sizes.items())}
+
+
+def _fold(named: Mapping[str, Hashable]) -> list[tuple[str, list[str], Any]]:
+    """(name with "*" for the first number in it, the numbers, what stands there)."""
+    folded: dict[tuple[str, Hashable], list[str]] = {}
+    for name, value in named.items():
         found = LAYER.search(name)
         layer = [found[1]] if found else []
-        folded.setdefault((LAYER.sub(".*.", name, count=1), numbers), []).extend(layer)
-    return [(name, layers, numbers) for (name, numbers), layers in folded.items()]
+        folded.setdefault((LAYER.sub(".*.", name, count=1), value), []).extend(layer)
+    return [(name, layers, value) for (name, value), layers in folded.items()]
 
 
-def _unfold(folded: Iterable[tuple[str, list[str], int]]) -> dict[str, int]:
+def _unfold(folded: Iterable[tuple[str, list[str], Any]]) -> dict[str, Any]:
     return {
-        name.replace(".*.", f".{layer}.", 1): numbers
-        for name, layers, numbers in folded
+        name.replace(".*.", f".{layer}.", 1): value
+        for name, layers, value in folded
         for layer in layers or [""]
     }

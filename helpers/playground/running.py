@@ -27,7 +27,7 @@ from helpers.machine import hardware
 from helpers.models import PROFILES, Profile, load_model
 from helpers.playground.settings import RunSettings, quantization_arguments
 from helpers.playground.tasks import LONGEST_ANSWER, Task, plain_loss
-from helpers.recorder import RunRecorder
+from helpers.recorder import RunRecord, RunRecorder
 from helpers.training import skip_unlabelled
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
@@ -109,21 +109,43 @@ def train_run(
         )
         trainer.remove_callback(PrinterCallback)
         skip_unlabelled(trainer)
-        trainable = trainer.model.get_nb_trainable_parameters()[0]
-        try:
-            trainer.train()
-        except BaseException:
-            recorder.fail()
-            raise
-        record = recorder.record
-        heldout = list(record.heldout)
-        if record.outcome != "diverged" and (not heldout or heldout[-1][0] != record.step):
-            heldout.append((record.step, float(trainer.evaluate()["eval_loss"])))
-    run = Run(
+        heldout = _train(trainer, recorder)
+    run = _run_so_far(number, settings, recorder.record, trainer.model, heldout)
+    run.explanation = explain_outcome(run)
+    if run.outcome != "diverged":
+        recorder.say(f"Trained. Judging it by {len(task.questions)} answers …")
+        _judge(run, trainer.model, tokenizer, task, recorder)
+    run.seconds = time.perf_counter() - began
+    return run
+
+
+def _train(trainer: SFTTrainer, recorder: RunRecorder) -> list[tuple[int, float]]:
+    """Train; the held-out losses by step, the last of them that of the last step."""
+    try:
+        trainer.train()
+    except BaseException:
+        recorder.fail()
+        raise
+    record = recorder.record
+    heldout = list(record.heldout)
+    if record.outcome != "diverged" and (not heldout or heldout[-1][0] != record.step):
+        heldout.append((record.step, float(trainer.evaluate()["eval_loss"])))
+    return heldout
+
+
+def _run_so_far(
+    number: int,
+    settings: RunSettings,
+    record: RunRecord,
+    model: PeftModel,
+    heldout: list[tuple[int, float]],
+) -> Run:
+    """The run as it was trained, not judged yet."""
+    return Run(
         number=number,
         settings=settings,
         outcome=record.outcome,
-        trainable=trainable,
+        trainable=model.get_nb_trainable_parameters()[0],
         seconds=0.0,
         training_seconds=record.seconds,
         steps_done=record.step,
@@ -131,14 +153,8 @@ def train_run(
         memory_predicted=record.memory_predicted,
         training=list(record.training),
         heldout=heldout,
-        adapter=_adapter_of(trainer.model),
+        adapter=_adapter_of(model),
     )
-    run.explanation = explain_outcome(run)
-    if run.outcome != "diverged":
-        recorder.say(f"Trained. Judging it by {len(task.questions)} answers …")
-        _judge(run, trainer.model, tokenizer, task, recorder)
-    run.seconds = time.perf_counter() - began
-    return run
 
 
 def _judge(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
-from helpers.plots.style import COLORS, LINESTYLES, MARKERS, new_axes, show, tidy
+from helpers.plots.style import COLORS, LINESTYLES, MARKERS, new_axes, plain, show, tidy
+
+PADDING = 4  # points between a bar and its label
 
 
 def bars(
@@ -31,9 +34,7 @@ def bars(
     figure, axes = new_axes(title, xlabel, "", height=0.42 * len(values) + 1.2)
     names = list(values)
     drawn = axes.barh(names, list(values.values()), color=COLORS[0], height=0.62)
-    words = axes.bar_label(drawn, labels=[label(v) for v in values.values()], padding=4)
-    for word in words if reference else ():
-        word.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the line
+    words = axes.bar_label(drawn, labels=[label(v) for v in values.values()], padding=PADDING)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     for name, level in (reference or {}).items():
@@ -45,8 +46,12 @@ def bars(
     axes.margins(x=0.18)
     if percent:
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
-        axes.set_xlim(0, 1.12)
+        axes.set_xlim(0, 1.12 * max(1, *values.values()))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    elif not log:
+        axes.xaxis.set_major_formatter(plain)
+    if reference:
+        _step_over(figure, axes, words, reference.values())
     show(figure, alt)
 
 
@@ -71,8 +76,22 @@ def pairs(
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.18)
+    axes.xaxis.set_major_formatter(plain)
     figure.legend(loc="outside lower center", ncols=len(series), frameon=False)
     show(figure, alt)
+
+
+def _step_over(
+    figure: Figure, axes: Axes, words: Sequence[Annotation], levels: Iterable[float]
+) -> None:
+    """Move a bar's label that a reference line would cross to the line's right side."""
+    figure.draw_without_rendering()  # where the layout puts them
+    for word in words:
+        for level in sorted(levels):
+            line, box = axes.transData.transform((level, 0))[0], word.get_window_extent()
+            if box.x0 - 2 < line < box.x1 + 2:
+                beyond = (line - box.x0) * 72 / figure.dpi
+                word.xyann = (word.xyann[0] + beyond + PADDING, word.xyann[1])
 
 
 def lines(
@@ -107,11 +126,11 @@ def lines(
         _name_ticks(axes, {float(v) for x, _ in series.values() for v in x})
     if logy:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter(plain)
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     if len(series) > 1:
-        axes.legend(frameon=False)
+        _name_lines(figure, axes)
     show(figure, alt)
 
 
@@ -155,13 +174,24 @@ def intervals(
         _name_ticks(axes, {float(x) for points in series.values() for x in points})
     if logy:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter(plain)
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.margins(y=0.1)
     if len(series) > 1:
-        axes.legend(framealpha=0.85, edgecolor="none")
+        _name_lines(figure, axes)
     show(figure, alt)
+
+
+def _name_lines(figure: Figure, axes: Axes) -> None:
+    """A legend where no line runs; below the axes if there is no such place."""
+    legend = axes.legend(framealpha=0.85, edgecolor="none")
+    figure.draw_without_rendering()  # where the layout puts everything
+    box = legend.get_window_extent()
+    ways = (line.get_path().transformed(line.get_transform()) for line in axes.lines)
+    if any(way.intersects_bbox(box, filled=False) for way in ways):
+        legend.remove()
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
 
 
 def _draw_level(axes: Axes, name: str, level: float, *, left: bool = False) -> None:
@@ -178,7 +208,7 @@ def _name_ticks(axes: Axes, values: Collection[float]) -> None:
     ticks = sorted(values)
     if len(ticks) <= 12:
         every = 1 + len(ticks) // 8  # more names than that run into each other
-        axes.set_xticks(ticks, ["" if i % every else f"{t:g}" for i, t in enumerate(ticks)])
+        axes.set_xticks(ticks, ["" if i % every else plain(t) for i, t in enumerate(ticks)])
         axes.minorticks_off()
     else:
         axes.xaxis.set_major_formatter("{x:g}")

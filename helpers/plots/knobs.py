@@ -18,6 +18,7 @@ from helpers.plots.svg import drawing, memory_svg, memory_text, path, text
 
 BLUE, ORANGE, GREEN = (color for color, _ in SEGMENT_COLORS[:3])
 LARGE = 'font-size="13"'
+CURSOR = 16  # pixels
 
 
 def quantization_svg(
@@ -99,9 +100,7 @@ def sweep_svg(
         weight = 'font-weight="bold"' if way == marked[0] else ""
         drawn.append(text(plane.left + width / 2, 38, way, f"{MIDDLE} {weight}"))
         if way == marked[0]:
-            x = plane.x(marked[1])
-            line = f'stroke="{INK}" stroke-width="2" opacity="0.6"'
-            drawn.append(path(f"M{x:.1f} {plane.top - 6}V{plane.bottom + 3}", line))
+            drawn.append(_cursor(plane, marked[1]))
         for n, (skill, counts) in enumerate(skills.items()):
             drawn += _counted(plane, weights, counts, n)
             numbers = ", ".join(f"{hits} of {of}" for hits, of in counts)
@@ -134,6 +133,12 @@ def _counted(
     return drawn
 
 
+def _cursor(plane: Plane, value: float) -> str:
+    """A pale band behind the points at the value in hand: a line there would hide them."""
+    x, height = plane.x(value) - CURSOR / 2, plane.height + 9
+    return rect(x, plane.top - 6, CURSOR, height, INK, 'opacity="0.15"')
+
+
 def _shape(n: int, x: float, y: float) -> str:
     """A disc for the first series, a square for the others."""
     color = SEGMENT_COLORS[n][0]
@@ -162,7 +167,7 @@ def rounding_svg(
     drawn = [text(10, 15, title, LARGE), *_grid(*one, bits)]
     ends, spoken = (1.5, 24.5), []
     layer = Plane(66, 124, 390, 92, ends, (0, 1.2))
-    model = Plane(66, 246, 390, 88, ends, (1e-6, 100), log=True)
+    model = Plane(66, 246, 390, 88, ends, (1e-7, 100), log=True)
     some = {n: f"{n}" for n in (2, 4, 6, 8, 11, 16, 20, 24)}
     shares = {0: "0 %", 0.5: "50 %", 1: "100 %"}
     drawn += layer.axes({}, shares, "", "one layer: the share of the update that arrives")
@@ -171,22 +176,16 @@ def rounding_svg(
     for n, name in {8: "bfloat16", 11: "float16", 23: "float32"}.items():
         drawn.append(text(model.x(n), model.bottom + 30, name, MIDDLE))
     drawn.append(text(model.x(16.5), model.bottom + 30, "significant bits", MIDDLE))
-    for plane in (layer, model):
-        line = f'stroke="{INK}" stroke-width="2" opacity="0.5"'
-        drawn.append(path(f"M{model.x(bits):.1f} {plane.top}V{plane.bottom}", line))
+    drawn += [_cursor(plane, bits) for plane in (layer, model)]
     for i, (name, by_bits) in enumerate(arrived.items()):
-        color, bold = SEGMENT_COLORS[i][0], 'font-weight="bold"' if name == way else ""
+        bold = 'font-weight="bold"' if name == way else ""
         drawn += [_shape(i, layer.x(n), layer.y(share)) for n, share in by_bits.items()]
         drawn += [_shape(i, 76 + 180 * i, 382), text(88 + 180 * i, 386, name, bold)]
         for n, (distance, word) in measured[name].items():
             x, y = model.x(n), model.y(distance)
             spoken.append(f"{name}, {n} bits: {distance:.2g}, {word}")
             drawn.append(_shape(i, x, y))
-            drawn.append(
-                text(
-                    x, round(y + (18 if i == 0 else -8), 1), word, f'{MIDDLE} style="fill:{color}"'
-                )
-            )
+            drawn.append(text(x, round(y + (18 if i == 0 else -8), 1), word, MIDDLE))
     alt = f"{title}. {way}, {bits} bits: {arrived[way][bits]:.0%} arrives. {'; '.join(spoken)}"
     return drawing(drawn, 480, 396, alt, ground)
 

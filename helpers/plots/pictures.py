@@ -121,7 +121,7 @@ def merge_stages(
         distances = [row[stage]["distance"] for row in stages.values()]
         axes.plot(distances, y, MARKERS[i], color=COLORS[i], label=stage, clip_on=False)
     axes.set_xscale("symlog", linthresh=1e-6, linscale=0.4)
-    axes.set_xticks([0, 1e-5, 1e-3, 0.1, 10], ["0", "0.00001", "0.001", "0.1", "10"])
+    axes.set_xticks([0, 1e-5, 1e-3, 0.1, 10], ["0", "10⁻⁵", "0.001", "0.1", "10"])
     axes.minorticks_off()
     axes.set_xlim(0, 20)
     axes.set_yticks(positions, [name.replace(", ", ",\n") for name in stages])
@@ -132,9 +132,10 @@ def merge_stages(
         words |= {y: f"{of * row[rate]:.0f}" for y, row in enumerate(kept)}
         for y, word in words.items():
             place = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
-            spot = (1.08 + 0.17 * column, y)
+            spot = (1.07 + 0.155 * column, y)
             axes.annotate(word, spot, ha="center", va="center", size=9, **place)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # the words beside are set loosely
     show(figure, alt)
 
 

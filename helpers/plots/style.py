@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 from IPython.display import display
 from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ SEGMENT_COLORS = (
     ("#8c8c8c", "black"),
 )
 GIB = 2**30
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -54,3 +56,13 @@ def tidy(axes: Axes, *without: str) -> None:
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right", *without]].set_visible(False)
+
+
+def plain(value: float, _position: int | None = None) -> str:
+    """A tick's number with a comma at each thousand; what is very small with a power of ten."""
+    if 0 < value < 1e-3 and math.log10(value) == round(math.log10(value)):
+        return "10" + f"{math.log10(value):.0f}".translate(RAISED)
+    if 0 < value < 1e-4:
+        digits, _, power = f"{value:.3g}".partition("e")
+        return f"{digits} × 10" + f"{int(power)}".translate(RAISED)
+    return f"{value:,.6g}"

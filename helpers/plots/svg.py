@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from IPython.display import display
 
-from helpers._devices import usable
+from helpers._devices import HEADROOM, usable
 from helpers.plots.raster import png
 from helpers.plots.style import GIB, SEGMENT_COLORS
 
@@ -126,10 +126,10 @@ def memory_bars(
 ) -> None:
     """Show what each way of training keeps in memory, part by part, against devices' memory.
 
-    `rows` maps a name to its parts (name -> bytes), `devices` a name to its memory in bytes; what
-    fits leaves a tenth of it free, as `helpers.memory.fits` does. A bar
-    more than four times as long as the next is cut off at the end of the axis. The text alternative
-    is made from the numbers: see `memory_text`.
+    `rows` maps a name to its parts (name -> bytes), `devices` a name to its memory in bytes. A
+    device's dashed line stands where a step no longer fits, and the shade from there to its end is
+    the headroom of `helpers.memory.fits`. A bar more than four times as long as the next is cut off
+    at the end of the axis. The text alternative is made from the numbers: see `memory_text`.
     """
     picture = memory_svg(rows, devices, title=title, ground="white")
     show_svg(picture, memory_text(rows, devices))
@@ -165,31 +165,40 @@ def memory_svg(
     parts = list(dict.fromkeys(part for row in rows.values() for part in row))
     colors = dict(zip(parts, SEGMENT_COLORS, strict=False))
     limit = _axis_limit([sum(row.values()) for row in rows.values()])
-    bottom = TOP + 40 * len(rows)
+    top = TOP if devices else TOP - 30  # above it stand the devices' names
+    bottom = top + 40 * len(rows)
 
     def x(size: float) -> float:
         return LEFT + WIDTH * size / limit
 
-    within = {name: (x(size), size) for name, size in devices.items() if size <= limit}
+    within = {
+        name: (x(usable(size)), x(min(size, limit)), size)
+        for name, size in devices.items()
+        if usable(size) <= limit
+    }
     drawn = [text(10, 15, title, 'font-size="13"'), *_device_lines(within, bottom)]
     for i, (name, row) in enumerate(rows.items()):
-        total, y, right = sum(row.values()), TOP + 40 * i, LEFT + WIDTH + 10
+        total, y, right = sum(row.values()), top + 40 * i, LEFT + WIDTH + 10
         drawn += _bar(name, row, y, x=lambda size: x(min(size, limit)), colors=colors)
         if total > limit:
             drawn.append(text(right - 8, y + 19, "▸"))
             right += 8
-        drawn.append(text(right, y + 12, _gib(total), 'font-weight="bold"'))
+        drawn.append(text(right, y + (12 if devices else 19), _gib(total), 'font-weight="bold"'))
         drawn.append(text(right, y + 26, _fits(total, devices)))
-    drawn.append(path(f"M{LEFT} {TOP - 6}V{bottom}H{LEFT + WIDTH}", 'stroke="currentColor"'))
-    for i in range(5):
-        tick = limit * i / 4
-        drawn.append(text(x(tick), bottom + 15, f"{tick / GIB:g}", 'text-anchor="middle"'))
-    drawn.append(text(LEFT + WIDTH + 22, bottom + 15, "GiB"))
-    drawn += _legend(colors, bottom + 40)
+    drawn.append(path(f"M{LEFT} {top - 6}V{bottom}H{LEFT + WIDTH}", 'stroke="currentColor"'))
+    unit, size_of_unit = ("GiB", GIB) if limit >= GIB else ("MiB", 2**20)
+    for tick in _ticks(limit):
+        name = f"{tick / size_of_unit:,.6g}"
+        drawn.append(text(x(tick), bottom + 15, name, 'text-anchor="middle"'))
+    drawn.append(text(LEFT + WIDTH + 22, bottom + 15, unit))
+    seen = {part for row in rows.values() for part, size in row.items() if x(size) - LEFT >= SEEN}
+    shown = {part: colors[part] for part in parts if part in seen}
+    drawn += _legend(shown, bottom + 40, f"kept free: {HEADROOM:.0%}" if within else "")
     return drawing(drawn, 680, bottom + 48, f"{title}. {memory_text(rows, devices)}", ground)
 
 
 LEFT, TOP, WIDTH = 70, 64, 440  # of the axes, in pixels
+SEEN = 0.5  # pixels: what is smaller is not drawn
 
 
 def _bar(
@@ -205,10 +214,10 @@ def _bar(
     for part, size in row.items():
         begin, end = x(start), x(start + size)
         start += size
-        if end - begin < 0.5:
+        if end - begin < SEEN:
             continue
         fill, ink = colors[part]
-        seen = max(end - begin - 1, 0.5)  # a gap of one pixel to the next part
+        seen = max(end - begin - 1, SEEN)  # a gap of one pixel to the next part
         drawn.append(
             f'<rect x="{begin:.1f}" y="{y}" width="{seen:.1f}" height="28" fill="{fill}">'
             f"<title>{html.escape(f'{name}, {part}: {_gib(size)}')}</title></rect>"
@@ -219,13 +228,22 @@ def _bar(
     return drawn
 
 
-def _legend(colors: Mapping[str, tuple[str, str]], y: float) -> list[str]:
+def _legend(colors: Mapping[str, tuple[str, str]], y: float, shade: str) -> list[str]:
+    """The parts' colours, and what the `shade` behind the devices' lines is."""
     drawn, x = [], 10
     for part, (fill, _ink) in colors.items():
         drawn.append(f'<rect x="{x}" y="{y - 9}" width="10" height="10" fill="{fill}"/>')
         drawn.append(text(x + 14, y, part))
-        x += 28 + 6.4 * len(part)
+        x += 26 + 6.2 * len(part)
+    if shade:
+        drawn.append(_shade(x, y - 9, 10, 10))
+        drawn.append(text(x + 14, y, shade))
     return drawn
+
+
+def _shade(x: float, y: float, width: float, height: float) -> str:
+    place = f'x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect {place} fill="currentColor" opacity="0.15"/>'
 
 
 def _axis_limit(totals: Sequence[float]) -> float:
@@ -235,13 +253,20 @@ def _axis_limit(totals: Sequence[float]) -> float:
     return next(m * 2**e for e in range(20, 60) for m in (1, 1.5) if m * 2**e >= wanted)
 
 
-def _device_lines(devices: Mapping[str, tuple[float, float]], bottom: float) -> list[str]:
-    """A dashed line at each device's memory, its name above it, in rows so that none overlap.
+def _ticks(limit: float) -> list[float]:
+    """Three or four equal parts of an axis that `_axis_limit` has ended: round numbers."""
+    parts = 3 if math.frexp(limit)[0] == 0.75 else 4
+    return [limit * i / parts for i in range(parts + 1)]
 
-    Where there is no room, the smaller ones are left out.
+
+def _device_lines(devices: Mapping[str, tuple[float, float, float]], bottom: float) -> list[str]:
+    """A dashed line where each device's room ends, a shade over what stays free, its name above.
+
+    `devices` maps a name to both ends of the shade and to the device's memory. Names stand in rows,
+    so that none overlap; where there is no room, the smaller ones are left out.
     """
     drawn, free_to = [], [math.inf] * 3  # where the label to the right begins, row by row
-    for name, (x, size) in sorted(devices.items(), key=lambda item: -item[1][1]):
+    for name, (x, whole, size) in sorted(devices.items(), key=lambda item: -item[1][2]):
         label = f"{name} {size / GIB:.0f}"
         begin, end = x - 16, x - 10 + 6.8 * len(label)
         row = next((i for i, limit in enumerate(free_to) if end < limit), None)
@@ -250,6 +275,7 @@ def _device_lines(devices: Mapping[str, tuple[float, float]], bottom: float) -> 
         free_to[row] = begin
         y = 52 - 13 * row
         dashed = 'stroke="currentColor" stroke-dasharray="4 3"'
+        drawn.append(_shade(x, TOP - 6, whole - x, bottom - TOP + 6))
         drawn += [path(f"M{x:.1f} {y + 4}V{bottom}", dashed), text(begin, y, label)]
     return drawn
 

@@ -225,6 +225,7 @@ def progress(every, save=30, fails=(1100, 2400), end=3600):
     return seconds, done
 
 
+# %% part="b"
 runs = {f"saved every {every} steps": progress(every) for every in (60, 300, 1200)}
 plots.lines(
     runs,

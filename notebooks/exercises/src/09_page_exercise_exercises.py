@@ -208,6 +208,8 @@ RUNS = {  # training loss every 10 steps, held-out loss every 40
         "4.01 3.37 3.10 4.21 5.34 6.45 7.03 7.04",
     ),
 }
+
+# %% part="b"
 for name, texts in RUNS.items():
     loss, held_out = ([float(number) for number in text.split()] for text in texts)
     plots.lines(

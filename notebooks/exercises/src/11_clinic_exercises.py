@@ -44,6 +44,8 @@ RUNS = {  # training loss, held-out loss at every fifth, training loss at ten ti
         "4.02 1.40 0.66 0.43 0.35 0.32 0.31 0.30 0.29 0.29",
     ),
 }
+
+# %% part="b"
 for name, texts in RUNS.items():
     loss, held_out, tenfold = ([float(number) for number in text.split()] for text in texts)
     plots.lines(
@@ -134,6 +136,7 @@ TINY = LlamaForCausalLM(
 )
 
 
+# %% part="b"
 def look(settings, lengths=LENGTHS):
     """What the check-up says of a training of these settings, on a tiny Llama."""
     from trl import SFTConfig  # takes seconds to import, and no answer needs it
