@@ -104,6 +104,11 @@ def _account(
 ) -> tuple[MemoryEstimate, Ledger, int]:
     """A step's peak, the ledger that followed it, and when in it the forward pass began."""
     step.check_adapter(lora_config)
+    if step.loss == "liger":
+        raise NotImplementedError(
+            "loss='liger' is estimated only: its kernels run on a GPU alone, in a model that Liger "
+            "Kernel has patched. 'chunked' is the nearest that can be measured"
+        )
     if isinstance(model_or_config, nn.Module):
         model = model_or_config
         check_model(model, lora_config, step, device)
