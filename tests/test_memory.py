@@ -530,6 +530,21 @@ OTHERS = {
     "t5": lambda: transformers.T5Config(
         d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_size=99
     ),
+    "qwen2_5_vl": lambda: transformers.Qwen2_5_VLConfig(
+        text_config={**SHAPE, "hidden_size": 256, "num_attention_heads": 2,
+                     "num_key_value_heads": 1},
+        vision_config=dict(
+            depth=1, hidden_size=24, num_heads=3, intermediate_size=40, out_hidden_size=256
+        ),
+    ),
+    "mllama": lambda: transformers.MllamaConfig(
+        text_config={**SHAPE, "cross_attention_layers": [1], "pad_token_id": 0},
+        vision_config=dict(
+            hidden_size=24, attention_heads=3, intermediate_size=40, num_hidden_layers=1,
+            num_global_layers=1, image_size=28, patch_size=14, vision_output_dim=48,
+            intermediate_layers_indices=[0],
+        ),
+    ),
 }  # fmt: skip
 
 
@@ -544,6 +559,22 @@ def test_what_has_no_rules_is_refused_and_can_be_measured(name, precision):
     for lora_config in (adapter, None):
         fake = measure_training_memory(config, lora_config, device="fake", **step)
         assert fake == measure_training_memory(config, lora_config, device="cpu", **step)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        transformers.WhisperConfig(architectures=["WhisperForConditionalGeneration"]),
+        transformers.ViTConfig(architectures=["ViTForImageClassification"]),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_what_reads_no_tokens_is_refused_both_ways(config):
+    adapter = LoraConfig(r=4, target_modules=["q_proj"])
+    with pytest.raises(NotImplementedError, match="measures it without rules, if it reads tokens"):
+        estimate_training_memory(config, adapter, **STEP)
+    with pytest.raises(NotImplementedError, match="reads (input_features|pixel_values)"):
+        measure_training_memory(config, adapter, device="fake", **STEP)
 
 
 # ------------------------------------------------------------------------- published figures
