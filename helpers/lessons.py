@@ -175,10 +175,10 @@ def picture_url(lesson: Lesson) -> str:
 
 def exercises_passed(lesson: Lesson, passed: frozenset[str]) -> str:
     """In words: how many of the lesson's exercises `check` has found right; "" if it has none."""
-    from helpers.grading.exercises import SETS  # seconds, so only where it is asked
+    from helpers.checks import exercise_ids  # seconds, so only where something has passed
 
-    exercises = SETS.get(lesson.exercises, ())
-    right = sum(exercise.id in passed for exercise in exercises)
+    exercises = exercise_ids(lesson.exercises)
+    right = len(passed & {*exercises})
     if not exercises or not right:
         return ""
     said = ngettext("{right} of {n} exercise", "{right} of {n} exercises", len(exercises))
