@@ -191,9 +191,7 @@ class CourseMap:
     rows: tuple[tuple[Lesson, str], ...]
 
     def __repr__(self) -> str:
-        return "\n".join(
-            f"{tr(lesson.title)}: {done or tr('not begun')}" for lesson, done in self.rows
-        )
+        return "\n".join(f"{tr(lesson.title)}: {_said(done)}" for lesson, done in self.rows)
 
     def _repr_html_(self) -> str:
         cards = "".join(_card(lesson, done) for lesson, done in self.rows)
@@ -201,15 +199,20 @@ class CourseMap:
         return f'<div style="{style}">{cards}</div>'
 
 
+def _said(done: str) -> str:
+    return done or tr("not begun")
+
+
 def _card(lesson: Lesson, done: str) -> str:
     colour = "#2e9e4f" if done else "#8a8a8a"
+    first = tr("first:")  # Babel looks for texts outside of f-strings
     return (
         f'<div style="width:215px;border:1px solid {colour};border-radius:6px;overflow:hidden">'
         f'<img alt="{escape(tr(lesson.picture))}" src="{picture_url(lesson)}" width="215" '
         'style="display:block;background:white">'
         f'<div style="padding:6px 10px 8px"><b>{escape(tr(lesson.title))}</b><br>'
-        f"{lesson.time}, {lesson.memory_gb} GB · {tr('first:')} {escape(tr(lesson.needs))}<br>"
-        f"<b>{'✓ ' if done else ''}{escape(done) or tr('not begun')}</b></div></div>"
+        f"{lesson.time}, {lesson.memory_gb} GB · {first} {escape(tr(lesson.needs))}<br>"
+        f"<b>{'✓ ' if done else ''}{escape(_said(done))}</b></div></div>"
     )
 
 
