@@ -105,8 +105,8 @@ def table(rows: list[Row]) -> str:
 def count(rows: list[Row]) -> str:
     """The Markdown between the README's markers: how many claims got which verdict."""
     kinds = [boxes[-1].kind for boxes in by_claim(rows)]
-    parts = [f"**{kinds.count(kind)}** {kind}" for kind in VERDICTS if kind in kinds]
-    return f"{len(kinds)} claims and exercises: {', '.join(parts)}."
+    parts = [f"{kind} **{kinds.count(kind)}**" for kind in VERDICTS if kind in kinds]
+    return f"{len(kinds)} claims and exercises, by verdict: {', '.join(parts)}."
 
 
 def between(text: str, name: str, markers: tuple[str, str], new: str) -> str:

@@ -113,6 +113,8 @@ class Pages:
 
     def unfinished(self, name: str) -> list[str]:
         """What keeps a page from being built."""
+        if not self.texts(name):
+            return ["there is nothing to translate"]
         return helpers_catalogue.unfinished(read(self.catalogue_file(name)), self.texts(name))
 
     @property

@@ -161,7 +161,7 @@ def test_the_table_is_collected_in_order_with_links_and_what_is_to_come(course, 
     to_come = next(line for line in lines if line.startswith("Still to come: "))
     assert to_come.startswith("Still to come: C04, C05, C06, C07") and "C19" not in to_come
     readme = (course / "README.md").read_text().splitlines()
-    assert readme[2] == "4 claims and exercises: **3** holds, **1** wrong."
+    assert readme[2] == "4 claims and exercises, by verdict: holds **3**, wrong **1**."
     assert (readme[0], readme[-1], len(readme)) == ("before", "after", 5)
 
 
