@@ -35,12 +35,13 @@ class Film:
         self.page, self.height = page, height
         self.frames: list[tuple[Image.Image, int]] = []
 
-    def take(self, part: Locator, milliseconds: int, top: int = 0) -> None:
-        """Add what `part` looks like now, from `top` on; no change lengthens the last picture."""
+    def take(self, part: Locator, milliseconds: int, top: int = 0, most: int = 9000) -> None:
+        """Add what `part` looks like now, from `top` on; one that looks as the last is the last,
+        shown for longer, but for no longer than `most`."""
         frame = picture_of(self.page, part, self.height, top)
         if self.frames and frame.tobytes() == self.frames[-1][0].tobytes():
             last, shown = self.frames[-1]
-            self.frames[-1] = (last, shown + milliseconds)
+            self.frames[-1] = (last, max(shown, min(shown + milliseconds, most)))
         else:
             self.frames.append((frame, milliseconds))
 
@@ -59,7 +60,7 @@ def picture_of(page: Page, part: Locator, height: int, top: int = 0) -> Image.Im
     """`height` pixels of `part`, from `top` on, as wide as the pictures are."""
     box = part.bounding_box()
     place = {"x": box["x"] - MARGIN, "y": box["y"] - 2 + top}
-    clip = place | {"width": WIDTH, "height": height}
+    clip = place | {"width": min(WIDTH, round(box["width"])), "height": height}
     return Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
 
 
@@ -130,7 +131,7 @@ def playground_film(page: Page) -> Film:
         rows = page.locator("table", has_text="held-out loss").locator("tr")
         for _ in range(600):
             page.wait_for_timeout(400)
-            film.take(part, 80)
+            film.take(part, 80, most=600)
             if rows.count() == number + 1:
                 break
         expect(rows).to_have_count(number + 1)

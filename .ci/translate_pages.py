@@ -36,10 +36,13 @@ NUMBER = re.compile(r"(?<![\w.,/:-])\d+(?:[.,]\d+)*(?:e-?\d+)?(?!\w|[.,]\d|[-/]\
 WRITTEN = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+")  # neither 1.16.0 nor 1024
 NAMED = re.compile(r"(?:[A-Z]\d+|(?:\[\d\d_\w+\]\([^)]*\)(?:, )?)+|[\d\W]*)")
 
+TABLES = "published_"  # made by scripts, and nothing but numbers and sources: they stay English
+
 
 def pages(root: Path) -> dict[str, Path]:
     """The English pages that are translated, by name."""
-    found = [*sorted((root / "docs").glob("*.md")), root / "README.md"]
+    docs = [page for page in (root / "docs").glob("*.md") if not page.name.startswith(TABLES)]
+    found = [*sorted(docs), root / "README.md"]
     return {path.stem: path for path in found if path.exists()}
 
 

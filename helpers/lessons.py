@@ -14,6 +14,7 @@ from pathlib import Path
 from helpers import logbook
 from helpers._language import N_, ngettext, tr
 
+FIRST, NOT_BEGUN = N_("first:"), N_("not begun")
 PICTURES = Path(__file__).parent / "course_data" / "pictures"
 
 
@@ -174,10 +175,10 @@ def picture_url(lesson: Lesson) -> str:
 
 def exercises_passed(lesson: Lesson, passed: frozenset[str]) -> str:
     """In words: how many of the lesson's exercises `check` has found right; "" if it has none."""
-    from helpers.grading.exercises import SETS  # seconds, so only where it is asked
+    from helpers.checks import exercise_ids  # seconds, so only where something has passed
 
-    exercises = SETS.get(lesson.exercises, ())
-    right = sum(exercise.id in passed for exercise in exercises)
+    exercises = exercise_ids(lesson.exercises)
+    right = len(passed & {*exercises})
     if not exercises or not right:
         return ""
     said = ngettext("{right} of {n} exercise", "{right} of {n} exercises", len(exercises))
@@ -191,7 +192,9 @@ class CourseMap:
     rows: tuple[tuple[Lesson, str], ...]
 
     def __repr__(self) -> str:
-        return "\n".join(f"{tr(lesson.title)}: {_said(done)}" for lesson, done in self.rows)
+        return "\n".join(
+            f"{tr(lesson.title)}: {done or tr(NOT_BEGUN)}" for lesson, done in self.rows
+        )
 
     def _repr_html_(self) -> str:
         cards = "".join(_card(lesson, done) for lesson, done in self.rows)
@@ -199,20 +202,15 @@ class CourseMap:
         return f'<div style="{style}">{cards}</div>'
 
 
-def _said(done: str) -> str:
-    return done or tr("not begun")
-
-
 def _card(lesson: Lesson, done: str) -> str:
     colour = "#2e9e4f" if done else "#8a8a8a"
-    first = tr("first:")  # Babel looks for texts outside of f-strings
     return (
         f'<div style="width:215px;border:1px solid {colour};border-radius:6px;overflow:hidden">'
         f'<img alt="{escape(tr(lesson.picture))}" src="{picture_url(lesson)}" width="215" '
         'style="display:block;background:white">'
         f'<div style="padding:6px 10px 8px"><b>{escape(tr(lesson.title))}</b><br>'
-        f"{lesson.time}, {lesson.memory_gb} GB · {first} {escape(tr(lesson.needs))}<br>"
-        f"<b>{'✓ ' if done else ''}{escape(_said(done))}</b></div></div>"
+        f"{lesson.time}, {lesson.memory_gb} GB · {tr(FIRST)} {escape(tr(lesson.needs))}<br>"
+        f"<b>{'✓ ' if done else ''}{escape(done) or tr(NOT_BEGUN)}</b></div></div>"
     )
 
 

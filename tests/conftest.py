@@ -14,8 +14,9 @@ os.environ[STRICT] = "1"  # what a lesson expects must come true here, or the te
 GIB_PER_LESSON = 7  # what the largest notebook takes
 LONGEST = (  # they begin first, so that both workers end together: minutes each, then half of one
     "03_training.ipynb 10_your_data.ipynb 06_qlora.ipynb 07_variants.ipynb 09_page_exercise.ipynb "
-    "test_grading.py 05_merging.ipynb 04_adapters.ipynb test_exercises.py 11_clinic.ipynb "
-    "08_scaling.ipynb test_t4.py 01_theory.ipynb test_robustness.py test_memory.py test_models.py "
+    "test_grading.py 05_merging.ipynb test_every_model_type.py 04_adapters.ipynb test_exercises.py "
+    "11_clinic.ipynb 08_scaling.ipynb test_memory.py test_site.py test_t4.py 01_theory.ipynb "
+    "test_published.py test_robustness.py test_models.py test_browser_pages.py "
     "test_newer_sets.py instructor_guide.ipynb test_adapters_handed_in.py test_lesson_10.py"
 ).split()
 IMPORTED = (*TRAINING, "ipykernel.kernelapp", "ipywidgets", "matplotlib.figure", "bitsandbytes")

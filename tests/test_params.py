@@ -209,6 +209,18 @@ CASES = {
         dict(target_modules=["w1", "w2", "w3", "q_proj"], rank_pattern={"q_proj": 7}),
     ),
     "all-linear, experts": ("qwen3-moe", dict(target_modules="all-linear")),
+    "adapters in what is saved": (  # the copies' are trained, the originals' are not
+        "llama",
+        dict(target_modules=["q_proj", "down_proj"], modules_to_save=["attn"], bias="all"),
+    ),
+    "adapters in what is saved, rank_pattern": (
+        "llama",
+        dict(
+            target_modules=["q_proj", "o_proj"],
+            modules_to_save=["attn"],
+            rank_pattern={"q_proj": 3},
+        ),
+    ),
     "token indices": (
         "llama",
         dict(target_modules=["q_proj"], trainable_token_indices=[1, 5, 7]),

@@ -19,6 +19,7 @@ import translate
 from catalogues import obsolete, out_of_step, read, text_of, updated
 from helpers import _language
 from helpers.checks import check
+from helpers.checkup.findings import PATIENTS
 from helpers.grading.exercises import SETS
 from relinking import outside_code
 from translation_check import problems
@@ -322,7 +323,7 @@ def test_an_english_notebook_that_runs_again_takes_its_translation_along(
 
 
 def test_a_move_takes_catalogues_along(course):
-    (course / "README.md").write_text("")
+    (course / "README.md").write_text("# The course\n")
     source = course / "notebooks" / "index.ipynb"
     where = address.current_address(course)
     text = source.read_text().replace(
@@ -401,6 +402,15 @@ def test_a_learner_does_set_1_in_romanian(speaking):
     assert "codul vostru a ridicat ZeroDivisionError" in str(failed)
     assert "there" not in str(failed) and "your" not in str(failed)
     assert "Ați vrut să scrieți 'lora_layer'?" in str(check("lora_layr"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_finding_leads_to_its_patient_in_the_translated_clinic(speaking, language):
+    edition = translate.Edition(language, ROOT)
+    if "11_clinic" in edition.built:
+        speaking(language)
+        headings = {words for _, _, words in edition.headings("11_clinic")}
+        assert {_language.tr(heading) for heading in PATIENTS.values()} <= headings
 
 
 def test_helpers_speak_a_toy_language_that_is_only_a_catalogue(speaking, tmp_path):

@@ -6,40 +6,48 @@ import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from helpers._language import N_, ngettext, tr
+
 SEVERITIES = ("error", "warning", "note")  # the worst first
+THEN, CURE, CHECKUP = N_("then:"), N_("cure:"), N_("Check-up:")
+FINE, UNSEEN = N_("fine"), N_("not looked at")
 CLINIC = "11_clinic.ipynb"
 STYLES = {"error": "#b3261e", "warning": "#8a5a00", "note": "#31639c"}  # 4.5 : 1 on white and more
 PATIENTS = {  # name of a finding -> the heading in lesson 11 that shows it
     **dict.fromkeys(
-        ("nothing-labelled", "rows-dropped", "truncated-answers"), "Patient 1 · The answer is cut"
+        ("nothing-labelled", "rows-dropped", "truncated-answers"),
+        N_("Patient 1 · The answer is cut"),
     ),
-    "bos-twice": "Patient 2 · Two beginnings",
-    **dict.fromkeys(("end-masked", "no-end", "stop-token-unknown"), "Patient 3 · It never stops"),
+    "bos-twice": N_("Patient 2 · Two beginnings"),
     **dict.fromkeys(
-        ("no-generation-marker", "turn-end-unmasked"), "Patient 4 · No assistant tokens"
+        ("end-masked", "no-end", "stop-token-unknown"), N_("Patient 3 · It never stops")
     ),
-    "boundary-merges": "Patient 5 · The seam",
     **dict.fromkeys(
-        ("prompt-unlike-training", "thoughts-dropped"), "Patient 6 · Thoughts that vanish"
+        ("no-generation-marker", "turn-end-unmasked"), N_("Patient 4 · No assistant tokens")
     ),
-    **dict.fromkeys(("leakage", "duplicates"), "Patient 7 · Too good to be true"),
+    "boundary-merges": N_("Patient 5 · The seam"),
     **dict.fromkeys(
-        ("targets-not-found", "names-unmatched"), "Patient 8 · Targets that are not there"
+        ("prompt-unlike-training", "thoughts-dropped"), N_("Patient 6 · Thoughts that vanish")
     ),
-    "frozen-adapter": "Patient 9 · Trained on, and nothing changed",
-    **dict.fromkeys(("wrapped-twice", "merged-adapter"), "Patient 10 · The base answers"),
-    "vocabulary-too-large": "Patient 11 · Index out of range",
-    "embeddings-in-full": "Patient 12 · The adapter that weighs more than it learned",
-    "tied-weights-adapted": "Patient 13 · Merged, and it talks nonsense",
+    **dict.fromkeys(("leakage", "duplicates"), N_("Patient 7 · Too good to be true")),
     **dict.fromkeys(
-        ("few-steps", "all-warm-up", "rate-low", "rate-high"), "Patient 14 · Nothing was learned"
+        ("targets-not-found", "names-unmatched"), N_("Patient 8 · Targets that are not there")
     ),
-    "checkpointing-cuts-gradients": "Patient 15 · Does not require grad",
-    "half-precision-trained": "Patient 16 · Unscale FP16 gradients",
-    "dtypes-differ": "Patient 17 · Two dtypes meet",
-    "no-eval-loss": "Patient 18 · No eval_loss",
-    "evaluation-memory": "Patient 19 · Out of memory in evaluation only",
-    "no-chat-template": "Patient 20 · Good here, gibberish there",
+    "frozen-adapter": N_("Patient 9 · Trained on, and nothing changed"),
+    **dict.fromkeys(("wrapped-twice", "merged-adapter"), N_("Patient 10 · The base answers")),
+    "vocabulary-too-large": N_("Patient 11 · Index out of range"),
+    "embeddings-in-full": N_("Patient 12 · The adapter that weighs more than it learned"),
+    "tied-weights-adapted": N_("Patient 13 · Merged, and it talks nonsense"),
+    **dict.fromkeys(
+        ("few-steps", "all-warm-up", "rate-low", "rate-high"),
+        N_("Patient 14 · Nothing was learned"),
+    ),
+    "checkpointing-cuts-gradients": N_("Patient 15 · Does not require grad"),
+    "half-precision-trained": N_("Patient 16 · Unscale FP16 gradients"),
+    "dtypes-differ": N_("Patient 17 · Two dtypes meet"),
+    "no-eval-loss": N_("Patient 18 · No eval_loss"),
+    "evaluation-memory": N_("Patient 19 · Out of memory in evaluation only"),
+    "no-chat-template": N_("Patient 20 · Good here, gibberish there"),
 }
 
 
@@ -56,16 +64,21 @@ class Finding:
     @property
     def place(self) -> str:
         """The patient in lesson 11 who has it, as a link's target; empty if none has."""
-        heading = PATIENTS.get(self.name, "")
+        heading = tr(PATIENTS.get(self.name, ""))
         return f"{CLINIC}#{heading.replace(' ', '-')}" if heading else ""
+
+    @property
+    def patient(self) -> str:
+        """That patient's number, as the heading has it: "Patient 1"; empty if none has it."""
+        return tr(PATIENTS.get(self.name, "")).partition(" ·")[0]
 
     def __str__(self) -> str:
         lines = [f"{self.severity.upper()} {self.name}: {self.seen}"]
-        lines += [f"    then: {self.consequence}"]
-        lines += [f"    cure: {line}" for line in self.cure.splitlines()[:1]]
+        lines += [f"    {tr(THEN)} {self.consequence}"]
+        lines += [f"    {tr(CURE)} {line}" for line in self.cure.splitlines()[:1]]
         lines += [f"          {line}" for line in self.cure.splitlines()[1:]]
         if self.name in PATIENTS:
-            lines.append(f"    see:  lesson 11, {PATIENTS[self.name].partition(' ·')[0]}")
+            lines.append("    " + tr("see:  lesson 11, {patient}").format(patient=self.patient))
         return "\n".join(lines)
 
 
@@ -112,14 +125,20 @@ class Checkup:
     def summary(self) -> str:
         """One line: how many of each."""
         found = [finding.severity for finding in self.findings]
-        counts = [f"{found.count(kind)} {kind}{'s' * (found.count(kind) != 1)}"
-                  for kind in SEVERITIES]  # fmt: skip
-        return f"{', '.join(counts)}; {len(self.healthy)} fine, {len(self.not_seen)} not looked at"
+        errors, warnings, notes = map(found.count, SEVERITIES)
+        counts = (
+            ngettext("{n} error", "{n} errors", errors).format(n=errors),
+            ngettext("{n} warning", "{n} warnings", warnings).format(n=warnings),
+            ngettext("{n} note", "{n} notes", notes).format(n=notes),
+        )
+        return tr("{counts}; {fine} fine, {not_seen} not looked at").format(
+            counts=", ".join(counts), fine=len(self.healthy), not_seen=len(self.not_seen)
+        )
 
     def __str__(self) -> str:
         parts = [self.summary, *map(str, self.findings)]
-        for heading, looked in {"fine": self.healthy, "not looked at": self.not_seen}.items():
-            parts += [f"{heading}: {one.title}: {one.what}" for one in looked]
+        for heading, looked in {FINE: self.healthy, UNSEEN: self.not_seen}.items():
+            parts += [f"{tr(heading)}: {one.title}: {one.what}" for one in looked]
         return "\n".join(parts)
 
     __repr__ = __str__
@@ -128,15 +147,16 @@ class Checkup:
         rows = "".join(map(_row, self.findings))
         head = "".join(
             f'<th scope="col" style="text-align:left">{title}</th>'
-            for title in ("", "seen", "what will happen", "cure")
+            for title in ("", tr("seen"), tr("what will happen"), tr("cure"))
         )
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         folded = [
             f"<details><summary>{len(looked)} {title}</summary><ul>{_items(looked)}</ul></details>"
-            for title, looked in (("fine", self.healthy), ("not looked at", self.not_seen))
+            for title, looked in ((tr(FINE), self.healthy), (tr(UNSEEN), self.not_seen))
             if looked
         ]
-        return f"<p><b>Check-up:</b> {self.summary}</p>{table if rows else ''}{''.join(folded)}"
+        head = f"<p><b>{tr(CHECKUP)}</b> {self.summary}</p>"
+        return f"{head}{table if rows else ''}{''.join(folded)}"
 
 
 def _row(finding: Finding) -> str:
@@ -147,7 +167,7 @@ def _row(finding: Finding) -> str:
     )
     if finding.place:
         place = html.escape(finding.place)
-        badge += f'<br><a href="{place}">{PATIENTS[finding.name].partition(" ·")[0]}</a>'
+        badge += f'<br><a href="{place}">{finding.patient}</a>'
     texts = [html.escape(text) for text in (finding.seen, finding.consequence)]
     code = f'<pre style="white-space:pre-wrap;margin:0">{html.escape(finding.cure)}</pre>'
     cells = [badge, *texts, code]

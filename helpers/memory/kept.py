@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peft import LoraConfig
 
@@ -182,6 +182,25 @@ def backward_needs(
     return needs + tokens * formats.stream * layer.hidden, freed
 
 
+def backward_through_scores(
+    layer: Layer, formats: Formats, ranks: Mapping[str, int]
+) -> tuple[int, int] | None:
+    """Bytes needed in the backward pass of attention that holds its scores, and freed by then.
+
+    There are the gradients of the scores after the softmax and before it, in float32, of the
+    attention's output and of the layer's; free is what the MLP kept, and the softmax's cast output.
+    None for a kernel that holds no scores.
+    """
+    if layer.attention not in ("math", "eager"):
+        return None
+    scores = layer.heads * formats.sequence
+    needs = 2 * 4 * scores + formats.stream * layer.hidden + formats.compute * layer.queries
+    freed = (layer.norms - 1) * _norm(layer, formats, layer.hidden) + _mlp(layer, formats)
+    freed += sum(_inputs(layer, formats, group, ranks) for group in layer.groups[1:])
+    freed += formats.compute * scores if formats.compute != 4 else 0
+    return formats.tokens * needs, formats.tokens * freed
+
+
 def _keeps_anyway(layer: Layer, group: Group) -> bool:
     """Whether what made the input keeps it for its own gradient."""
     if group.source == "attention":  # fused attention does; Phi-3's gives it in another order
@@ -197,6 +216,8 @@ def _attention(layer: Layer, formats: Formats) -> int:
         kept = 3 * c * layer.queries + 4 * scores + (c * scores if c != 4 else 0)
         kept += c * scores if layer.softcap else 0
         return kept + (formats.dropout_mask + c) * scores * layer.attention_dropout
+    if layer.attention == "math":  # queries, repeated keys and values, and the softmax
+        return c * (3 * layer.queries + scores)
     if layer.attention_dropout and not formats.gpu:  # no fused kernel on the CPU: all in float32
         return 3 * 4 * (layer.queries + scores)
     # FlashAttention keeps its inputs, its output and one float32 a head and row, instead of the
@@ -223,7 +244,27 @@ def kept_by_window(layer: Layer, formats: Formats) -> int:
     A row that is longer than the window needs a mask: SDPA makes one of the numbers' own type, for
     each layer, and then takes no shared key heads, which are repeated (``use_gqa_in_sdpa``).
     """
-    if layer.attention != "sdpa" or layer.window is None or formats.sequence < layer.window:
+    if layer.window is None or formats.sequence < layer.window:
+        return 0
+    if layer.attention not in ("sdpa", "math"):
         return 0
     repeated = 2 * (layer.queries - layer.keys)
-    return formats.tokens * formats.compute * (formats.sequence + repeated)
+    more = formats.compute * (formats.sequence + repeated)
+    if layer.attention == "math":  # with a mask, the fused kernel takes over
+        more += _attention(replace(layer, attention="sdpa"), formats) - _attention(layer, formats)
+    return formats.tokens * more
+
+
+def with_kernel(layer: Layer, formats: Formats) -> Layer:
+    """The layer with the attention that PyTorch takes for these numbers on this device.
+
+    On a GPU in float32, FlashAttention is out (16-bit numbers only), and the memory-efficient
+    kernel wants as many keys as queries (``check_batch_size_and_num_heads_dense`` in PyTorch's
+    ``sdp_utils_cpp.h``). With shared key heads, which transformers leaves shared where there is no
+    mask and a head has at most 256 numbers (``use_gqa_in_sdpa``), what remains is the kernel
+    written out, which holds all scores.
+    """
+    shared = layer.key_heads != layer.heads and layer.queries <= 256 * layer.heads
+    if formats.gpu and formats.compute == 4 and layer.attention == "sdpa" and shared:
+        return replace(layer, attention="math")
+    return layer

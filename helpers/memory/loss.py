@@ -6,10 +6,15 @@
   is folded into a sum; the backward pass computes the tiles again. On a GPU a Triton kernel folds a
   tile in place. On a CPU, PyTorch's operations make copies of it in float32. A test holds the CPU's
   sizes against real steps; the GPU's are read from the code.
+* "liger": Liger Kernel's (``fused_linear_cross_entropy_forward`` in its
+  ``ops/fused_linear_cross_entropy.py``, read at commit ead96b6). Logits of some rows at a time
+  become their gradient in place, so the gradients of the hidden states and of the output layer are
+  made in the forward pass. A test replays its operations.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from helpers.memory.kept import Formats, kept_by_final_norm
@@ -30,7 +35,8 @@ class LossMoment:
 
 def moments_of_loss(base: BaseShapes, formats: Formats, loss: str) -> list[LossMoment]:
     """The moments of the loss that can be a step's peak."""
-    return (_full if loss == "full" else _chunked)(base, formats)
+    moments = {"full": _full, "chunked": _chunked, "liger": _liger}
+    return moments[loss](base, formats)
 
 
 def _full(base: BaseShapes, formats: Formats) -> list[LossMoment]:
@@ -84,3 +90,19 @@ def _chunked(base: BaseShapes, formats: Formats) -> list[LossMoment]:
         in_float32 = cast_words + 4 * hidden * words
         moments.append(LossMoment(False, backward + 4 * tile, kept, in_float32))
     return moments
+
+
+def _liger(base: BaseShapes, formats: Formats) -> list[LossMoment]:
+    hidden, tokens = base.layer.hidden, formats.tokens
+    parts = math.ceil(base.vocabulary / hidden)
+    rows = min(tokens, 2 ** math.ceil(math.log2(math.ceil(tokens / parts))))
+    chunk = formats.compute * rows * base.vocabulary
+    gradients = formats.stream * hidden * tokens + 4 * tokens  # and a loss for each token
+    needs = formats.compute * rows * hidden  # of a chunk's hidden states
+    if formats.full:
+        gradients += formats.stored * base.head
+        of_head = formats.compute * base.head
+        needs = max(needs, of_head + (4 * base.head if formats.compute == 2 else 0))
+    kept = kept_by_final_norm(base.layer, formats) + formats.stream * hidden * tokens
+    copy = formats.copied * base.head  # autocast's, of the output layer's weight
+    return [LossMoment(True, gradients + chunk + needs, kept, copy)]

@@ -63,9 +63,11 @@ def measure_training_memory(
       is built on ``device``: "cuda", "cpu", or "fake" for fake tensors, which need no memory and
       follow the CPU's way of computing. By default a GPU if there is one, else "fake".
 
-    ``settings`` are those of ``estimate_training_memory``. Rows are full: no padding.
+    ``settings`` are those of ``estimate_training_memory``. Rows are full: no padding. A batch is
+    token ids alone: what a model that also sees or hears takes for pictures or sound is not in it.
 
-    Raises ``TypeError`` or ``ValueError`` naming the argument.
+    Raises ``TypeError`` or ``ValueError`` naming the argument, and ``NotImplementedError`` for a
+    model that reads no tokens.
     """
     estimate, _ledger, _begin = _account(
         model_or_config, lora_config, TrainingStep(**settings), device
@@ -104,6 +106,11 @@ def _account(
 ) -> tuple[MemoryEstimate, Ledger, int]:
     """A step's peak, the ledger that followed it, and when in it the forward pass began."""
     step.check_adapter(lora_config)
+    if step.loss == "liger":
+        raise NotImplementedError(
+            "loss='liger' is estimated only: its kernels run on a GPU alone, in a model that Liger "
+            "Kernel has patched. 'chunked' is the nearest that can be measured"
+        )
     if isinstance(model_or_config, nn.Module):
         model = model_or_config
         check_model(model, lora_config, step, device)
@@ -119,6 +126,7 @@ def _account(
         if quantized:
             quantize(model, step.quantization, step.precision)
         model.to(torch.bfloat16 if step.precision == "bf16" else torch.float32)
+    _check_reads_tokens(model)
     with ExitStack() as stack:
         if lora_config is not None:
             model = stack.enter_context(adapted(model, lora_config, step, quantized=quantized))
@@ -129,6 +137,16 @@ def _account(
             materialize(model, torch.device("cpu" if fake else device))
         ledger = stack.enter_context(ready(model, step))
         return _measure(ledger, model, step)
+
+
+def _check_reads_tokens(model: nn.Module) -> None:
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if (read := getattr(base, "main_input_name", "input_ids")) != "input_ids":
+        raise NotImplementedError(
+            f"{type(base).__name__} reads {read}, and the steps measured here have token ids "
+            "alone: on a GPU, torch.cuda.max_memory_allocated() after a step of the training "
+            "itself says what it takes"
+        )
 
 
 def _measure(
@@ -142,6 +160,8 @@ def _measure(
     if on_gpu:
         foreign = torch.cuda.memory_allocated(device) - sum(e.size for e in ledger.storages)
     vocabulary = model.get_input_embeddings().weight.shape[0]
+    if hasattr(model.config, "get_text_config"):  # Mllama embeds more words than it scores
+        vocabulary = min(vocabulary, model.config.get_text_config().vocab_size)
     optimize = _make_optimizer(step.optimizer, trained)
     with ledger:
         ids = torch.randint(vocabulary, (step.batch_size, step.sequence_length), device=device)

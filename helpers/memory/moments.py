@@ -12,12 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from helpers.memory.architecture import Layer
 from helpers.memory.kept import (
     Formats,
     backward_needs,
+    backward_through_scores,
     int8_inputs,
     kept_by_layer,
     kept_by_window,
+    with_kernel,
 )
 from helpers.memory.loss import moments_of_loss
 from helpers.memory.settings import MemoryEstimate, TrainingStep
@@ -25,6 +28,12 @@ from helpers.memory.shapes import AdapterShapes, BaseShapes
 from helpers.memory.states import optimizer_needs, states_of, weights_of
 
 TOKEN_ID = 8  # bytes
+LOSS_WORDS = {
+    "full": "loss: over all logits at once, as the model's own",
+    "chunked": "loss: in chunks, as TRL's trainers compute it",
+    "liger": "loss: in chunks, as Liger Kernel computes it",
+}
+KERNELS = {"math": "sdpa written out, as no fused kernel takes float32 with shared key heads"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +50,18 @@ class Moments:
         yield from self._in_the_backward_pass()
 
     @cached_property
+    def layer(self) -> Layer:
+        """The layer, with the attention that is computed here."""
+        return with_kernel(self.base.layer, self.formats)
+
+    @cached_property
     def assumed(self) -> tuple[str, ...]:
         """What the estimate takes for granted, in words."""
-        step, layer = self.step, self.base.layer
+        step, layer = self.step, self.layer
         bits = {2: "bfloat16", 4: "float32"}
         words = [
-            f"attention: {layer.attention}, rows without padding",
-            "loss: in chunks, as TRL's trainers compute it"
-            if step.loss == "chunked"
-            else "loss: over all logits at once, as the model's own",
+            f"attention: {KERNELS.get(layer.attention, layer.attention)}, rows without padding",
+            LOSS_WORDS[step.loss],
             "gradients: of earlier batches there at the loss (accumulation)"
             if self._earlier
             else "gradients: of one batch",
@@ -105,25 +117,25 @@ class Moments:
     @cached_property
     def _hidden(self) -> int:
         """Bytes of the hidden states between two layers."""
-        return self.formats.stream * self.base.layer.hidden * self.step.tokens
+        return self.formats.stream * self.layer.hidden * self.step.tokens
 
     @cached_property
     def _by_layer(self) -> list[tuple[int, int]]:
         """What each kind of layer keeps, and how many layers of this kind there are."""
         kinds = self.adapter.layers if self.adapter else (({}, self.base.layers),)
-        return [(kept_by_layer(self.base.layer, self.formats, r), count) for r, count in kinds]
+        return [(kept_by_layer(self.layer, self.formats, r), count) for r, count in kinds]
 
     @cached_property
     def _first_layer(self) -> int:
         """What the first layer with something to train keeps."""
         ranks = self.adapter.first if self.adapter else {}
-        kept = kept_by_layer(self.base.layer, self.formats, ranks, reached=self._reaches_input)
+        kept = kept_by_layer(self.layer, self.formats, ranks, reached=self._reaches_input)
         return kept + self._window * any(self._sliding[:1])
 
     @cached_property
     def _window(self) -> int:
         """What a layer keeps for its sliding window."""
-        return kept_by_window(self.base.layer, self.formats)
+        return kept_by_window(self.layer, self.formats)
 
     @property
     def _sliding(self) -> tuple[bool, ...]:
@@ -139,7 +151,7 @@ class Moments:
     @cached_property
     def _kept(self) -> int:
         """What all layers keep; with checkpointing, one input for each layer."""
-        layer, formats = self.base.layer, self.formats
+        layer, formats = self.layer, self.formats
         if self.step.gradient_checkpointing:
             kept = self.base.layers * self._hidden
             if formats.int8:
@@ -171,7 +183,7 @@ class Moments:
         """Autocast's copies that the backward pass needs: of weights, of the adapter."""
         if self.step.gradient_checkpointing:  # made again with each layer
             return {"weights": 0, "adapter": 0}
-        weights, adapter, layer = self._layer_copies, self._adapter_copies, self.base.layer
+        weights, adapter, layer = self._layer_copies, self._adapter_copies, self.layer
         if not self._reaches_input:  # the first layers pass no gradient on
             if not self.step.quantization:
                 wide = layer.queries + 2 * layer.keys
@@ -184,7 +196,7 @@ class Moments:
     @property
     def _shared(self) -> int:
         """Of all layers together: tables of rotary positions, and masks."""
-        layer, sequence, stream = self.base.layer, self.step.sequence_length, self.formats.stream
+        layer, sequence, stream = self.layer, self.step.sequence_length, self.formats.stream
         tables = 2 * sequence * stream * (layer.queries // layer.heads) * layer.rotary
         if layer.attention == "eager":
             tables += len(set(self.base.sliding)) * self.step.tokens * sequence * stream
@@ -214,33 +226,43 @@ class Moments:
     def _in_the_backward_pass(self) -> Iterator[MemoryEstimate]:
         base, formats, trained = self.base, self.formats, self.formats.trained
         checkpointing, earlier = self.step.gradient_checkpointing, self._earlier
-        needs, freed = backward_needs(base.layer, formats, base.linear, self.step.quantization)
+        needs, freed = backward_needs(self.layer, formats, base.linear, self.step.quantization)
         head_gradient = trained * base.head if self.adapter is None else 0
         waiting = head_gradient if base.tied else 0  # to be added to the embedding's
         recomputed = 0
         if checkpointing:
             recomputed = max((kept for kept, _ in self._by_layer), default=0)
             recomputed += self._window * any(self._sliding)
+        within = [(needs, freed)]  # in a layer: in its MLP, and in attention that holds its scores
+        kind = self.adapter.layers[-1][0] if self.adapter else {}
+        if scores := backward_through_scores(self.layer, formats, kind):
+            within.append(scores)
         # The first layer that it comes to, when all that is kept is still there ...
-        yield self._moment(
-            "backward",
-            **self._kept_copies,
-            gradients=earlier or head_gradient - waiting,
-            activations=self._kept + recomputed + self._shared - freed,
-            overhead=needs + waiting,
-        )
+        for needs, freed in within:
+            yield self._moment(
+                "backward",
+                **self._kept_copies,
+                gradients=earlier or head_gradient - waiting,
+                activations=self._kept + recomputed + self._shared - freed,
+                overhead=needs + waiting,
+            )
         # ... and the last one, when the gradients of all layers but this one are.
         if self.adapter:
             missing = self._gradients // max(1, base.layers - self.adapter.skipped)
         else:  # and the embedding's, of the same size as the output layer's
-            of_layer = base.linear_total // base.layers - base.layer.hidden * base.layer.mlp
+            of_layer = base.linear_total // base.layers - self.layer.hidden * self.layer.mlp
             missing = head_gradient + trained * of_layer
-        yield self._moment(
-            "backward",
-            gradients=earlier or self._gradients - missing,
-            activations=self._first_layer + (self._hidden if checkpointing else 0) - freed,
-            overhead=needs + waiting,
-        )
+        last = self._first_layer + self._shared + (self._hidden if checkpointing else 0)
+        for needs, freed in within:
+            yield self._moment(
+                "backward",
+                gradients=earlier or self._gradients - missing,
+                activations=last - freed,
+                overhead=needs + waiting,
+            )
+            if self.adapter is None:  # in attention, there are those of all but three projections
+                wide = self.layer.queries + 2 * self.layer.keys
+                missing = head_gradient + trained * self.layer.hidden * wide
         # At its end, a tied embedding has two gradients, and their sum, to be added to the earlier.
         more = optimizer_needs(self._sizes, trained, self.step.optimizer, formats.gpu)
         for peak, overhead in (

@@ -31,9 +31,15 @@ def predict_memory(args: TrainingArguments, model: nn.Module, dataset: Any) -> M
         precision=_precision(args, model),
         optimizer={"adamw_torch_fused": "adamw"}.get(str(args.optim.value), str(args.optim.value)),
         gradient_checkpointing=args.gradient_checkpointing,
-        loss="chunked" if hasattr(args, "completion_only_loss") else "full",  # TRL's SFTConfig
+        loss=_loss(args),
         gradient_accumulation_steps=args.gradient_accumulation_steps,
     )
+
+
+def _loss(args: TrainingArguments) -> str:
+    if getattr(args, "use_liger_kernel", False):
+        return "liger"
+    return "chunked" if hasattr(args, "completion_only_loss") else "full"  # TRL's SFTConfig
 
 
 def _longest(dataset: Any, args: TrainingArguments) -> int:

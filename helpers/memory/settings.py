@@ -22,7 +22,7 @@ OPTIMIZERS = (
     *("adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit", "sgd"),
     "adamw_torch",
 )
-LOSSES = ("full", "chunked")
+LOSSES = ("full", "chunked", "liger")
 ADAPTER_PRECISIONS = (None, "fp32", "bf16")
 
 
@@ -41,7 +41,8 @@ class TrainingStep:
     ``TrainingArguments.optim``; "adamw_torch" is PyTorch's without fusing. States of a paged one
     can lie in the CPU's memory, so the GPU need not hold them: only small ones count.
     ``quantization``: of the frozen linear layers: "nf4", "nf4-double", "int8" or None.
-    ``loss``: "full", the model's own; or "chunked", TRL's, which never holds all logits.
+    ``loss``: "full", the model's own; or one that never holds all logits: "chunked", TRL's, or
+    "liger", Liger Kernel's.
     ``gradient_accumulation_steps``: if more than 1, the gradients of the batches before are there
     all the time.
     ``adapter_precision``: "fp32" or "bf16". None: in float32, as PEFT makes an adapter, but beside

@@ -115,9 +115,11 @@ def ask_peft(skeleton: nn.Module, lora_config: LoraConfig, by_rank: bool) -> Tab
     wrapped = {name: m for name, m in model.named_modules() if isinstance(m, WRAPPERS)}
     layers = {name: m for name, m in wrapped.items() if isinstance(m, LoraLayer)}
     adapters = {id(tensor): name for name, layer in layers.items() for tensor in _a_and_b(layer)}
-    fixed, fixed_total, per_rank = Counter(), 0, Counter()
+    fixed, fixed_total, per_rank, frozen = Counter(), 0, Counter(), False
     for name, parameter in model.named_parameters():
         layer = adapters.get(id(parameter))
+        # PEFT trains a copy of a module to save: the adapters in the original stay as they are
+        frozen |= bool(layer) and not parameter.requires_grad
         owner = _matched_name(layer, layers[layer]) if layer else _outermost(name, wrapped)
         if by_rank and layer:
             per_rank[owner] += parameter.numel() // lora_config.r
@@ -130,7 +132,8 @@ def ask_peft(skeleton: nn.Module, lora_config: LoraConfig, by_rank: bool) -> Tab
         fixed_total,
         per_rank,
         # a grouped convolution takes only ranks that its groups divide
-        rank_free=all(getattr(m.get_base_layer(), "groups", 1) == 1 for m in layers.values()),
+        rank_free=not frozen
+        and all(getattr(m.get_base_layer(), "groups", 1) == 1 for m in layers.values()),
         # PEFT gives fused experts ranks of its own, and a tied adapter the rank of its twin
         pattern_free=not asked.rank_pattern and not asked.ensure_weight_tying,
         names=tuple(_matched_name(name, layer) for name, layer in layers.items()),

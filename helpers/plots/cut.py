@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from helpers._language import tr
 from helpers.plots.heat import heat_image
 from helpers.plots.svg import drawing, shares
 
@@ -26,10 +27,13 @@ def cut_svg(
     `matrix` and `cut`, square and of one shape, are drawn to one scale of colour.
     """
     drawn, width, height, alt = shares(
-        kept, [f"{r}" for r in ranks], marked=marked, title="What is kept", xlabel="rank"
+        kept, [f"{r}" for r in ranks], marked=marked, title=tr("What is kept"), xlabel=tr("rank")
     )
     limit = 2.5 * float(np.sqrt(np.mean(matrix**2)))
-    names = (f"ΔW, its first {len(matrix)} rows and columns", f"cut at rank {ranks[marked]}")
+    names = (
+        tr("ΔW, its first {n} rows and columns").format(n=len(matrix)),
+        tr("cut at rank {rank}").format(rank=ranks[marked]),
+    )
     for i, (name, picture) in enumerate(zip(names, (matrix, cut), strict=True)):
         place = {"cell": SIDE / len(matrix), "limit": limit, "name": name}
         drawn += heat_image(picture, 10 + i * (SIDE + 60), height + 26, **place)

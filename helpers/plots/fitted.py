@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from helpers._language import tr
 from helpers.low_rank import Fit
 from helpers.plots.heat import heat_image
 from helpers.plots.style import COLORS
@@ -92,7 +93,7 @@ def _frame(
 def _loss(fit: Fit, x0: float, y0: float) -> list[str]:
     """The loss over the steps on a logarithmic axis, the floor, and the loss without an adapter."""
     steps, floor = fit.setting.steps, fit.floor
-    drawn, x, y = _frame("Loss while it trains", "step", x0, y0)
+    drawn, x, y = _frame(tr("Loss while it trains"), tr("step"), x0, y0)
     highest = np.max(np.nan_to_num(fit.losses, nan=np.inf))
     top = next((d for d in (1, 3, 5, 8) if highest <= 10**d), 8)
     low = math.log10(LOWEST)
@@ -109,10 +110,10 @@ def _loss(fit: Fit, x0: float, y0: float) -> list[str]:
         step = f"{share * steps:g}"
         drawn.append(text(x(share), y(0) + 15, step, 'text-anchor="middle"'))
     drawn.append(path(f"M{x(0):.1f} {place(1):.1f}H{x(1):.1f}", 'stroke="currentColor"'))
-    drawn.append(text(x(1), place(1) - 5, "no adapter", 'text-anchor="end"'))
+    drawn.append(text(x(1), place(1) - 5, tr("no adapter"), 'text-anchor="end"'))
     dashed = f'stroke="{COLORS[2]}" stroke-width="2" stroke-dasharray="6 4"'
     drawn.append(path(f"M{x(0):.1f} {place(floor):.1f}H{x(1):.1f}", dashed))
-    name = f"floor at rank {fit.setting.rank}: {short(floor)}"
+    name = tr("floor at rank {rank}: {loss}").format(rank=fit.setting.rank, loss=short(floor))
     above = place(floor) - 6 if floor < 0.15 else place(floor) + 15
     drawn.append(text(x(0.02), above, name))
     points = zip(np.linspace(0, 1, steps + 1), fit.losses, strict=True)
@@ -122,7 +123,7 @@ def _loss(fit: Fit, x0: float, y0: float) -> list[str]:
 
 def _strengths(fit: Fit, x0: float, y0: float) -> list[str]:
     """Singular values of the target as rings, of the update as discs, and where the rank ends."""
-    drawn, x, y = _frame("Strength of each direction", "direction, strongest first", x0, y0)
+    drawn, x, y = _frame(tr("Strength of each direction"), tr("direction, strongest first"), x0, y0)
     wanted, found = fit.strengths
     limit = 1.25 * wanted[0]
     drawn.append(path(f"M{x(0):.1f} {y(0):.1f}H{x(1):.1f}", 'stroke="currentColor"'))
@@ -140,7 +141,14 @@ def _strengths(fit: Fit, x0: float, y0: float) -> list[str]:
         )
         room = fit.setting.rank < 10  # for the words, to the right of the line
         place = (border + 4, "") if room else (border - 4, 'text-anchor="end"')
-        drawn.append(text(place[0], y(0.72), f"rank {fit.setting.rank} ends here", place[1]))
+        drawn.append(
+            text(
+                place[0],
+                y(0.72),
+                tr("rank {rank} ends here").format(rank=fit.setting.rank),
+                place[1],
+            )
+        )
     for i in range(SHOWN):
         height = y(wanted[i] / limit)
         drawn.append(
@@ -158,17 +166,20 @@ def _legend(x: float, y: float) -> list[str]:
     return [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="none" stroke="{COLORS[0]}" '
         'stroke-width="2"/>',
-        text(x + 12, y + 4, "target"),
+        text(x + 12, y + 4, tr("target")),
         f'<circle cx="{x + 74:.1f}" cy="{y:.1f}" r="4" fill="{COLORS[1]}"/>',
-        text(x + 84, y + 4, "trained update"),
+        text(x + 84, y + 4, tr("trained update")),
     ]
 
 
 def _growth(fit: Fit, x0: float, y0: float, half: int) -> list[str]:
     """Three of six matrices: the update as it grows, and last the target, all in one scale."""
     matrices: Sequence[tuple[str, np.ndarray]] = [
-        *((f"update, step {step}", update) for step, update in fit.updates.items()),
-        ("target", fit.target),
+        *(
+            (tr("update, step {step}").format(step=step), update)
+            for step, update in fit.updates.items()
+        ),
+        (tr("target"), fit.target),
     ]
     if len(matrices) > 6:
         raise AssertionError("there is room for six matrices")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from helpers._language import tr
 from helpers.plots.style import COLORS
 from helpers.plots.svg import drawing, marker, path, text
 
@@ -33,9 +34,9 @@ def guess_svg(scale: Scale, guess: float | None, answer: float) -> str:
     drawn = [path(f"M{LEFT} 26H{LEFT + WIDTH}", 'stroke="currentColor" opacity="0.5"')]
     for value in (scale.low, scale.high):
         drawn.append(path(f"M{x(value):.1f} 22V30", 'stroke="currentColor" opacity="0.5"'))
-    marks = [(0, answer, "answer", 15)]
+    marks = [(0, answer, tr("answer"), 15)]
     if guess is not None:
-        marks.append((2, guess, "your guess", 45))
+        marks.append((2, guess, tr("your guess"), 45))
         span = f"M{x(guess):.1f} 26H{x(answer):.1f}"
         drawn.append(path(span, f'stroke="{COLORS[4]}" stroke-width="4"'))
     for shape, value, name, y in marks:

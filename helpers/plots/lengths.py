@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from helpers._language import tr
 from helpers.plots.style import COLORS
 from helpers.plots.svg import drawing, path, text
 
@@ -57,7 +58,7 @@ def lengths_svg(
     drawn.append(text(LEFT + WIDTH + 6, round(y(max_length)) + 4, "max_length"))
     if longest > top:
         drawn.append(text(LEFT + WIDTH + 6, TOP + 4, f"longest: {longest:,}"))
-    drawn.append(text(LEFT + WIDTH, base + 16, "rows, by length", 'text-anchor="end"'))
+    drawn.append(text(LEFT + WIDTH, base + 16, tr("rows, by length"), 'text-anchor="end"'))
     drawn.append(text(LEFT - 8, base + 16, "tokens", 'text-anchor="end"'))
     return drawing(drawn, LEFT + WIDTH + 90, base + 48, f"{title}. {words}.", ground)
 
@@ -66,15 +67,15 @@ def _bars(
     rows: Sequence[tuple[int, int]], max_length: int, y: Callable[[float], float]
 ) -> dict[str, str]:
     """One path for all bars of a kind, over rows of (whole, prompt) tokens."""
-    ways = {"prompt": "", "answer": "", "cut off": ""}
+    ways = {tr("prompt"): "", tr("answer"): "", tr("cut off"): ""}
     step = WIDTH / len(rows)
     for i, (end, start) in enumerate(rows):
         x = LEFT + step * (i + 0.5)
         kept = min(end, max_length)
         for name, low, high in (
-            ("prompt", 0, min(start, kept)),
-            ("answer", start, kept),
-            ("cut off", kept, end),
+            (tr("prompt"), 0, min(start, kept)),
+            (tr("answer"), start, kept),
+            (tr("cut off"), kept, end),
         ):
             if high > low:
                 ways[name] += f"M{x:.1f} {y(low):.1f}V{y(high):.1f}"

@@ -150,7 +150,7 @@ def masked_tokens(tokens: Sequence[str], trained: Sequence[bool]) -> HTML:
     for token, counts in zip(tokens, trained, strict=True):
         shown = html.escape(token).replace("\n", "⏎")
         style = (
-            "background:#D55E00;color:white;font-weight:bold;text-decoration:underline"
+            "background:#b34700;color:white;font-weight:bold;text-decoration:underline"
             if counts
             else "background:#d9d9d9;color:#333"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from helpers._language import tr
 from helpers.plots.style import COLORS
 from helpers.plots.svg import drawing, path, text
 
@@ -76,7 +77,7 @@ def _curves(curves: Sequence[Curve], own: int, names: Sequence[str]) -> list[str
     for step in (0, last / 2, last):
         x = at(step, high)[0]
         drawn.append(text(x, BOTTOM + 16, f"{step:g}", 'text-anchor="middle"'))
-    drawn.append(text((LEFT + RIGHT) / 2, BOTTOM + 32, "step", 'text-anchor="middle"'))
+    drawn.append(text((LEFT + RIGHT) / 2, BOTTOM + 32, tr("step"), 'text-anchor="middle"'))
     for n, (steps, values) in enumerate(curves):
         shown = [at(x, y) for x, y in zip(steps, values, strict=True) if y and math.isfinite(y)]
         line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in shown)
@@ -84,7 +85,7 @@ def _curves(curves: Sequence[Curve], own: int, names: Sequence[str]) -> list[str
         color, dash = (COLORS[0], "") if mine else (COLORS[1 + (n - own) % 3], "6 4")
         if len(shown) > 1:
             drawn.append(path(line, f'stroke="{color}" stroke-width="2" stroke-dasharray="{dash}"'))
-    for n, name in enumerate(("the seeds of this choice", *names)):
+    for n, name in enumerate((tr("the seeds of this choice"), *names)):
         x, y = LEFT + 4 + 190 * (n % 2), BOTTOM + 50 + 16 * (n // 2)
         color, dash = (COLORS[n % len(COLORS)], "6 4" if n else "")
         line = f'stroke="{color}" stroke-width="2" stroke-dasharray="{dash}"'
@@ -108,7 +109,7 @@ def _grid(
     width = (GRID_RIGHT - GRID_LEFT) / len(columns)
     height = min((BOTTOM - TOP) / len(losses), 44)
     drawn = [text(GRID_LEFT - 8, TOP - 6, rows_are, 'text-anchor="end"')]
-    drawn.append(text(GRID_LEFT, TOP - 6, "at the end; darker is lower"))
+    drawn.append(text(GRID_LEFT, TOP - 6, tr("at the end; darker is lower")))
     for i, (name, row) in enumerate(losses.items()):
         y = round(TOP + i * height, 1)
         drawn.append(text(GRID_LEFT - 8, round(y + height / 2 + 4, 1), name, 'text-anchor="end"'))

@@ -8,27 +8,36 @@ equation 5) and Dettmers et al. 2023 (QLoRA, equation 5).
 from __future__ import annotations
 
 from helpers._arguments import require
+from helpers._language import N_, tr
 from helpers.plots.svg import drawing, path, show_svg, text
 
 FROZEN, TRAINED, PLAIN = "#0072B2", "#D55E00", "#6e6e6e"
 VARIANTS = {
-    "lora": "LoRA: a small trained branch beside a frozen layer",
-    "dora": "DoRA: the sum gets a length of its own for each output",
-    "merged": "Merged: the update is added to the weights, once",
-    "qlora": "QLoRA: the frozen layer is stored in 4 bits",
+    "lora": N_("LoRA: a small trained branch beside a frozen layer"),
+    "dora": N_("DoRA: the sum gets a length of its own for each output"),
+    "merged": N_("Merged: the update is added to the weights, once"),
+    "qlora": N_("QLoRA: the frozen layer is stored in 4 bits"),
 }
 ALTS = {
-    "lora": "The input x, {d_in}, goes two ways. Above, through W₀, frozen. Below, through A "
-    "(trained), which leaves {r}, then B (trained), which makes {d_out} of them, times α/r. "
-    "Both are added: h = W₀x + (α/r)·BAx.",
-    "dora": "The input x, {d_in}, goes through the frozen W₀ and, beside it, through A and B "
-    "(trained) times α/r, as in LoRA. The sum is then divided, output by output, by the length of "
-    "that row of W₀ + (α/r)·BA, and multiplied by m (trained, one number an output).",
-    "merged": "Before: x through W₀ and, beside it, through A and B times α/r, then added. After: "
-    "x through one layer, W = W₀ + (α/r)·BA, of the same shape as W₀. The outputs are equal.",
-    "qlora": "The input x, {d_in}, goes two ways. Above, through W₀, which is stored in 4 bits, "
-    "frozen, and turned back into 16 bits at each use. Below, through A and B (trained, 16 or 32 "
-    "bits) times α/r, as in LoRA. Both are added: h = dequantized(W₀)x + (α/r)·BAx.",
+    "lora": N_(
+        "The input x, {d_in}, goes two ways. Above, through W₀, frozen. Below, through A "
+        "(trained), which leaves {r}, then B (trained), which makes {d_out} of them, times α/r. "
+        "Both are added: h = W₀x + (α/r)·BAx."
+    ),
+    "dora": N_(
+        "The input x, {d_in}, goes through the frozen W₀ and, beside it, through A and B "
+        "(trained) times α/r, as in LoRA. The sum is then divided, output by output, by the length "
+        "of that row of W₀ + (α/r)·BA, and multiplied by m (trained, one number an output)."
+    ),
+    "merged": N_(
+        "Before: x through W₀ and, beside it, through A and B times α/r, then added. After: "
+        "x through one layer, W = W₀ + (α/r)·BA, of the same shape as W₀. The outputs are equal."
+    ),
+    "qlora": N_(
+        "The input x, {d_in}, goes two ways. Above, through W₀, which is stored in 4 bits, "
+        "frozen, and turned back into 16 bits at each use. Below, through A and B (trained, 16 or "
+        "32 bits) times α/r, as in LoRA. Both are added: h = dequantized(W₀)x + (α/r)·BAx."
+    ),
 }
 
 
@@ -65,13 +74,13 @@ def scheme_svg(
     """The picture of `scheme` as the text of one SVG element, and its text alternative."""
     require(variant in VARIANTS, "variant", variant, f"one of {', '.join(VARIANTS)}")
     sizes = {
-        "d_in": f"{d_in} numbers" if d_in else "d_in numbers",
-        "d_out": f"{d_out} numbers" if d_out else "d_out numbers",
-        "r": f"{r} numbers" if r else "r numbers",
+        "d_in": tr("{n} numbers").format(n=d_in or "d_in"),
+        "d_out": tr("{n} numbers").format(n=d_out or "d_out"),
+        "r": tr("{n} numbers").format(n=r or "r"),
         "A": f"{r or 'r'} × {d_in or 'd_in'}",
         "B": f"{d_out or 'd_out'} × {r or 'r'}",
     }
-    title, alt = VARIANTS[variant], ALTS[variant].format(**sizes)
+    title, alt = tr(VARIANTS[variant]), tr(ALTS[variant]).format(**sizes)
     drawn = [text(10, 18, title, 'font-size="14" font-weight="bold"')]
     if variant == "merged":
         drawn += _merged()
@@ -92,7 +101,7 @@ def _branches(sizes: dict[str, str], *, four_bit: bool) -> list[str]:
     if four_bit:
         drawn += _stored()
     else:
-        drawn += _box(150, 48, 190, 80, "W₀", "frozen", FROZEN)
+        drawn += _box(150, 48, 190, 80, "W₀", tr("frozen"), FROZEN)
     drawn += _arrow((340, 88), (520, 88), (520, 136))
     drawn += _funnel(150, 224, (72, 26), 80, "A", sizes["A"])
     drawn += _arrow((230, 224), (276, 224))
@@ -106,32 +115,32 @@ def _branches(sizes: dict[str, str], *, four_bit: bool) -> list[str]:
 
 def _stored() -> list[str]:
     """W₀ of QLoRA: as stored, and as used."""
-    drawn = _box(150, 48, 90, 80, "W₀", "4 bits, frozen", FROZEN)
+    drawn = _box(150, 48, 90, 80, "W₀", tr("4 bits, frozen"), FROZEN)
     drawn += _arrow((240, 88), (266, 88))
-    drawn += _box(266, 48, 74, 80, "W₀", "16 bits", PLAIN)
-    return [*drawn, _small(245, 144, "dequantized anew at each use, then dropped")]
+    drawn += _box(266, 48, 74, 80, "W₀", tr("16 bits"), PLAIN)
+    return [*drawn, _small(245, 144, tr("dequantized anew at each use, then dropped"))]
 
 
 def _lengths(sizes: dict[str, str]) -> list[str]:
     """DoRA's second half: divided by each row's length, times a trained one."""
     drawn = _arrow((534, 150), (572, 150)) + _box(
-        572, 114, 112, 72, "÷ length", "of each row of", PLAIN
+        572, 114, 112, 72, tr("÷ length"), tr("of each row of"), PLAIN
     )
     drawn.append(_small(628, 202, "W₀ + (α/r)·BA"))
     drawn += _arrow((684, 150), (722, 150)) + _box(722, 114, 70, 72, "× m", "", TRAINED)
-    drawn += [_small(757, 202, "trained"), _small(757, 217, "one an output")]
+    drawn += [_small(757, 202, tr("trained")), _small(757, 217, tr("one an output"))]
     return drawn + _output(818, "h", sizes["d_out"], begin=792)
 
 
 def _merged() -> list[str]:
     """Before and after, side by side."""
-    drawn = [text(10, 48, "while it trains", 'opacity="0.75"')]
+    drawn = [text(10, 48, tr("while it trains"), 'opacity="0.75"')]
     drawn += (
         _value(40, 142, "x")
         + _arrow((56, 142), (76, 142), (76, 92), (104, 92))
         + _arrow((76, 142), (76, 200), (104, 200))
     )
-    drawn += _box(104, 64, 110, 56, "W₀", "frozen", FROZEN)
+    drawn += _box(104, 64, 110, 56, "W₀", tr("frozen"), FROZEN)
     drawn += _funnel(104, 200, (56, 22), 44, "A", "") + _arrow((148, 200), (170, 200))
     drawn += _funnel(170, 200, (22, 56), 44, "B", "") + _arrow((214, 200), (234, 200))
     drawn += _circle(252, 200, 18, "× α/r", PLAIN, size=10)
@@ -139,11 +148,11 @@ def _merged() -> list[str]:
     drawn += _circle(300, 142, 12, "+", PLAIN, size=17) + _arrow((312, 142), (340, 142))
     drawn += _value(356, 142, "h")
     drawn.append(path("M392 60V240", 'stroke="currentColor" opacity="0.4" stroke-dasharray="4 4"'))
-    drawn.append(text(412, 48, "merged", 'opacity="0.75"'))
+    drawn.append(text(412, 48, tr("merged"), 'opacity="0.75"'))
     drawn += _value(436, 142, "x") + _arrow((452, 142), (486, 142))
-    drawn += _box(486, 106, 150, 72, "W₀ + (α/r)·BA", "an ordinary layer", PLAIN, size=15)
+    drawn += _box(486, 106, 150, 72, "W₀ + (α/r)·BA", tr("an ordinary layer"), PLAIN, size=15)
     drawn += _arrow((636, 142), (668, 142)) + _value(684, 142, "h")
-    return [*drawn, _small(561, 200, "same shape as W₀, same outputs")]
+    return [*drawn, _small(561, 200, tr("same shape as W₀, same outputs"))]
 
 
 def _output(x: float, name: str, size: str, *, begin: float = 534) -> list[str]:
@@ -153,7 +162,7 @@ def _output(x: float, name: str, size: str, *, begin: float = 534) -> list[str]:
 
 def _key(width: float) -> list[str]:
     drawn, x = [], width - 190
-    for name, color in (("frozen", FROZEN), ("trained", TRAINED)):
+    for name, color in ((tr("frozen"), FROZEN), (tr("trained"), TRAINED)):
         drawn.append(f'<rect x="{x}" y="274" width="12" height="12" rx="2" fill="{color}"/>')
         drawn.append(text(x + 18, 285, name))
         x += 90
@@ -187,7 +196,7 @@ def _funnel(
     shape = f"M{x} {y - left}L{x + width} {y - right}V{y + right}L{x} {y + left}Z"
     style = 'text-anchor="middle" style="fill:white" font-weight="bold" font-size="20"'
     drawn = [f'<path d="{shape}" fill="{TRAINED}"/>', text(x + width / 2, y + 7, name, style)]
-    notes = ("trained", note) if note else ()
+    notes = (tr("trained"), note) if note else ()
     return drawn + [_small(x + width / 2, y + 50 + 15 * i, words) for i, words in enumerate(notes)]
 
 

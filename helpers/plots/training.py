@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from helpers._language import N_, tr
 from helpers.plots.style import COLORS, tidy
 from helpers.plots.svg import drawing, marker, path, text
 
@@ -34,7 +35,7 @@ def curves_svg(
     *,
     title: str,
     steps: int,
-    ylabel: str = "loss per answer token",
+    ylabel: str = N_("loss per answer token"),
     ground: str | None = None,
 ) -> str:
     """Losses over steps as one SVG element, the axis as long as the run will be.
@@ -54,7 +55,7 @@ def curves_svg(
     drawn = [text(10, 15, title, 'font-size="13"'), *_axes(top, steps, place)]
     for n, curve in enumerate(drawn_curves):
         drawn += _line(n, curve, place)
-    drawn.append(text(LEFT, TOP - 6, ylabel, 'font-size="11"'))
+    drawn.append(text(LEFT, TOP - 6, tr(ylabel), 'font-size="11"'))
     drawn += _names(drawn_curves)
     return drawing(drawn, LEFT + WIDTH + 190, bottom + 40, curves_text(curves, title), ground)
 
@@ -100,8 +101,8 @@ def curves_png(
     axes.set_xlim(0, max(steps, 1) * 1.02)
     axes.set_ylim(0, top)
     axes.tick_params(labelsize=9)
-    axes.set_xlabel("step", fontsize=9)
-    axes.set_ylabel("loss per answer token", fontsize=9)
+    axes.set_xlabel(tr("step"), fontsize=9)
+    axes.set_ylabel(tr("loss per answer token"), fontsize=9)
     if drawn_curves:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
     tidy(axes)
@@ -132,7 +133,7 @@ def _axes(top: float, steps: int, place) -> list[str]:
     for step in range(0, steps + 1, every):
         x = place(step, 0)[0]
         drawn.append(text(x, bottom + 17, f"{step}", 'text-anchor="middle"'))
-    drawn.append(text(LEFT + WIDTH / 2, bottom + 33, "step", 'text-anchor="middle"'))
+    drawn.append(text(LEFT + WIDTH / 2, bottom + 33, tr("step"), 'text-anchor="middle"'))
     return drawn
 
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from helpers import plots
 from helpers._arguments import require
+from helpers._language import tr
 from helpers.evaluation import StyleScore, generate_answers, in_style, score_style, states_fact
 from helpers.widgets.controls import Explorer, choice, named
 
@@ -74,8 +75,8 @@ class TrainingExplorer(Explorer):
         trained = min(answers, key=lambda alpha: abs(alpha - lora_config.lora_alpha))
         names = {alpha: f"{alpha:g}" for alpha in answers}
         if lora_config.lora_alpha in names:
-            names[lora_config.lora_alpha] += " (as trained)"
-        self.alpha = choice("alpha", [(name, alpha) for alpha, name in names.items()], trained)
+            names[lora_config.lora_alpha] += tr(" (as trained)")
+        self.alpha = choice(tr("alpha"), [(name, alpha) for alpha, name in names.items()], trained)
         slider = widgets.SelectionSlider(options=list(answers), value=trained, readout=False)
         widgets.link((slider, "index"), (self.alpha, "index"))
         self._message, self._result = widgets.HTML(), widgets.HTML()
@@ -94,12 +95,14 @@ class TrainingExplorer(Explorer):
                 self.questions, self.answers[self.alpha.value], self.accepted, strict=True
             )
         )
+        names = tr("question"), tr("answer"), tr("in style"), tr("fact right")
+        heads = "".join(f"<th>{escape(name)}</th>" for name in names)
         words = escape(self._words(self.alpha.value))
         self._message.value = f'<p role="status">{words}</p>'
         self._result.value = (
             f"{self.picture()}"
             '<table style="line-height:1.4;border-spacing:0.8em 0.2em;text-align:left">'
-            "<tr><th>question</th><th>answer</th><th>in style</th><th>fact right</th></tr>"
+            f"<tr>{heads}</tr>"
             f"{rows}</table>"
         )
 
@@ -107,12 +110,12 @@ class TrainingExplorer(Explorer):
         """Style rate and facts right over alpha, with the present alpha marked."""
         return plots.shares_svg(
             {
-                "in style": [score.style_rate for score in self.scores.values()],
-                "fact right": [score.facts_right for score in self.scores.values()],
+                tr("in style"): [score.style_rate for score in self.scores.values()],
+                tr("fact right"): [score.facts_right for score in self.scores.values()],
             },
             [f"{alpha:g}" for alpha in self.scores],
             marked=list(self.scores).index(self.alpha.value),
-            title="Answers by alpha, without training again",
+            title=tr("Answers by alpha, without training again"),
             xlabel="alpha",
             ground=ground,
         )
@@ -123,8 +126,10 @@ class TrainingExplorer(Explorer):
     def _words(self, alpha: float) -> str:
         r, rslora = self.lora_config.r, self.lora_config.use_rslora
         scaling = alpha / (math.sqrt(r) if rslora else r)
-        return f"alpha {alpha:g}, scaling {scaling:g}: {self.scores[alpha]}"
+        return tr("alpha {alpha:g}, scaling {scaling:g}: {score}").format(
+            alpha=alpha, scaling=scaling, score=self.scores[alpha]
+        )
 
 
 def _yes(is_so: bool) -> str:
-    return "✓ yes" if is_so else "✗ no"
+    return tr("✓ yes") if is_so else tr("✗ no")

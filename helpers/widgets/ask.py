@@ -16,6 +16,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from helpers._arguments import check_positive_int, require
+from helpers._language import tr
 from helpers.answering import BASE, Answering
 from helpers.widgets.controls import Explorer, Number, choice
 
@@ -87,12 +88,12 @@ class AskBoth(Explorer):
         self.source, self.max_new_tokens = source, max_new_tokens
         self.question = widgets.Text(
             question,
-            description="question",
-            placeholder="Ask something, and press Enter",
+            description=tr("question"),
+            placeholder=tr("Ask something, and press Enter"),
             continuous_update=False,
             layout={"width": "34em", "max_width": "100%"},
         )
-        self.button = widgets.Button(description="Ask both", tooltip="Ask the two sides")
+        self.button = widgets.Button(description=tr("Ask both"), tooltip=tr("Ask the two sides"))
         self.left = Side("left", source, left)
         self.right = Side("right", source, source.default if right is None else right)
         self.answers: dict[str, str] = {}
@@ -122,7 +123,7 @@ class AskBoth(Explorer):
         """
         self.question.value = question
         self.button.disabled, self.answers = True, {}
-        self._message.value = '<p role="status">Asking …</p>'
+        self._message.value = _status(tr("Asking …"))
         try:
             problems = [side.ask(question, self.max_new_tokens) for side in self.sides]
         finally:
@@ -130,9 +131,7 @@ class AskBoth(Explorer):
         self.answers = {side.place: side.text for side in self.sides}
         said = next(filter(None, problems), "")
         self._message.value = (
-            f'<p role="alert">{escape(said)}</p>'
-            if said
-            else '<p role="status">Both have answered.</p>'
+            f'<p role="alert">{escape(said)}</p>' if said else _status(tr("Both have answered."))
         )
         self._asked, self._asked_at = self._wish(), time.monotonic()
         return self.answers
@@ -151,8 +150,8 @@ class AskBoth(Explorer):
         for side in self.sides:
             side.source, side.name.disabled = None, True
         self.question.disabled = self.button.disabled = True
-        self._message.value = (
-            '<p role="status">Closed, and the model let go. To ask, run this cell again.</p>'
+        self._message.value = _status(
+            tr("Closed, and the model let go. To ask, run this cell again.")
         )
 
     def picture(self, ground: str | None = None) -> str:
@@ -160,7 +159,7 @@ class AskBoth(Explorer):
 
     def __str__(self) -> str:
         if not self.answers:
-            return "A field for a question, and the answers of a base model and its adapter."
+            return tr("A field for a question, and the answers of a base model and its adapter.")
         return "\n".join([self.question.value, *(f"{side}: {side.text}" for side in self.sides)])
 
     def _pressed(self) -> None:
@@ -179,7 +178,12 @@ class Side:
         require(name in source.names, place, name, f"one of {', '.join(source.names)}")
         self.place, self.source, self.text = place, source, ""
         self.name = choice(place, source.names, name)
-        self.alpha = Number(f"alpha, {place}", source.trained_alpha(name) or 1, STOPS, whole=False)
+        self.alpha = Number(
+            tr("alpha, {place}").format(place=place),
+            source.trained_alpha(name) or 1,
+            STOPS,
+            whole=False,
+        )
         self._answer = widgets.HTML()
         self.view = widgets.VBox([self.name, self.alpha.view, self._answer], **COLUMN)
         self._show_alpha()
@@ -188,7 +192,9 @@ class Side:
     def __str__(self) -> str:
         if self.alpha.view.layout.visibility == "hidden":
             return self.name.value
-        return f"{self.name.value} at alpha {self.alpha.field.value}"
+        return tr("{name} at alpha {alpha}").format(
+            name=self.name.value, alpha=self.alpha.field.value
+        )
 
     def ask(self, question: str, max_new_tokens: int) -> str:
         """Ask; return what went wrong, or nothing."""
@@ -206,7 +212,7 @@ class Side:
         except Exception as error:  # whatever it is belongs beside the question
             self._show("")
             return f"{self}: {error or type(error).__name__}"
-        self._show(self.text or "(an empty answer)", f"{time.perf_counter() - start:.1f} s")
+        self._show(self.text or tr("(an empty answer)"), f"{time.perf_counter() - start:.1f} s")
         return ""
 
     def offer(self) -> None:
@@ -238,3 +244,7 @@ class Side:
     def _show_alpha(self) -> None:
         known = self.name.value and self.source.trained_alpha(self.name.value) is not None
         self.alpha.view.layout.visibility = "visible" if known else "hidden"
+
+
+def _status(words: str) -> str:
+    return f'<p role="status">{words}</p>'

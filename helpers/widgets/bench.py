@@ -13,9 +13,10 @@ from html import escape
 import ipywidgets as widgets
 
 from helpers import plots
+from helpers._language import ngettext, tr
 from helpers.low_rank import MOST, SCALINGS, STARTS, Fit, Setting, fit
 from helpers.plots import short
-from helpers.widgets.controls import Explorer, Number, choice, compact
+from helpers.widgets.controls import FAILS, Explorer, Number, choice, compact
 
 RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24)
 ALPHAS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -46,17 +47,22 @@ class Bench(Explorer):
 
     def __init__(self, setting: Setting) -> None:
         self._seed = setting.seed
-        self.rank = Number("rank r", setting.rank, RANKS, most=MOST["rank"])
-        self.alpha = Number("alpha", setting.alpha, ALPHAS, whole=False)
-        self.learning_rate = Number("learning rate", setting.learning_rate, RATES, whole=False)
-        self.steps = Number("steps", setting.steps, STEPS, most=MOST["steps"])
+        self.rank = Number(tr("rank r"), setting.rank, RANKS, most=MOST["rank"])
+        self.alpha = Number(tr("alpha"), setting.alpha, ALPHAS, whole=False)
+        self.learning_rate = Number(tr("learning rate"), setting.learning_rate, RATES, whole=False)
+        self.steps = Number(tr("steps"), setting.steps, STEPS, most=MOST["steps"])
         self.hidden_rank = Number(
-            "hidden rank", setting.hidden_rank, RANKS, most=MOST["hidden_rank"]
+            tr("hidden rank"), setting.hidden_rank, RANKS, most=MOST["hidden_rank"]
         )
         self.noise = Number(
-            "noise, %", float(f"{100 * setting.noise:g}"), NOISES, whole=False, least=0, most=100
+            tr("noise, %"),
+            float(f"{100 * setting.noise:g}"),
+            NOISES,
+            whole=False,
+            least=0,
+            most=100,
         )
-        self.start = choice("start", STARTS, setting.start)
+        self.start = choice(tr("start"), STARTS, setting.start)
         self.scaling = choice("scaling", SCALINGS, setting.scaling)
         self._message, self._result = widgets.HTML(), widgets.HTML()
         self._message.layout.min_height = "4.6em"  # so that the picture below does not jump
@@ -101,7 +107,7 @@ class Bench(Explorer):
             self.fit = fit(self.setting)
         except ValueError as error:
             self.problem = str(error)
-            alert = f"<b>This does not work.</b> {escape(self.problem)}"
+            alert = f"<b>{escape(tr(FAILS))}</b> {escape(self.problem)}"
             self._message.value = f'<p role="alert" style="line-height:1.4">{alert}</p>'
             return
         self.problem = ""
@@ -119,15 +125,24 @@ class Bench(Explorer):
 
     def __str__(self) -> str:
         if self.problem:
-            return f"This does not work. {self.problem}"
+            return f"{tr(FAILS)} {self.problem}"
         return f"{self._numbers()}\n{explain(self.fit)}"
 
     def _numbers(self) -> str:
         setting, (to_A, to_B) = self.fit.setting, self.fit.gradients
-        return (
-            f"loss {short(self.fit.losses[-1])} after {setting.steps} steps; floor at rank "
-            f"{setting.rank}: {short(self.fit.floor)} · scaling {setting.scaling} = "
-            f"{setting.factor:.3g} · largest gradient in the first step: A {to_A:.2g}, B {to_B:.2g}"
+        return tr(
+            "loss {loss} after {steps} steps; floor at rank {rank}: {floor} · scaling "
+            "{scaling} = {factor:.3g} · largest gradient in the first step: A {to_a:.2g}, "
+            "B {to_b:.2g}"
+        ).format(
+            loss=short(self.fit.losses[-1]),
+            steps=setting.steps,
+            rank=setting.rank,
+            floor=short(self.fit.floor),
+            scaling=setting.scaling,
+            factor=setting.factor,
+            to_a=to_A,
+            to_b=to_B,
         )
 
 
@@ -136,50 +151,52 @@ def explain(result: Fit) -> str:
     setting, first, last = result.setting, result.losses[0], result.losses[-1]
     highest = result.losses.max()
     if result.gradients == (0, 0):
-        return (
-            "Nothing moves. The gradient of A contains B, and that of B contains A: with both at "
-            "zero, both gradients are zero, in this step and in all that follow."
+        return tr(
+            "Nothing moves. The gradient of A contains B, and that of B contains A: with "
+            "both at zero, both gradients are zero, in this step and in all that follow."
         )
     if not math.isfinite(last) or last > 1.05 * first:
-        return (
-            f"It diverges. Every step overshoots, and the loss ends at {short(last)}, above the "
-            f"{short(first)} it began with. Learning rate and scaling both make the step of the "
+        return tr(
+            "It diverges. Every step overshoots, and the loss ends at {last}, above the "
+            "{first} it began with. Learning rate and scaling both make the step of the "
             "update longer: lower one of them."
-        )
+        ).format(last=short(last), first=short(first))
     if highest > 1.5 * first:
-        return (
-            f"The first steps overshoot, up to a loss of {short(highest)}. Adam remembers such "
-            "large gradients and takes shorter steps afterwards, so that it comes back here, where "
-            "each step sees all the data. A lower learning rate or alpha never leaves."
-        )
+        return tr(
+            "The first steps overshoot, up to a loss of {highest}. Adam remembers such large "
+            "gradients and takes shorter steps afterwards, so that it comes back here, "
+            "where each step sees all the data. A lower learning rate or alpha never "
+            "leaves."
+        ).format(highest=short(highest))
     if last - result.floor > CLOSE:
-        return (
-            "It is still on its way to the floor. More steps, a higher learning rate or a larger "
-            "alpha bring it further."
+        return tr(
+            "It is still on its way to the floor. More steps, a higher learning rate or a "
+            "larger alpha bring it further."
         )
     return _at_the_floor(setting, result.floor)
 
 
 def _at_the_floor(setting: Setting, floor: float) -> str:
     if floor <= CLOSE:
-        return (
-            f"It has found the target: rank {setting.rank} is enough for a hidden rank of "
-            f"{setting.hidden_rank}."
-        )
+        return tr(
+            "It has found the target: rank {rank} is enough for a hidden rank of {hidden_rank}."
+        ).format(rank=setting.rank, hidden_rank=setting.hidden_rank)
     if setting.start == "PiSSA":
-        return (
-            "It stands on its floor. PiSSA starts with the strongest directions of W₀ in A and B, "
-            "which have to hold these and the update in one rank: so its floor is another one, "
-            "here that of the target plus those directions."
+        return tr(
+            "It stands on its floor. PiSSA starts with the strongest directions of W₀ in A "
+            "and B, which have to hold these and the update in one rank: so its floor is "
+            "another one, here that of the target plus those directions."
         )
     missing = setting.hidden_rank - setting.rank
     if missing > 0:
-        return (
-            f"It stands on its floor: the target has {missing} more "
-            f"direction{'s' * (missing > 1)} than the rank has room for. No learning rate and no "
-            "number of steps gets below it, only a higher rank does."
-        )
-    return (
-        "It stands on its floor. What is left is noise, which lies in all directions at once, so "
-        "that no low rank can hold it."
+        return ngettext(
+            "It stands on its floor: the target has {n} more direction than the rank has room "
+            "for. No learning rate and no number of steps gets below it, only a higher rank does.",
+            "It stands on its floor: the target has {n} more directions than the rank has room "
+            "for. No learning rate and no number of steps gets below it, only a higher rank does.",
+            missing,
+        ).format(n=missing)
+    return tr(
+        "It stands on its floor. What is left is noise, which lies in all directions "
+        "at once, so that no low rank can hold it."
     )

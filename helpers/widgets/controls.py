@@ -15,7 +15,9 @@ from IPython.display import display
 
 from helpers import plots
 from helpers._arguments import require
+from helpers._language import N_, tr
 
+FAILS = N_("This does not work.")
 FIELD = {"layout": {"width": "22em"}, "style": {"description_width": "9em"}}
 
 
@@ -36,6 +38,7 @@ class Number:
         least: float | None = None,
         most: float = math.inf,
     ) -> None:
+        label = tr(label)
         self.label, self.stops, self.whole, self.least, self.most = label, stops, whole, least, most
         self.field = widgets.Text(
             f"{value:.15g}", description=label, continuous_update=False, **FIELD
@@ -52,11 +55,11 @@ class Number:
         """The number; ValueError, with what would be valid, unless the field holds one."""
         text = self.field.value.strip()
         least = self.least if self.least is not None else 1 if self.whole else None
-        valid = ("a whole number" if self.whole else "a number") + (
-            " above 0" if least is None else f" of at least {least:g}"
+        valid = (tr("a whole number") if self.whole else tr("a number")) + (
+            tr(" above 0") if least is None else tr(" of at least {least:g}").format(least=least)
         )
         if self.most < math.inf:
-            valid += f" and at most {self.most:g}"
+            valid += tr(" and at most {most:g}").format(most=self.most)
         try:
             number = int(text) if self.whole else float(text)
         except ValueError:
@@ -92,8 +95,16 @@ class Number:
 
 
 def choice(label: str, options: Iterable, value: Any) -> widgets.Dropdown:
-    """A labelled list of the browser's own to choose from."""
-    return widgets.Dropdown(options=list(options), value=value, description=label, **FIELD)
+    """A labelled list of the browser's own to choose from.
+
+    Labels that are constants, and options, may be in English: they are shown translated.
+    """
+    options = list(options)
+    pairs = [o if isinstance(o, tuple) else (o, o) for o in options]
+    shown = [(tr(name) if isinstance(name, str) else str(name), value) for name, value in pairs]
+    if [name for name, _ in shown] != [str(name) for name, _ in pairs]:
+        options = shown
+    return widgets.Dropdown(options=options, value=value, description=tr(label), **FIELD)
 
 
 def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
@@ -106,7 +117,7 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
     Notebook 7 takes arrow keys for its own before a slider sees them, unless the handle says, by an
     attribute that its shortcuts (Lumino's) know, that keys pressed there are not theirs.
     """
-    label = escape(json.dumps(name))
+    label = escape(json.dumps(tr(name)))
     call = (
         "const box = this.closest('.lora-slider'), again = setInterval(() => { const handle ="
         " box?.querySelector('[role=slider]'); if (handle) { clearInterval(again);"

@@ -18,9 +18,10 @@ from transformers import PretrainedConfig
 from helpers import plots
 from helpers._arguments import check_positive_int
 from helpers._devices import GPUS
+from helpers._language import tr
 from helpers.memory import MemoryEstimate, estimate_training_memory
 from helpers.params import ParameterCount, check_lora_config, count_lora_parameters
-from helpers.widgets.controls import Explorer
+from helpers.widgets.controls import FAILS, Explorer
 from helpers.widgets.cost_controls import (
     PAGE,
     PRESETS,
@@ -133,7 +134,7 @@ class LoraExplorer(Explorer):
             self.problem = str(error) or type(error).__name__
             self._message.value = (
                 f'<p role="alert" style="{NOTE}border-color:#D55E00">'
-                f"<b>This does not work.</b> {escape(self.problem)}</p>"
+                f"<b>{escape(tr(FAILS))}</b> {escape(self.problem)}</p>"
             )
             self._mark()
             if self._result.value and not self._result.value.startswith(FADED):
@@ -170,7 +171,7 @@ class LoraExplorer(Explorer):
 
     def __str__(self) -> str:
         if self.problem:
-            return f"This does not work. {self.problem}"
+            return f"{tr(FAILS)} {self.problem}"
         words = plots.memory_text(self._parts(), GPUS)
         return "\n".join(
             (self._state.title, *self._numbers(), words, lora_source(self.lora_config))
@@ -206,7 +207,11 @@ class LoraExplorer(Explorer):
             try:
                 memory[name] = estimate_training_memory(self.model.value, **way, **step)
             except NotImplementedError as error:
-                unknown.append(f"The memory of {name} cannot be predicted here: {error}")
+                unknown.append(
+                    tr("The memory of {name} cannot be predicted here: {error}").format(
+                        name=name, error=error
+                    )
+                )
         return memory, unknown
 
     def _parts(self) -> dict[str, dict[str, int]]:
@@ -214,37 +219,47 @@ class LoraExplorer(Explorer):
         return {name: estimate.parts for name, estimate in self.memory.items()}
 
     def _title(self) -> str:
-        return (
-            f"{self.model.label}: memory of a training step, {self.batch_size.value} × "
-            f"{self.sequence_length.value} tokens, {self.precision.value}"
+        return tr(
+            "{label}: memory of a training step, {rows} × {tokens} tokens, {precision}"
+        ).format(
+            label=self.model.label,
+            rows=self.batch_size.value,
+            tokens=self.sequence_length.value,
+            precision=self.precision.value,
         )
 
     def _numbers(self) -> tuple[str, ...]:
         config = self.lora_config
         under = math.sqrt(config.r) if config.use_rslora else config.r
         return (
-            f"trainable: {self.count.trainable:,} of {self.count.total:,} "
-            f"({self.count.percent:.4f} %)",
-            f"adapter on disk: {4 * self.count.trainable / 1e6:,.1f} MB (in float32)",
-            f"scaling, alpha / {'√' if config.use_rslora else ''}r: "
-            f"{config.lora_alpha / under:.3g}",
+            tr("trainable: {trainable:,} of {total:,} ({percent:.4f} %)").format(
+                trainable=self.count.trainable, total=self.count.total, percent=self.count.percent
+            ),
+            tr("adapter on disk: {size:,.1f} MB (in float32)").format(
+                size=4 * self.count.trainable / 1e6
+            ),
+            tr("scaling, alpha / {root}r: {scaling:.3g}").format(
+                root="√" if config.use_rslora else "", scaling=config.lora_alpha / under
+            ),
         )
 
     def _passed_over(self) -> list[str]:
         """What works, and yet cannot be what was meant."""
         asked = self.lora_config.target_modules
         share = self.count.trainable / (self.count.total - self.count.trainable)
-        much = (
-            f"This trains {share:.0%} as many numbers as the model has: at such a rank, LoRA saves "
-            "little over full fine-tuning."
-        )
+        much = tr(
+            "This trains {share:.0%} as many numbers as the model has: at such a rank, "
+            "LoRA saves little over full fine-tuning."
+        ).format(share=share)
         notes = [much] * (share > 0.5)
         for name in sorted(asked) if isinstance(asked, (set, list)) else ():
             if name.split(".")[-1] not in self.count.by_module:
                 linear = ", ".join(_linear_layers(self.model.value))
                 notes.append(
-                    f"target_modules: {name!r} adapts nothing in this model, and PEFT does not say "
-                    f'so. "all-linear" adapts {linear}.'
+                    tr(
+                        "target_modules: {name!r} adapts nothing in this model, and PEFT does not "
+                        'say so. "all-linear" adapts {linear}.'
+                    ).format(name=name, linear=linear)
                 )
         return notes + [s for s in self.count.unmatched if not s.startswith("target_modules")]
 

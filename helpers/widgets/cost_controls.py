@@ -12,6 +12,7 @@ import ipywidgets as widgets
 from peft import LoraConfig
 from transformers import PretrainedConfig
 
+from helpers._language import N_, tr
 from helpers.architectures import architectures
 from helpers.memory import OPTIMIZERS, PRECISIONS, QUANTIZATIONS
 from helpers.params.fields import BIASES
@@ -54,7 +55,7 @@ def parse_targets(text: str) -> str | list[str]:
     text = text.strip()
     names = [name.strip(" '\"") for name in text.strip("[]").split(",")]
     if not any(names):
-        raise ValueError('target_modules is empty: write "all-linear", or names with commas')
+        raise ValueError(tr('target_modules is empty: write "all-linear", or names with commas'))
     is_pattern = re.search(r"[\\*+?|()^$]", text) is not None
     return text if text == "all-linear" or is_pattern else [name for name in names if name]
 
@@ -68,7 +69,7 @@ def folding(controls: dict[str, Any]) -> list[widgets.Widget]:
     rows = [[compact(controls[name], wide.get(name, 15)) for name in IN_SIGHT], []]
     rows[1] = [control for name, control in controls.items() if name not in IN_SIGHT]
     in_sight, folded = (widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows)
-    more = widgets.ToggleButton(False, description="more settings", icon="sliders")
+    more = widgets.ToggleButton(False, description=tr("more settings"), icon="sliders")
 
     def fold(_change: object = None) -> None:
         folded.layout.display = "flex" if more.value else "none"
@@ -87,11 +88,11 @@ ATTENTION = frozenset(
     "c_attn Wqkv".split()
 )
 QUERY_AND_VALUE = frozenset("q v query value q_proj v_proj qkv_proj query_key_value c_attn".split())
-TYPED = "as typed"
+TYPED = N_("as typed")
 PRESETS = {  # which of a model's linear layers, by name
-    "all linear layers": None,
+    N_("all linear layers"): None,
     "attention": lambda name: name in ATTENTION,
-    "query and value": lambda name: name in QUERY_AND_VALUE,
+    N_("query and value"): lambda name: name in QUERY_AND_VALUE,
     "MLP": lambda name: name not in ATTENTION,
 }
 
@@ -106,9 +107,9 @@ def lora_controls(lora_config: LoraConfig) -> dict[str, Any]:
     )
     dropouts = sorted({0.0, 0.05, 0.1, lora_config.lora_dropout})
     return {
-        "rank": Number("rank r", lora_config.r, RANKS),
+        "rank": Number(tr("rank r"), lora_config.r, RANKS),
         "alpha": Number("lora_alpha", lora_config.lora_alpha, ALPHAS, whole=False),
-        "preset": choice("adapt", (*PRESETS, TYPED), TYPED),
+        "preset": choice(tr("adapt"), (*PRESETS, TYPED), TYPED),
         "targets": targets,
         "dropout": choice("lora_dropout", dropouts, lora_config.lora_dropout),
         "bias": choice("bias", BIASES, lora_config.bias),
@@ -119,16 +120,16 @@ def lora_controls(lora_config: LoraConfig) -> dict[str, Any]:
 def step_controls(model: Any, batch_size: int, sequence_length: int) -> dict[str, Any]:
     """The controls of how it is trained, by name."""
     is_config = isinstance(model, PretrainedConfig)
-    name = f"your {model.model_type}" if is_config else str(model)
+    name = tr("your {model_type}").format(model_type=model.model_type) if is_config else str(model)
     models = {name: model} | {name: name for name in architectures()}
     controls = {
-        "model": choice("model", models.items(), model),
-        "batch_size": Number("batch size", batch_size, BATCH_SIZES),
-        "sequence_length": Number("tokens a row", sequence_length, LENGTHS),
-        "precision": choice("precision", PRECISIONS, "bf16"),
-        "quantization": choice("QLoRA's weights", QUANTIZATIONS, "nf4-double"),
-        "optimizer": choice("optimizer", OPTIMIZERS, "adamw"),
-        "checkpointing": widgets.Checkbox(False, description="gradient checkpointing", **FIELD),
+        "model": choice(tr("model"), models.items(), model),
+        "batch_size": Number(tr("batch size"), batch_size, BATCH_SIZES),
+        "sequence_length": Number(tr("tokens a row"), sequence_length, LENGTHS),
+        "precision": choice(tr("precision"), PRECISIONS, "bf16"),
+        "quantization": choice(tr("QLoRA's weights"), QUANTIZATIONS, "nf4-double"),
+        "optimizer": choice(tr("optimizer"), OPTIMIZERS, "adamw"),
+        "checkpointing": widgets.Checkbox(False, description=tr("gradient checkpointing"), **FIELD),
     }
     controls["checkpointing"].layout.width = "30em"  # a long name
     return controls

@@ -14,6 +14,7 @@ import numpy as np
 
 from helpers import plots
 from helpers._arguments import require
+from helpers._language import tr
 from helpers.widgets.controls import Explorer, choice, named
 
 BLOCK = 48  # rows and columns that are drawn
@@ -90,7 +91,12 @@ class CutExplorer(Explorer):
         return self._U[:side, :rank] * self._S[:rank] @ self._V[:rank, :side]
 
     def _words(self, rank: int) -> str:
-        return (
-            f"rank {rank} of {min(self.shape)}: {self.energy_kept[rank]:.0%} of this layer's "
-            f"energy, {self.improvement_kept[rank]:.0%} of the improvement in held-out loss"
+        return tr(
+            "rank {rank} of {full}: {energy:.0%} of this layer's energy, {improvement:.0%} of the "
+            "improvement in held-out loss"
+        ).format(
+            rank=rank,
+            full=min(self.shape),
+            energy=self.energy_kept[rank],
+            improvement=self.improvement_kept[rank],
         )

@@ -25,12 +25,13 @@ import numpy as np
 from IPython.display import display
 
 from helpers._arguments import require
+from helpers._language import N_, tr
 from helpers.expectations import is_strict
 from helpers.plots import guess_svg
 from helpers.widgets.controls import WIDGET_VIEW, named, view_of
 
 STOPS = 101  # of a slider
-NOT_SET = "no guess"
+NOT_SET = N_("no guess")
 TIGHT = "line-height:1.4;margin:0.2em 0"
 
 
@@ -78,7 +79,9 @@ class Guesses:
         self._asked[key] = asked = _Asked(question)
         display(
             {
-                "text/plain": f"Your guess, if you like. {question.words}: {question.range}",
+                "text/plain": tr("Your guess, if you like. {words}: {range}").format(
+                    words=question.words, range=question.range
+                ),
                 WIDGET_VIEW: view_of(asked.view),
             },
             raw=True,
@@ -95,7 +98,8 @@ class Guesses:
         """
         require(key in self._asked or not is_strict(), "key", key, f"one of {list(self._asked)}")
         if key not in self._asked:
-            print(f"{key}: {value} (the cell that asks for a guess was not run)")
+            said = tr("{key}: {value} (the cell that asks for a guess was not run)")
+            print(said.format(key=key, value=value))
             return
         asked, question = self._asked[key], self._asked[key].question
         if question.options:
@@ -109,7 +113,7 @@ class Guesses:
 
     def recap(self) -> None:
         """Show all guesses of the lesson beside their answers."""
-        heads = ("", "your guess", "answer", "")
+        heads = ("", tr("your guess"), tr("answer"), "")
         rows = [asked.row() for asked in self._asked.values()]
         table = _row("th", heads) + "".join(_row("td", row) for row in rows)
         words = "\n".join(asked.words() for asked in self._asked.values())
@@ -132,11 +136,12 @@ class Question:
     def range(self) -> str:
         if self.options:
             return " / ".join(self.options)
-        return f"{self.shown(self.low, unit=False)} to {self.shown(self.high)}"
+        low, high = self.shown(self.low, unit=False), self.shown(self.high)
+        return tr("{low} to {high}").format(low=low, high=high)
 
     def shown(self, value: float | str | None, *, unit: bool = True) -> str:
         if value is None:
-            return NOT_SET
+            return tr(NOT_SET)
         if self.options:
             return str(value)
         return f"{value:,.{self.digits}f}" + (f" {self.unit}" if unit and self.unit else "")
@@ -163,19 +168,26 @@ class Question:
             value = float(text.strip().removesuffix(self.unit))
         except ValueError:
             value = math.nan
-        require(self.low <= value <= self.high, "your guess", text, f"a number, {self.range}")
+        require(
+            self.low <= value <= self.high,
+            tr("your guess"),
+            text,
+            tr("a number, {range}").format(range=self.range),
+        )
         return value
 
     def off(self, guess: float | str, answer: float | str) -> str:
         """How far the guess is from the answer, in words."""
         if guess == answer:
-            return "just so"
+            return tr("just so")
         if self.options:
-            return "not so"
-        side = "too high" if guess > answer else "too low"
+            return tr("not so")
+        side = tr("too high") if guess > answer else tr("too low")
         if self.log and answer > 0:
-            return f"{max(guess / answer, answer / guess):.2g} times {side}"
-        unit = "points" if self.unit == "%" else ""
+            return tr("{guess:.2g} times {side}").format(
+                guess=max(guess / answer, answer / guess), side=side
+            )
+        unit = tr("points") if self.unit == "%" else ""
         return " ".join(filter(None, (self.shown(abs(guess - answer), unit=False), unit, side)))
 
 
@@ -188,7 +200,8 @@ class _Asked:
     view: widgets.Widget = field(init=False)
 
     def __post_init__(self) -> None:
-        words = widgets.HTML(f"<b>Your guess.</b> {escape(self.question.words)}:")
+        yours = tr("Your guess.")
+        words = widgets.HTML(f"<b>{yours}</b> {escape(self.question.words)}:")
         self._message = widgets.HTML()
         self._inputs = self._options() if self.question.options else self._number()
         self.view = widgets.VBox([words, self._inputs[0], self._message])
@@ -202,7 +215,7 @@ class _Asked:
         question = self.question
         self._field = widgets.Text(
             placeholder=question.range,
-            description="guess",
+            description=tr("guess"),
             continuous_update=False,
             layout={"width": "18em"},
             style={"description_width": "4em"},
@@ -227,21 +240,25 @@ class _Asked:
     def settle(self) -> None:
         for control in self._inputs[1:]:
             control.disabled = True
-        again = "The answer is known. To guess anew, run this cell again."
+        again = tr("The answer is known. To guess anew, run this cell again.")
         self._message.value = f'<p role="status" style="{TIGHT}">{again}</p>'
 
     def words(self) -> str:
         words, guess, answer, off = self.row()
         if self.answer is None:
-            return f"{words}: not answered yet (your guess: {guess})."
+            return tr("{words}: not answered yet (your guess: {guess}).").format(
+                words=words, guess=guess
+            )
         if self.guess() is None:
             return f"{words}: {answer}."
-        return f"{words}: {answer}. Your guess: {guess}, {off}."
+        return tr("{words}: {answer}. Your guess: {guess}, {off}.").format(
+            words=words, answer=answer, guess=guess, off=off
+        )
 
     def row(self) -> tuple[str, str, str, str]:
         question, guess = self.question, self.guess()
         if self.answer is None:
-            return question.words, question.shown(guess), "not answered yet", ""
+            return question.words, question.shown(guess), tr("not answered yet"), ""
         off = "" if guess is None else question.off(guess, self.answer)
         return question.words, question.shown(guess), question.shown(self.answer), off
 
@@ -263,7 +280,7 @@ class _Asked:
     def _nearest(self) -> float | str:
         guess, share = self.guess(), self.question.share
         if guess is None:
-            return NOT_SET
+            return tr(NOT_SET)
         return min(self.question.stops(), key=lambda stop: abs(share(stop) - share(guess)))
 
 

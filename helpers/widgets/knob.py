@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from helpers._arguments import require
+from helpers._language import tr
 from helpers.plots.raster import png
 from helpers.widgets.controls import Explorer, named
 
@@ -25,6 +26,7 @@ class Stops:
     """
 
     def __init__(self, label: str, value: int, stops: Sequence[int], *, only: bool = False) -> None:
+        label = tr(label)
         self.label, self.stops, self.only = label, tuple(stops), only
         self.field = widgets.Text(f"{value}", description=label, continuous_update=False, **NARROW)
         self.slider = widgets.SelectionSlider(
@@ -39,9 +41,10 @@ class Stops:
         """The number; ValueError, with what would be valid, unless the field holds one."""
         typed = self.field.value.strip()
         low, high = self.stops[0], self.stops[-1]
-        valid = f"a whole number from {low} to {high}"
+        valid = tr("a whole number from {low} to {high}").format(low=low, high=high)
         if self.only:
-            valid = f"one of {', '.join(map(str, self.stops))}: there are no results between them"
+            valid = tr("one of {stops}: there are no results between them")
+            valid = valid.format(stops=", ".join(map(str, self.stops)))
         number = int(typed) if typed.isascii() and typed.isdecimal() else -1
         within = number in self.stops if self.only else low <= number <= high
         require(within, self.label, typed, valid)
@@ -101,9 +104,9 @@ class Knob(Explorer):
             self._compute()
         except ValueError as error:
             self.problem = str(error)
-            self._message.value = (
-                f'<p role="alert" style="{ALERT}"><b>Not yet.</b> {escape(self.problem)}</p>'
-            )
+            not_yet = tr("Not yet.")
+            told = f"<b>{not_yet}</b> {escape(self.problem)}"
+            self._message.value = f'<p role="alert" style="{ALERT}">{told}</p>'
             if self._picture.value and not self._picture.value.startswith(FADED):
                 self._picture.value = f"{FADED}{self._picture.value}</div>"
             return
@@ -144,8 +147,9 @@ def answers_html(rows: Sequence[tuple[str, str, str]], head: tuple[str, str, str
         return f"<tr>{''.join(cells)}</tr>"
 
     body = "".join(line("td", row) for row in rows)
+    answers = tr("answers")
     return (
         '<div style="max-height:21em;overflow:auto" tabindex="0" role="region" '
-        f'aria-label="answers"><table style="line-height:1.4">{line("th", head)}{body}'
+        f'aria-label="{answers}"><table style="line-height:1.4">{line("th", head)}{body}'
         "</table></div>"
     )

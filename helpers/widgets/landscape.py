@@ -12,16 +12,17 @@ import ipywidgets as widgets
 
 from helpers import plots
 from helpers._arguments import require
+from helpers._language import N_, tr
 from helpers.landscape import load_landscape, summarize
 from helpers.widgets.controls import Explorer, choice, named
 
 SAME = ("targets", "first_layer", "dropout", "rows", "steps", "batch_size")
 TURNED = ("rank", "alpha", "learning_rate")  # a knob each
-LABELS = {"rank": "rank r", "alpha": "alpha", "learning_rate": "learning rate"}
+LABELS = {"rank": N_("rank r"), "alpha": "alpha", "learning_rate": N_("learning rate")}
 # By task: of each point of a curve, of a whole run, and in words. Codes cannot be generalised.
-TRAINED = ("train_loss", "trained_loss", "loss on the codes learned")
+TRAINED = ("train_loss", "trained_loss", N_("loss on the codes learned"))
 MEASURES = {"codes": TRAINED}
-HELDOUT = ("heldout_loss", "heldout_loss", "held-out loss")
+HELDOUT = ("heldout_loss", "heldout_loss", N_("held-out loss"))
 NONE = "none"  # the rank of what has no rank
 Run = Mapping[str, Any]
 
@@ -47,8 +48,8 @@ class LandscapeExplorer(Explorer):
             self._points.setdefault(point["run"], []).append(point)
         tasks = list(self._runs)
         require(task in tasks, "task", task, f"one of {', '.join(tasks)}")
-        self.task = choice("task", tasks, task)
-        self.method = choice("method", ["lora"], "lora")
+        self.task = choice(tr("task"), tasks, task)
+        self.method = choice(tr("method"), ["lora"], "lora")
         for name in TURNED:
             setattr(self, name, choice(LABELS[name], [0], 0))
         self._sliders = {
@@ -157,7 +158,9 @@ class LandscapeExplorer(Explorer):
         full = self._best_full()
         beside = {}
         if full and self.method.value != "full":
-            name = f"full fine-tuning, rate {full[0]['learning_rate']:g}"
+            name = tr("full fine-tuning, rate {learning_rate:g}").format(
+                learning_rate=full[0]["learning_rate"]
+            )
             beside[name] = self._mean_curve(full)
         return plots.runs_svg(
             [self._curve(run) for run in self.chosen],
@@ -166,7 +169,7 @@ class LandscapeExplorer(Explorer):
             marked=(self._shown("rank"), self._shown("learning_rate")),
             title=f"{self.task.value}: {self._settings()}",
             rows_are="rank",
-            columns_are=f"learning rate (alpha {self._shown('alpha')})",
+            columns_are=tr("learning rate (alpha {alpha})").format(alpha=self._shown("alpha")),
             measure=self._measure[2],
             alt=str(self),
             ground=ground,
@@ -202,20 +205,31 @@ class LandscapeExplorer(Explorer):
 
     def _settings(self) -> str:
         parts = [
-            f"{LABELS[n]} {self._shown(n)}" for n in TURNED if self._control(n).value is not None
+            f"{tr(LABELS[n])} {self._shown(n)}"
+            for n in TURNED
+            if self._control(n).value is not None
         ]
         return f"{self.method.value}, {', '.join(parts)}"
 
     def __str__(self) -> str:
         runs = self.chosen
         if not runs:
-            return f"{self._settings()}: no run is stored; turn a knob, or train it yourself."
+            return tr("{settings}: no run is stored; turn a knob, or train it yourself.").format(
+                settings=self._settings()
+            )
         _, column, words = self._measure
         [loss] = summarize(runs, "method", value=column).values()
         [forgot] = summarize(runs, "method", value="forgetting").values()
-        return (
-            f"{self._settings()}: {words} {loss}; loss on plain text up by {forgot.mean:.2f}; "
-            f"{runs[0]['trainable']:,} numbers trained."
+        said = tr(
+            "{settings}: {words} {loss}; loss on plain text up by {forgot:.2f}; "
+            "{trainable:,} numbers trained."
+        )
+        return said.format(
+            settings=self._settings(),
+            words=tr(words),
+            loss=loss,
+            forgot=forgot.mean,
+            trainable=runs[0]["trainable"],
         )
 
 

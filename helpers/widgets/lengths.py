@@ -8,6 +8,7 @@ from html import escape
 import ipywidgets as widgets
 
 from helpers._arguments import check_positive_int, require
+from helpers._language import tr
 from helpers.own_data import Cut, Lengths
 from helpers.plots.lengths import lengths_svg
 from helpers.widgets.controls import Explorer, choice, named
@@ -34,7 +35,7 @@ class LengthExplorer(Explorer):
 
     def __init__(self, lengths: Lengths, max_length: int, choices: list[int]) -> None:
         self.lengths = lengths
-        options = [(f"{limit:,} tokens", limit) for limit in choices]
+        options = [(tr("{limit:,} tokens").format(limit=limit), limit) for limit in choices]
         self.max_length = choice("max_length", options, max_length)
         slider = widgets.SelectionSlider(options=choices, value=max_length, readout=False)
         widgets.link((slider, "index"), (self.max_length, "index"))
@@ -59,7 +60,7 @@ class LengthExplorer(Explorer):
             self.lengths.prompt.tolist(),
             self.lengths.whole.tolist(),
             max_length=self.max_length.value,
-            title="Tokens by row",
+            title=tr("Tokens by row"),
             words=str(self.cut),
             ground=ground,
         )

@@ -42,6 +42,7 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from helpers import plots
+from helpers._language import N_, tr
 from helpers._libraries import reachable_while_busy
 from helpers.memory import MemoryEstimate
 from helpers.recorder import ASKING_SHARE, RunRecord, RunRecorder, trainer_in
@@ -50,12 +51,12 @@ from helpers.widgets.controls import WIDGET_VIEW
 REDRAW = 0.25  # seconds between two pictures: more often than one can read, and yet little work
 GIB = 2**30
 OUTCOMES = {
-    "waiting": "Waiting for the training to begin.",
-    "training": "Training.",
-    "done": "Done.",
-    "stopped": "Stopped early. The adapter is kept as it was trained so far.",
-    "diverged": "Ended: the loss ran away. Try a tenth of the learning rate.",
-    "failed": "Ended by an error.",
+    "waiting": N_("Waiting for the training to begin."),
+    "training": N_("Training."),
+    "done": N_("Done."),
+    "stopped": N_("Stopped early. The adapter is kept as it was trained so far."),
+    "diverged": N_("Ended: the loss ran away. Try a tenth of the learning rate."),
+    "failed": N_("Ended by an error."),
 }
 CELL = "text-align:left;vertical-align:top;padding:0.2em 1.2em 0.2em 0"
 
@@ -66,7 +67,7 @@ def live_view(
     max_new_tokens: int = 24,
     asking_share: float = ASKING_SHARE,
     predicted: MemoryEstimate | int | None = None,
-    title: str = "Loss while training",
+    title: str = N_("Loss while training"),
     stop_if_diverged: bool = False,
 ) -> LiveView:
     """A callback for any trainer that shows the run below the cell, with a Stop button.
@@ -102,14 +103,14 @@ class LiveView(RunRecorder):
         self,
         questions: Sequence[str] = (),
         *,
-        title: str = "Loss while training",
+        title: str = N_("Loss while training"),
         shown: bool = True,
         **how: Any,
     ) -> None:
         super().__init__(questions, **how)
-        self.title, self.shown = title, shown
+        self.title, self.shown = tr(title), shown
         self.button = widgets.Button(
-            description="Stop", tooltip="End after this step and keep the adapter"
+            description=tr("Stop"), tooltip=tr("End after this step and keep the adapter")
         )
         self.button.on_click(lambda _button: self.stop())
         self._state, self._result = widgets.HTML(), widgets.HTML()
@@ -119,7 +120,7 @@ class LiveView(RunRecorder):
 
     def stop(self) -> None:
         super().stop()
-        self._state.value = _status("Stopping after this step …")
+        self._state.value = _status(tr("Stopping after this step …"))
         self.button.disabled = True
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
@@ -153,14 +154,14 @@ class LiveView(RunRecorder):
 
     def __str__(self) -> str:
         words = plots.curves_text(curves(self.record), self.title)
-        return "\n".join([OUTCOMES[self.record.outcome], words, *numbers(self.record)])
+        return "\n".join([tr(OUTCOMES[self.record.outcome]), words, *numbers(self.record)])
 
     def _draw(self) -> None:
         running = self.running
         self.button.disabled = not running or self.stop_asked
         reachable_while_busy(self.button)
         if not (running and self.stop_asked):
-            self._state.value = _status(OUTCOMES[self.record.outcome])
+            self._state.value = _status(tr(OUTCOMES[self.record.outcome]))
         self._result.value = (
             f'<p style="margin:0.3em 0">{"<br>".join(map(escape, numbers(self.record)))}</p>'
             f"{self.picture()}{answers_html(self.questions, self.record.answers)}{self._waiting()}"
@@ -171,7 +172,8 @@ class LiveView(RunRecorder):
         if not self.questions or self.record.answers or not self.running:
             return ""
         share = f"{100 * self.asking_share:g} %"
-        return f"<p>Answers come once they take less than {share} of the run's time.</p>"
+        waiting = tr("Answers come once they take less than {share} of the run's time.")
+        return f"<p>{escape(waiting.format(share=share), quote=False)}</p>"
 
     def _live_bundle(self) -> dict[str, Any]:
         model = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
@@ -180,15 +182,21 @@ class LiveView(RunRecorder):
     def _constant_text(self) -> str:
         """What holds of every such run on every machine: a test compares it letter for letter."""
         steps = self.record.total_steps
-        return f"{self.title}: a run of {steps} steps, seen as it goes." if steps else self.title
+        return (
+            tr("{title}: a run of {steps} steps, seen as it goes.").format(
+                title=self.title, steps=steps
+            )
+            if steps
+            else self.title
+        )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
         if self.record.outcome in ("waiting", "training"):
             return self._live_bundle(), {}
-        notes = [OUTCOMES[self.record.outcome], *numbers(self.record)]
+        notes = [tr(OUTCOMES[self.record.outcome]), *numbers(self.record)]
         if self.record.answers:
             step, answers = self.record.answers[-1]
-            notes += ["", f"Answers at step {step}:"]
+            notes += ["", tr("Answers at step {step}:").format(step=step)]
             notes += [f"{q}  →  {a}" for q, a in zip(self.questions, answers, strict=True)]
         picture, width = plots.curves_png(
             curves(self.record), title=self.title, steps=self.record.total_steps, notes=notes
@@ -222,8 +230,8 @@ def curves(record: RunRecord, color: int = 0, name: str = "") -> list[plots.Loss
     """The two curves of a run, the training loss behind the held-out one."""
     name = name and f"{name}, "
     return [
-        plots.LossCurve(f"{name}training", record.training, color, faint=bool(record.heldout)),
-        plots.LossCurve(f"{name}held out", record.heldout, color + 1),
+        plots.LossCurve(name + tr("training"), record.training, color, faint=bool(record.heldout)),
+        plots.LossCurve(name + tr("held out"), record.heldout, color + 1),
     ]
 
 
@@ -231,18 +239,29 @@ def numbers(record: RunRecord) -> list[str]:
     """Two lines: how far the run is and how fast, and what it keeps in memory; none before it."""
     if not record.total_steps:
         return []
-    progress = [f"step {record.step} of {record.total_steps}", clock(record.seconds)]
+    progress = [
+        tr("step {step} of {total_steps}").format(step=record.step, total_steps=record.total_steps),
+        clock(record.seconds),
+    ]
     if record.tokens_per_second:
-        progress.append(f"{record.tokens_per_second:,.0f} tokens a second")
+        progress.append(
+            tr("{tokens_per_second:,.0f} tokens a second").format(
+                tokens_per_second=record.tokens_per_second
+            )
+        )
     if record.seconds_left is not None and record.seconds_left > 0:
-        progress.append(f"{clock(record.seconds_left)} left")
+        progress.append(tr("{time} left").format(time=clock(record.seconds_left)))
     if record.asking_seconds >= 1:
-        progress.append(f"{clock(record.asking_seconds)} of it for the answers")
-    memory = f"memory now {gib(record.memory_now)}, at most {gib(record.memory_peak)}"
+        progress.append(
+            tr("{time} of it for the answers").format(time=clock(record.asking_seconds))
+        )
+    memory = tr("memory now {now}, at most {peak}").format(
+        now=gib(record.memory_now), peak=gib(record.memory_peak)
+    )
     if record.memory_predicted is not None:
-        memory += f", predicted {gib(record.memory_predicted)}"
+        memory += tr(", predicted {gib}").format(gib=gib(record.memory_predicted))
     elif record.unpredicted:
-        memory += f" (no prediction: {record.unpredicted})"
+        memory += tr(" (no prediction: {unpredicted})").format(unpredicted=record.unpredicted)
     return [" · ".join(progress), memory]
 
 
@@ -251,15 +270,17 @@ def answers_html(questions: Sequence[str], answers: Sequence[tuple[int, list[str
     if not answers:
         return ""
     shown = [answers[0], answers[-1]] if len(answers) > 1 else [answers[-1]]
-    head = "".join(f'<th style="{CELL}">at step {step}</th>' for step, _texts in shown)
+    at_step = tr("at step {step}")
+    head = "".join(f'<th style="{CELL}">{at_step.format(step=step)}</th>' for step, _texts in shown)
     rows = "".join(
         f'<tr><td style="{CELL}">{escape(question)}</td>'
         + "".join(f'<td style="{CELL}">{escape(texts[i])}</td>' for _step, texts in shown)
         + "</tr>"
         for i, question in enumerate(questions)
     )
+    asked = tr("question")
     return (
-        f'<table style="line-height:1.4"><tr><th style="{CELL}">question</th>{head}</tr>'
+        f'<table style="line-height:1.4"><tr><th style="{CELL}">{asked}</th>{head}</tr>'
         f"{rows}</table>"
     )
 

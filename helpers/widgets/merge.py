@@ -9,13 +9,14 @@ import torch
 
 from helpers import plots
 from helpers._arguments import require
+from helpers._language import N_, tr
 from helpers.quantization import round_to_bits
 from helpers.widgets.controls import choice
 from helpers.widgets.knob import Knob, Stops, answers_html
 
 NAMES = {8: "bfloat16", 11: "float16", 24: "float32"}
 ALL = tuple(range(2, 25))
-ONCE, TWICE = "rounded once", "base rounded before, too"
+ONCE, TWICE = N_("rounded once"), N_("base rounded before, too")
 WAYS = (ONCE, TWICE)
 
 
@@ -46,7 +47,7 @@ def merge_explorer(
     measured: Mapping[str, Mapping[int, MergedAt]],
     questions: Sequence[str],
     *,
-    right: str = "in style",
+    right: str = N_("in style"),
     bits: int = 8,
 ) -> MergeExplorer:
     """A slider for the significant bits that a merged model is stored in.
@@ -70,7 +71,7 @@ def merge_explorer(
     require({n for n, _ in rows} <= set(ALL), "measured", rows, "at bits from 2 to 24")
     lengths = {len(row.answers) for _, row in rows}
     require(lengths == {len(questions)}, "answers", lengths, f"{len(questions)}, one a question")
-    require(bits in ALL, "bits", bits, "a whole number from 2 to 24")
+    require(bits in ALL, "bits", bits, tr("a whole number from 2 to 24"))
     return MergeExplorer(weight.detach(), update.detach(), measured, list(questions), right, bits)
 
 
@@ -93,8 +94,8 @@ class MergeExplorer(Knob):
         self.measured = {way: dict(sorted(measured[way].items())) for way in WAYS}
         self.arrived = {way: {n: _share(weight, update, n, way) for n in ALL} for way in WAYS}
         self._one = _typical(weight, update)
-        self.bits = Stops("significant bits", bits, ALL)
-        self.way = choice("the merge is", WAYS, ONCE)
+        self.bits = Stops(tr("significant bits"), bits, ALL)
+        self.way = choice(tr("the merge is"), WAYS, ONCE)
         self.way.style.description_width, self.way.layout.width = "9em", "24.5em"
         for control in (self.bits, self.way):
             control.observe(self.update, "value")
@@ -113,14 +114,25 @@ class MergeExplorer(Knob):
         way, bits = self._now
         name = f" ({NAMES[bits]})" if bits in NAMES else ""
         lines = [
-            f"{bits} bits{name}: steps of {2.0 ** (1 - bits):.2g} between 1 and 2",
-            f"one layer, {way}: {self.arrived[way][bits]:.0%} of the update arrives",
+            tr("{bits} bits{name}: steps of {step:.2g} between 1 and 2").format(
+                bits=bits, name=name, step=2.0 ** (1 - bits)
+            ),
+            tr("one layer, {way}: {share:.0%} of the update arrives").format(
+                way=tr(way), share=self.arrived[way][bits]
+            ),
         ]
         row = self.measured[way][self.nearest]
-        found = f"logits {row.distance:.2g} away, {row.right} of {len(row.answers)} {self._right}"
+        found = tr("logits {distance:.2g} away, {right} of {n_answers} {what}").format(
+            distance=row.distance, right=row.right, n_answers=len(row.answers), what=self._right
+        )
         if bits == self.nearest:
-            return [*lines, f"the model: {found}"]
-        return [*lines, f"the model was not measured here; at {self.nearest} bits: {found}"]
+            return [*lines, tr("the model: {found}").format(found=found)]
+        return [
+            *lines,
+            tr("the model was not measured here; at {nearest} bits: {found}").format(
+                nearest=self.nearest, found=found
+            ),
+        ]
 
     def picture(self, ground: str | None = None) -> str:
         way, bits = self._now
@@ -136,15 +148,18 @@ class MergeExplorer(Knob):
             way=way,
             bits=bits,
             one=(weight, update),
-            title=f"A merge in fewer bits (numbers: answers {self._right}, of "
-            f"{len(self.questions)})",
+            title=tr("A merge in fewer bits (numbers: answers {right}, of {n_questions})").format(
+                right=self._right, n_questions=len(self.questions)
+            ),
             ground=ground,
         )
 
     def details(self) -> str:
         answers = self.measured[self._now[0]][self.nearest].answers
         rows = [(q, a, "") for q, a in zip(self.questions, answers, strict=True)]
-        return answers_html(rows, ("asked", f"answer at {self.nearest} bits", ""))
+        return answers_html(
+            rows, (tr("asked"), tr("answer at {nearest} bits").format(nearest=self.nearest), "")
+        )
 
 
 def _share(weight: torch.Tensor, update: torch.Tensor, bits: int, way: str) -> float:

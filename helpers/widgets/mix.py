@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from helpers import plots
 from helpers._arguments import require
+from helpers._language import N_, tr
 from helpers.widgets.controls import choice
 from helpers.widgets.knob import Knob, Stops, answers_html
 
@@ -17,7 +18,7 @@ def mix_explorer(
     prompts: Sequence[str],
     score: Callable[[Sequence[str]], Mapping[str, Count]],
     *,
-    label: str = "weight, %",
+    label: str = N_("weight, %"),
     remark: Callable[[str], str] = lambda answer: "",
 ) -> MixExplorer:
     """A slider for the weight of a mix of two adapters: answers and scores, from stored answers.
@@ -63,7 +64,7 @@ class MixExplorer(Knob):
         for way, by_weight in answers.items():
             found = [score(by_weight[weight]) for weight in self.weights]
             self.counts[way] = {skill: [row[skill] for row in found] for skill in found[0]}
-        self.way = choice("way of mixing", answers, next(iter(answers)))
+        self.way = choice(tr("way of mixing"), answers, next(iter(answers)))
         self.way.style.description_width, self.way.layout.width = "9em", "24.5em"
         self.weight = Stops(label, self.weights[0], self.weights, only=True)
         for control in (self.way, self.weight):
@@ -80,14 +81,14 @@ class MixExplorer(Knob):
             f"{skill}: {counts[at][0]} of {counts[at][1]}"
             for skill, counts in self.counts[way].items()
         ]
-        return [f"{way}, {self.weight.label}: {weight}", *scores]
+        return [f"{tr(way)}, {self.weight.label}: {weight}", *scores]
 
     def picture(self, ground: str | None = None) -> str:
         return plots.sweep_svg(
             self.counts,
             self.weights,
             marked=self._now,
-            title="Two skills in one mixed adapter (bars: 95 % intervals)",
+            title=tr("Two skills in one mixed adapter (bars: 95 % intervals)"),
             xlabel=self.weight.label,
             ground=ground,
         )
@@ -96,4 +97,4 @@ class MixExplorer(Knob):
         way, weight = self._now
         given = self.answers[way][weight]
         rows = [(p, a, self._remark(a)) for p, a in zip(self.prompts, given, strict=True)]
-        return answers_html(rows, ("asked", "answer", ""))
+        return answers_html(rows, (tr("asked"), tr("answer"), ""))

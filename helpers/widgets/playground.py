@@ -12,21 +12,22 @@ from html import escape
 import ipywidgets as widgets
 
 from helpers import plots
+from helpers._language import N_, tr
 from helpers.data import TASKS
 from helpers.playground import METHODS, Run, RunSettings, Session, current_session
 from helpers.playground.session import COLUMNS, row
 from helpers.playground.settings import ALL_LINEAR
 from helpers.widgets.ask import AskBoth
-from helpers.widgets.controls import Explorer, Number, choice
+from helpers.widgets.controls import FAILS, Explorer, Number, choice
 from helpers.widgets.live_view import LiveView
 from helpers.widgets.playground_parts import STOPS, Compare, Keep, narrow, note
 
-OWN_FILE = "a file of mine"
+OWN_FILE = N_("a file of mine")
 DROPOUTS = (0.0, 0.05, 0.1, 0.2)
 TARGETS = {
-    "all linear layers": ALL_LINEAR,
+    N_("all linear layers"): ALL_LINEAR,
     "attention": "q_proj, k_proj, v_proj, o_proj",
-    "query and value": "q_proj, v_proj",
+    N_("query and value"): "q_proj, v_proj",
     "MLP": "gate_proj, up_proj, down_proj",
 }
 QUESTIONS = 2  # asked at each evaluation
@@ -73,7 +74,7 @@ class Playground(Explorer):
         """What the controls say; ValueError, naming the control, if that cannot be."""
         own = self.task.value == OWN_FILE
         if own and not self.file.value.strip():
-            raise ValueError("file: write the path of a .csv, .jsonl or .txt file")
+            raise ValueError(tr("file: write the path of a .csv, .jsonl or .txt file"))
         return RunSettings(
             task=self.file.value.strip() if own else self.task.value,
             method=self.method.value,
@@ -93,7 +94,7 @@ class Playground(Explorer):
             settings = self.settings
             told = self.session.forecast(settings)
         except Exception as error:  # whatever PEFT objects to belongs beside the controls
-            self._forecast.value = note(f"This does not work. {error}", "alert")
+            self._forecast.value = note(f"{tr(FAILS)} {error}", "alert")
             self._source.value = ""
             return
         lines = "<br>".join(map(escape, str(told).splitlines()))
@@ -124,12 +125,14 @@ class Playground(Explorer):
             return ""
         steps = max(run.steps_done for run in runs)
         name = runs[-1].settings.task
-        title = f"Held-out loss, {name}"
+        title = tr("Held-out loss, {name}").format(name=name)
         return plots.curves_svg(_curves(runs), title=title, steps=steps, ground=ground)
 
     def __str__(self) -> str:
         if not self.session.runs:
-            return "The playground: choose a configuration, train it, and compare it with others."
+            return tr(
+                "The playground: choose a configuration, train it, and compare it with others."
+            )
         return f"{self.session.table()}\n{self.session.verdict()}"
 
     def _make_controls(self, settings: RunSettings) -> None:
@@ -145,13 +148,13 @@ class Playground(Explorer):
             **text,
         )
         self._controls = {
-            "task": choice("task", tasks, OWN_FILE if own else settings.task),
+            "task": choice(tr("task"), tasks, OWN_FILE if own else settings.task),
             "file": widgets.Text(settings.task if own else "", description="path", **text),
-            "method": choice("method", METHODS, settings.method),
-            "rank": Number("rank r", settings.rank, STOPS["rank"]),
-            "alpha": Number("alpha", settings.alpha, STOPS["alpha"], whole=False),
-            "rate": Number("rate", settings.learning_rate, STOPS["rate"], whole=False),
-            "steps": Number("steps", settings.steps, STOPS["steps"]),
+            "method": choice(tr("method"), METHODS, settings.method),
+            "rank": Number(tr("rank r"), settings.rank, STOPS["rank"]),
+            "alpha": Number(tr("alpha"), settings.alpha, STOPS["alpha"], whole=False),
+            "rate": Number(tr("rate"), settings.learning_rate, STOPS["rate"], whole=False),
+            "steps": Number(tr("steps"), settings.steps, STOPS["steps"]),
             "dropout": choice("dropout", dropouts, settings.dropout),
             "targets": targets,
             "seed": widgets.BoundedIntText(settings.seed, min=0, max=2**32 - 1, description="seed"),
@@ -161,10 +164,10 @@ class Playground(Explorer):
 
     def _make_view(self) -> None:
         self.train_button = widgets.Button(
-            description="Train", button_style="primary", tooltip="Make this run"
+            description=tr("Train"), button_style="primary", tooltip=tr("Make this run")
         )
         self.stop_button = widgets.Button(
-            description="Stop", tooltip="End after this step and keep what was learned"
+            description=tr("Stop"), tooltip=tr("End after this step and keep what was learned")
         )
         self.stop_button.disabled = True
         self._forecast, self._source = widgets.HTML(), widgets.HTML()
@@ -176,7 +179,7 @@ class Playground(Explorer):
         often = [self._controls[n] for n in "task file method rank alpha rate steps".split()]
         seldom = [self._controls[n] for n in "dropout targets seed".split()]
         more = widgets.Accordion([widgets.VBox([getattr(c, "view", c) for c in seldom])])
-        more.set_title(0, "More settings")
+        more.set_title(0, tr("More settings"))
         more.selected_index = None
         left = widgets.VBox(
             [*(getattr(c, "view", c) for c in often), more],
@@ -188,7 +191,7 @@ class Playground(Explorer):
             layout={"flex": "1 1 26em", "min_width": "18em"},
         )
         tabs = widgets.Tab([self.compare.view, self.ask.view, self._source, self.keep.view])
-        for i, title in enumerate(("Two runs", "Ask two", "Source", "Save")):
+        for i, title in enumerate((tr("Two runs"), tr("Ask two"), tr("Source"), tr("Save"))):
             tabs.set_title(i, title)
         wrap = widgets.Layout(flex_flow="row wrap")
         self.view = widgets.VBox([widgets.HBox([left, right], layout=wrap), self._result, tabs])
@@ -203,7 +206,7 @@ class Playground(Explorer):
     def _stop(self) -> None:
         self.session.stop()
         self._message.value = note(
-            "Stopping after this step. Once more: without judging.", "status"
+            tr("Stopping after this step. Once more: without judging."), "status"
         )
 
     def _ended(self, run: Run | None) -> None:

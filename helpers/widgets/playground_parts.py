@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from helpers._language import tr
 from helpers.playground import Session
 from helpers.widgets.controls import Number, choice
 
@@ -46,7 +47,7 @@ class Compare:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.first, self.second = choice("left", (), None), choice("right", (), None)
-        self._answers = widgets.HTML("Answers of two runs stand here, once there are two.")
+        self._answers = widgets.HTML(tr("Answers of two runs stand here, once there are two."))
         for control in (self.first, self.second):
             control.layout.width, control.style.description_width = "15em", "4em"
             control.observe(lambda _change: self.show(), "value")
@@ -65,9 +66,9 @@ class Compare:
             return
         both = self.session.side_by_side(self.first.value, self.second.value)[:SHOWN]
         if not both:
-            self._answers.value = "These two were not asked the same: they learned other tasks."
+            self._answers.value = tr("These two were not asked the same: they learned other tasks.")
             return
-        head = ("question", self.first.value, self.second.value)
+        head = (tr("question"), self.first.value, self.second.value)
         rows = "".join(f"<tr>{''.join(_cells('td', texts))}</tr>" for texts in both)
         self._answers.value = (
             f'<table style="line-height:1.4"><tr>{"".join(_cells("th", head))}</tr>{rows}</table>'
@@ -80,8 +81,8 @@ class Keep:
     def __init__(self, session: Session, shown: Callable[[], None]) -> None:
         self.session, self._shown = session, shown
         self.folder = widgets.Text("playground-runs", description="folder")
-        self.save_button = widgets.Button(description="Save all runs")
-        self.load_button = widgets.Button(description="Read runs")
+        self.save_button = widgets.Button(description=tr("Save all runs"))
+        self.load_button = widgets.Button(description=tr("Read runs"))
         self._message = widgets.HTML()
         self.save_button.on_click(lambda _button: self.save())
         self.load_button.on_click(lambda _button: self.load())
@@ -97,10 +98,12 @@ class Keep:
         try:
             saved = self.session.save(self.folder.value)
         except OSError as error:
-            self._message.value = note(f"Not saved: {error}", "alert")
+            self._message.value = note(tr("Not saved: {error}").format(error=error), "alert")
             return
-        words = f"{len(saved)} runs saved in {self.folder.value}, each an adapter that PEFT loads."
-        self._message.value = note(words if saved else "There is no run to save yet.", "status")
+        words = tr("{n_saved} runs saved in {folder}, each an adapter that PEFT loads.").format(
+            n_saved=len(saved), folder=self.folder.value
+        )
+        self._message.value = note(words if saved else tr("There is no run to save yet."), "status")
 
     def load(self) -> None:
         try:
@@ -108,7 +111,9 @@ class Keep:
         except (OSError, ValueError) as error:
             self._message.value = note(str(error), "alert")
             return
-        self._message.value = note(f"{len(loaded)} runs read.", "status")
+        self._message.value = note(
+            tr("{n_loaded} runs read.").format(n_loaded=len(loaded)), "status"
+        )
         self._shown()
 
 

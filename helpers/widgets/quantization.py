@@ -7,17 +7,18 @@ import torch
 
 from helpers import plots
 from helpers._arguments import require
+from helpers._language import N_, tr
 from helpers.quantization import LEVELS, quantize
 from helpers.widgets.controls import choice
 from helpers.widgets.knob import NARROW, Knob, Stops
 
 BITS = tuple(range(2, 9))
 BLOCKS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-NAMES = {"normal quantiles": "normal", "evenly spaced": "even"}
+NAMES = {N_("normal quantiles"): "normal", N_("evenly spaced"): "even"}
 
 
 def quantization_explorer(
-    weights: torch.Tensor, *, name: str = "one matrix", bits: int = 4, block: int = 64
+    weights: torch.Tensor, *, name: str = N_("one matrix"), bits: int = 4, block: int = 64
 ) -> QuantizationExplorer:
     """Sliders for bits and block size, the kind of levels and double quantization, of one matrix.
 
@@ -49,12 +50,12 @@ class QuantizationExplorer(Knob):
             for label, double in (("NF4", False), ("NF4, double", True))
         }
         self.tried: list[tuple[float, float]] = []
-        self.bits = Stops("bits a level", bits, BITS)
-        self.block = Stops("block, weights", block, BLOCKS)
-        self.levels = choice("levels", NAMES.items(), LEVELS[0])
+        self.bits = Stops(tr("bits a level"), bits, BITS)
+        self.block = Stops(tr("block, weights"), block, BLOCKS)
+        self.levels = choice(tr("levels"), NAMES.items(), LEVELS[0])
         self.levels.style.description_width, self.levels.layout.width = "9em", "24.5em"
         self.double = widgets.Checkbox(
-            False, description="double quantization", indent=True, **NARROW
+            False, description=tr("double quantization"), indent=True, **NARROW
         )
         self.double.layout.width = "24.5em"
         for control in (self.bits, self.block, self.levels, self.double):
@@ -80,12 +81,23 @@ class QuantizationExplorer(Knob):
         result, count = self.result, self.weights.size
         used = result.used / count
         return [
-            f"error: {result.error:.1%} of the weights' size",
-            f"{result.bits:.3f} bits a weight: {result.level_bits} for the level, "
-            f"{result.scale_bits:.3f} for the scales",
-            f"{count * result.bits / 8e3:,.0f} kB, in float32 {count * 4 / 1e3:,.0f} kB",
-            f"a level is used by {used.min():.1%} to {used.max():.1%} of the weights: "
-            f"{result.entropy:.2f} of {result.level_bits} bits tell something",
+            tr("error: {error:.1%} of the weights' size").format(error=result.error),
+            tr(
+                "{bits:.3f} bits a weight: {level_bits} for the level, {scale_bits:.3f} for "
+                "the scales"
+            ).format(bits=result.bits, level_bits=result.level_bits, scale_bits=result.scale_bits),
+            tr("{size:,.0f} kB, in float32 {before:,.0f} kB").format(
+                size=count * result.bits / 8e3, before=count * 4 / 1e3
+            ),
+            tr(
+                "a level is used by {least:.1%} to {most:.1%} of the weights: {entropy:.2f} of "
+                "{level_bits} bits tell something"
+            ).format(
+                least=used.min(),
+                most=used.max(),
+                entropy=result.entropy,
+                level_bits=result.level_bits,
+            ),
         ]
 
     def picture(self, ground: str | None = None) -> str:

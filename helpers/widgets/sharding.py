@@ -11,16 +11,17 @@ from peft import LoraConfig
 from helpers import plots
 from helpers._arguments import check_positive_int
 from helpers._devices import GPUS
+from helpers._language import N_, ngettext, tr
 from helpers.architectures import architectures
 from helpers.memory import SHARDINGS, sent_per_step, sharded_memory
 from helpers.params import count_lora_parameters
-from helpers.widgets.controls import Explorer, Number, choice
+from helpers.widgets.controls import FAILS, Explorer, Number, choice
 
 DEVICES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 RANKS = (4, 8, 16, 32, 64, 128)
 ROWS = (1, 2, 4, 8, 16)
 LENGTHS = (512, 1024, 2048, 4096, 8192)
-WAYS = ("LoRA", "QLoRA", "full fine-tuning")
+WAYS = ("LoRA", "QLoRA", N_("full fine-tuning"))
 CARDS = {name: GPUS[name] for name in ("RTX 4090", "H100", "H200")}
 
 
@@ -51,13 +52,13 @@ class ShardingExplorer(Explorer):
     """
 
     def __init__(self, model: str | os.PathLike, devices: int, r: int) -> None:
-        self.devices = Number("GPUs", devices, DEVICES)
-        self.way = choice("train with", WAYS, WAYS[0])
+        self.devices = Number(tr("GPUs"), devices, DEVICES)
+        self.way = choice(tr("train with"), WAYS, WAYS[0])
         names = {str(model): model} | {name: name for name in architectures()}
-        self.model = choice("model", names.items(), model)
-        self.rank = Number("adapter's rank", r, RANKS)
-        self.rows = Number("rows a GPU", 1, ROWS)
-        self.tokens = Number("tokens a row", 2048, LENGTHS)
+        self.model = choice(tr("model"), names.items(), model)
+        self.rank = Number(tr("adapter's rank"), r, RANKS)
+        self.rows = Number(tr("rows a GPU"), 1, ROWS)
+        self.tokens = Number(tr("tokens a row"), 2048, LENGTHS)
         self.memory: dict[str, dict[str, float]] = {}
         self.sent: dict[str, float] = {}
         self.problem = self._title = ""
@@ -80,7 +81,7 @@ class ShardingExplorer(Explorer):
         except (TypeError, ValueError, NotImplementedError) as error:
             self.problem = str(error)
             self._message.value = (
-                f'<p role="alert"><b>This does not work.</b> {escape(self.problem)}</p>'
+                f'<p role="alert"><b>{escape(tr(FAILS))}</b> {escape(self.problem)}</p>'
             )
             self._result.value = ""
             return
@@ -108,9 +109,17 @@ class ShardingExplorer(Explorer):
             name: sent_per_step(base + adapter, gradients, devices=devices, sharding=name)
             for name in SHARDINGS
         }
-        self._title = (
-            f"{self.model.label}, {way}, on {devices} GPU{'s' * (devices > 1)}: each one's memory, "
-            f"{self.rows.value} × {self.tokens.value:,} tokens (predicted)"
+        self._title = ngettext(
+            "{model}, {way}, on {n} GPU: each one's memory, {rows} × {tokens:,} tokens (predicted)",
+            "{model}, {way}, on {n} GPUs: each one's memory, {rows} × {tokens:,} tokens "
+            "(predicted)",
+            devices,
+        ).format(
+            model=self.model.label,
+            way=tr(way),
+            n=devices,
+            rows=self.rows.value,
+            tokens=self.tokens.value,
         )
 
     def picture(self, ground: str | None = None) -> str:
@@ -121,7 +130,7 @@ class ShardingExplorer(Explorer):
 
     def __str__(self) -> str:
         if self.problem:
-            return f"This does not work. {self.problem}"
+            return f"{tr(FAILS)} {self.problem}"
         words = plots.memory_text(self._bars(), CARDS)
         return "\n".join((self._title, words, *self._numbers()))
 
@@ -140,6 +149,12 @@ class ShardingExplorer(Explorer):
         groups: dict[str, list[str]] = {}
         for name, size in self.sent.items():
             groups.setdefault(f"{size / 1e9:,.2f} GB", []).append(name)
-        sent = "; ".join(f"{size} with {', '.join(names)}" for size, names in groups.items())
+        sent = "; ".join(
+            tr("{size} with {names}").format(size=size, names=", ".join(names))
+            for size, names in groups.items()
+        )
         together = self.devices.value * self.rows.value
-        return [f"each GPU sends, in a step: {sent}", f"rows in a step, all GPUs: {together:,}"]
+        return [
+            tr("each GPU sends, in a step: {sent}").format(sent=sent),
+            tr("rows in a step, all GPUs: {together:,}").format(together=together),
+        ]

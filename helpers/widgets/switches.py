@@ -12,11 +12,12 @@ from peft import LoraConfig
 from helpers import plots
 from helpers._arguments import require
 from helpers._devices import GPUS
+from helpers._language import N_, tr
 from helpers.memory import estimate_training_memory
 from helpers.widgets.knob import Knob, Stops
 
-SWITCHES = ("half precision", "no checkpointing", "no dropout", "packing", "attention")
-LAST = "labels only"
+SWITCHES = (N_("half precision"), N_("no checkpointing"), N_("no dropout"), "packing", "attention")
+LAST = N_("labels only")
 LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 
 
@@ -76,15 +77,16 @@ class SwitchExplorer(Knob):
         estimate_training_memory(model, self._plain, **step)  # counted once: no move has to wait
         narrow = {"indent": False, "layout": {"width": "11.5em"}}
         self.switches = {
-            name: widgets.Checkbox(False, description=name, **narrow) for name in (*SWITCHES, LAST)
+            name: widgets.Checkbox(False, description=tr(name), **narrow)
+            for name in (*SWITCHES, LAST)
         }
         self.by_hand = widgets.Checkbox(
-            False, description="a loop of my own: all scores at once", **narrow
+            False, description=tr("a loop of my own: all scores at once"), **narrow
         )
         self.by_hand.layout.width = "20em"
-        self.how_many = Stops("switches on", 0, range(len(self.switches) + 1))
-        self.rows = Stops("rows", batch_size, (1, 2, 4, 8, 16, 32))
-        self.tokens = Stops("tokens a row", sequence_length, LENGTHS)
+        self.how_many = Stops(tr("switches on"), 0, range(len(self.switches) + 1))
+        self.rows = Stops(tr("rows"), batch_size, (1, 2, 4, 8, 16, 32))
+        self.tokens = Stops(tr("tokens a row"), sequence_length, LENGTHS)
         self.how_many.observe(self._switch, "value")
         controls = (*self.switches.values(), self.by_hand, self.rows, self.tokens)
         for control in controls:
@@ -135,14 +137,23 @@ class SwitchExplorer(Knob):
     def words(self) -> list[str]:
         gib = {name: estimate.total / 2**30 for name, estimate in self.memory.items()}
         start = next(iter(self.measured.values()))
-        lines = [f"predicted: {gib['chosen']:.2f} GiB, with no switch {gib['none']:.2f} GiB"]
+        lines = [
+            tr("predicted: {chosen:.2f} GiB, with no switch {none:.2f} GiB").format(
+                chosen=gib["chosen"], none=gib["none"]
+            )
+        ]
         if self.marked is None:
             return [
                 *lines,
-                "speed: not measured so; each switch was measured on top of those before it",
+                tr("speed: not measured so; each switch was measured on top of those before it"),
             ]
         speed = self.measured[self.marked]
-        return [*lines, f"measured: {speed:,.0f} tokens/s, {speed / start:.2f} times the first"]
+        return [
+            *lines,
+            tr("measured: {speed:,.0f} tokens/s, {times:.2f} times the first").format(
+                speed=speed, times=speed / start
+            ),
+        ]
 
     def picture(self, ground: str | None = None) -> str:
         rows = {name: estimate.parts for name, estimate in self.memory.items()}
@@ -151,6 +162,8 @@ class SwitchExplorer(Knob):
             self._devices,
             self.measured,
             marked=self.marked,
-            title=f"Memory of a step, {self.rows.value} × {self.tokens.value} tokens (predicted)",
+            title=tr("Memory of a step, {rows} × {tokens} tokens (predicted)").format(
+                rows=self.rows.value, tokens=self.tokens.value
+            ),
             ground=ground,
         )

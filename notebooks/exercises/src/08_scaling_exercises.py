@@ -197,7 +197,7 @@ check("who_hangs", who_hangs)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `line.split(maxsplit=3)` gives time, "rank", number and text. A dictionary from rank to text, overwritten line by line, holds the last words. The one rank that has not timed out is the one. See what `check` says of the reasons: print the log inside your function.
+# `line.split(maxsplit=3)` gives time, "rank", number and text. A dictionary from rank to text, overwritten line by line, holds the last words. The one rank that has not timed out is the one. To see the logs that `check` hands to your function, print the log inside it.
 #
 # </details>
 #
