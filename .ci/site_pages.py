@@ -154,6 +154,7 @@ def toctrees(links: Links) -> str:
     say = links.say
     groups: dict[str, list[str]] = {"Lessons": [], "Graded exercises": []}
     groups |= {"Look it up": ["symptoms", "cheatsheet", "claims", "glossary"]}
+    groups["Look it up"] += ["published_counts", "published_memory"]
     groups |= {"About": ["install", "trust", "notebooks/instructor_guide", "maintaining"]}
     listed = {"index", *groups["Look it up"], *groups["About"]}
     for page in (place.rpartition(".")[0] for place in dict.fromkeys(links.pages.values())):
