@@ -87,10 +87,14 @@ def test_conda_takes_the_same_pins_and_a_python_that_fits():
 
 def imported_distributions(path: Path) -> set[str]:
     """The third-party distributions that a Python file or a notebook's cells import."""
+    written = set()  # modules that the notebook itself writes
     if path.suffix == ".ipynb":
         cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
         file = re.compile(r"%%writefile (?!.*\.py$)")  # of another language
         cells = [cell for cell in cells if not file.match(cell.source.partition("\n")[0])]
+        written = {
+            name for c in cells for name in re.findall(r"^%%writefile (\w+)\.py$", c.source, re.M)
+        }
         source = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", c.source, flags=re.M) for c in cells)
     else:
         source = path.read_text(encoding="utf-8")
@@ -101,7 +105,7 @@ def imported_distributions(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and not node.level:
             modules.add(node.module.partition(".")[0])
     places = [ROOT / ".ci", ROOT / "tests"]  # pytest's pythonpath, in pyproject.toml
-    own = {"helpers"} | {entry.stem for place in places for entry in place.iterdir()}
+    own = {"helpers"} | written | {entry.stem for place in places for entry in place.iterdir()}
     return {
         canonicalize_name(INSTALLED.get(module, [module])[0])
         for module in modules - set(sys.stdlib_module_names) - own

@@ -161,7 +161,7 @@ def test_the_romanian_edition_speaks_romanian(site):
     assert len(linked) > 8 and len(linked) == len(set(linked))
     assert ">Rulați pe Colab</a>" in page and "/blob/main/notebooks/ro/05_merging.ipynb" in page
     first = (site / "ro" / "index.html").read_text(encoding="utf-8")
-    assert "5. Îmbinarea</a>" in first and "Căutare" in first and "Skip to content" not in first
+    assert "5. Îmbinare</a>" in first and "Căutare" in first and "Skip to content" not in first
 
 
 # --- in a browser ------------------------------------------------------------------------------
