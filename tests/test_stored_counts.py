@@ -5,7 +5,7 @@ from peft import LoraConfig
 
 from helpers.architectures import architectures, get_architecture
 from helpers.memory import estimate_training_memory
-from helpers.params import count_lora_parameters, stored
+from helpers.params import count_lora_parameters, resolve_config, stored
 from helpers.params.fields import structure_of
 from helpers.params.models import build_on_meta, class_of
 from helpers.params.tables import ask_peft
@@ -67,6 +67,14 @@ def test_no_bundled_model_is_built_for_its_memory(monkeypatch):
     monkeypatch.setattr("helpers.params.count.stored_built", lambda *_: None)
     for name in ("SmolLM2-135M-Instruct", "GPT-2"):  # the second with layers of another kind
         assert estimate_training_memory(name, lora, **step) == found[name]
+
+
+def test_a_model_built_from_a_bundled_config_changes_no_later_answer():
+    first = resolve_config(
+        MODELS[0]
+    )  # whoever builds a model from it has the attention noted in it
+    first._attn_implementation = "eager"
+    assert stored.stored_built(resolve_config(MODELS[0]), class_of(first, None)) is not None
 
 
 def test_a_config_with_an_attention_of_its_own_is_not_taken_for_the_stored_one():

@@ -34,7 +34,7 @@ GENERATING = ("CAUSAL_LM", "SEQ_2_SEQ_LM")  # tasks that need no head beyond the
 
 
 def resolve_config(name: PretrainedConfig | str | os.PathLike) -> PretrainedConfig:
-    """The config that a local folder, a bundled name or a Hub id stands for. Do not change it.
+    """The config that a local folder, a bundled name or a Hub id stands for.
 
     Raises ``TypeError`` or ``ValueError`` naming ``model_or_config``, as that is what callers have.
     """
@@ -47,10 +47,10 @@ def resolve_config(name: PretrainedConfig | str | os.PathLike) -> PretrainedConf
             raise ValueError(f"model_or_config={str(name)!r}: the folder holds no config.json")
         return _read(name)  # each time: it may have changed
     try:
-        return bundled_config(str(name))
+        return copy.deepcopy(bundled_config(str(name)))
     except ValueError as not_bundled:
         try:
-            return hub_config(str(name))
+            return copy.deepcopy(hub_config(str(name)))
         except (OSError, ValueError) as not_on_hub:
             raise ValueError(
                 f"model_or_config={str(name)!r} is not a local folder; {not_bundled}; and the "
@@ -58,7 +58,7 @@ def resolve_config(name: PretrainedConfig | str | os.PathLike) -> PretrainedConf
             ) from not_on_hub
 
 
-# The cached objects stay inside this module, so nobody can change them.
+# The cached objects stay inside this module: building a model writes into its config.
 bundled_config = lru_cache(maxsize=None)(get_architecture)
 _read = functools.partial(AutoConfig.from_pretrained, trust_remote_code=False)  # asks nobody
 hub_config = lru_cache(maxsize=32)(_read)
