@@ -4,7 +4,8 @@
 
 Three things make a batch cheaper than one call of `model.generate`, and change no answer (up to
 rounding): what all prompts begin with is computed once for all of them; an answer that has ended
-leaves the batch; and prompts of like length share a batch.
+leaves the batch; and prompts of like length share a batch. The first two need a cache that holds
+every token for itself; a model with a sliding window or a running state goes without them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
 AT_ONCE = 4  # tokens between two looks at which answers have ended
 
@@ -78,20 +80,21 @@ def _continue(
     max_time: float | None,
 ) -> list[list[int]]:
     """The tokens that follow each prompt."""
-    ids, mask, cache = _begin(model, prompts, pad, names)
+    divisible = _holds_every_token(model)
+    ids, mask, cache = _begin(model, prompts, pad, names, share=divisible)
     start, going, end = ids.shape[1], list(range(len(prompts))), time.monotonic() + (max_time or 0)
     ends = model.generation_config.eos_token_id  # one, several or none
     ends = torch.tensor([] if ends is None else ends, dtype=torch.long, device=ids.device).view(-1)
     found: list[list[int]] = [[] for _ in prompts]
     while going:
-        step = min(AT_ONCE, max_new_tokens - (ids.shape[1] - start))
+        left = max_new_tokens - (ids.shape[1] - start)
         output = model.generate(
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,
             do_sample=False,
             pad_token_id=pad,
-            max_new_tokens=step,
+            max_new_tokens=min(AT_ONCE, left) if divisible else left,
             max_time=None if max_time is None else max(end - time.monotonic(), 1e-3),
             return_dict_in_generate=True,
             **({} if names is None else {"adapter_names": [names[i] for i in going]}),
@@ -101,7 +104,7 @@ def _continue(
         for i, tokens in zip(going, new.tolist(), strict=True):
             found[i] = tokens
         late = max_time is not None and time.monotonic() >= end
-        if late or new.shape[1] >= max_new_tokens:
+        if late or not divisible or new.shape[1] >= max_new_tokens:
             break
         kept = (~torch.isin(new, ends).any(1)).nonzero()[:, 0]
         going = [going[i] for i in kept.tolist()]
@@ -112,17 +115,28 @@ def _continue(
     return found
 
 
-def _begin(
-    model: PreTrainedModel, prompts: Sequence[list[int]], pad: int, names: Sequence[str] | None
-) -> tuple[torch.Tensor, torch.Tensor, DynamicCache | None]:
-    """Ids and mask of the prompts, and the cache of what they all begin with, if that pays.
+def _holds_every_token(model: PreTrainedModel) -> bool:
+    """Whether a row, or a common beginning, can be taken out of the model's cache."""
+    layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 
-    It is computed once for each adapter that `names` gives a prompt.
+
+def _begin(
+    model: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    pad: int,
+    names: Sequence[str] | None,
+    *,
+    share: bool,
+) -> tuple[torch.Tensor, torch.Tensor, DynamicCache | None]:
+    """Ids and mask of the prompts, and the cache of what they all begin with, if they `share` it.
+
+    It is computed once for each adapter that `names` gives a prompt, where that pays.
     """
     shortest, longest = len(prompts[0]), max(map(len, prompts))
     kinds = list(dict.fromkeys(names or [""]))
     common = min(len(os.path.commonprefix(list(prompts))), shortest - 1)
-    common = common if len(prompts) > len(kinds) else 0
+    common = common if share and len(prompts) > len(kinds) else 0
     # the padding stands between the common beginning and the rest: masked, it has no position
     ids = torch.tensor([p[:common] + [pad] * (longest - len(p)) + p[common:] for p in prompts])
     mask = torch.ones_like(ids)

@@ -4,8 +4,9 @@ import copy
 import json
 
 import pytest
+import torch
 from peft import PeftModel
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from helpers.data import course_adapter
 from helpers.evaluation import (
@@ -183,6 +184,47 @@ def test_a_model_without_an_end_token_answers_at_full_length(small):
     model.generation_config.eos_token_id = None
     answers = generate_answers(model, tokenizer, ["a", "Why is that?"], max_new_tokens=6)
     assert len(answers) == 2
+
+
+TINY = dict(
+    hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
+    num_key_value_heads=2, head_dim=8,
+)  # fmt: skip
+CACHES = {  # a window shorter than the prompts; a running state; both kinds of layer
+    "llama": {},
+    "mistral": {"sliding_window": 16},
+    "gemma2": {"sliding_window": 16},
+    "mamba": {"state_size": 4},
+    "jamba": dict(
+        num_experts=2,
+        num_experts_per_tok=1,
+        use_mamba_kernels=False,
+        attn_layer_period=2,
+        attn_layer_offset=1,
+        expert_layer_period=2,
+        expert_layer_offset=1,
+    ),  # fmt: skip
+}
+
+
+@pytest.mark.parametrize("kind", CACHES)
+def test_a_batch_answers_as_generate_does_whatever_the_cache_holds(small, kind):
+    tokenizer = small[1]
+    torch.manual_seed(0)
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **TINY, **CACHES[kind], **ends)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    asked = ["Name a bird.", "Two plus two?", "Why is the sky blue, and who found out, and when?"]
+    wanted = []
+    for question in asked:
+        chat = [{"role": "user", "content": question}]
+        prompt = tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        output = model.generate(**prompt, do_sample=False, max_new_tokens=12)
+        new = output[0, prompt["input_ids"].shape[1] :]
+        wanted.append(tokenizer.decode(new, skip_special_tokens=True).strip())
+    assert generate_answers(model, tokenizer, asked, max_new_tokens=12) == wanted
 
 
 def test_a_bare_string_is_not_a_list_of_questions(small):
