@@ -310,3 +310,21 @@ def test_an_svg_that_is_not_ours_is_refused():
     for drawn in ('<ellipse rx="3"/>', '<path d="M0 0Q1 1 2 2"/>'):
         with pytest.raises(ValueError, match="must be"):
             plots.png(svg_text.drawing([drawn], 10, 10, "alt", None))
+
+
+@pytest.mark.parametrize(
+    ("losses", "numbers"),
+    [((2.1, 4.0, 70.0), {"2", "5", "10", "20", "50"}), ((1e-4, 1.0, 900.0), {"0.01", "1", "100"})],
+)
+def test_a_logarithmic_axis_has_plain_numbers_and_steps_are_whole(monkeypatch, losses, numbers):
+    drawn = []
+    monkeypatch.setattr(charts, "show", lambda figure, alt: drawn.append(figure))
+    plots.lines(
+        {"a": ((1, 3, 5), losses)}, title="t", xlabel="step", ylabel="loss", alt="", logy=True
+    )
+    [figure] = drawn
+    figure.draw_without_rendering()
+    [axes] = figure.axes
+    named = {tick.get_text() for tick in axes.get_yticklabels(which="both")}
+    assert numbers <= named and not any("$" in name for name in named)
+    assert {tick.get_text() for tick in axes.get_xticklabels()} <= set("0123456")

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, new_axes, plain, show, tidy
 
@@ -122,11 +123,13 @@ def lines(
         )
     for name, level in (reference or {}).items():
         _draw_level(axes, name, level, left=_crossed_at_the_end(series, level))
+    places = {float(v) for x, _ in series.values() for v in x}
     if logx:
-        _name_ticks(axes, {float(v) for x, _ in series.values() for v in x})
+        _name_ticks(axes, places)
+    elif all(v.is_integer() for v in places):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no half a step
     if logy:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(plain)
+        _log_y(axes)
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     if len(series) > 1:
@@ -173,14 +176,22 @@ def intervals(
     if logx:
         _name_ticks(axes, {float(x) for points in series.values() for x in points})
     if logy:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(plain)
+        _log_y(axes)
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.margins(y=0.1)
     if len(series) > 1:
         _name_lines(figure, axes)
     show(figure, alt)
+
+
+def _log_y(axes: Axes) -> None:
+    """A logarithmic y axis with numbers at 1, 2 and 5 of each decade, or, over many, at 1 alone."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _name_lines(figure: Figure, axes: Axes) -> None:
