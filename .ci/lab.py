@@ -139,9 +139,10 @@ def lab_command(root: Path = ROOT, language: str = "") -> list[str]:
     """What starts JupyterLab in the repository's root, with the index open, in ``language`` if it
     was laid there."""
     hidden = f"--ContentsManager.hide_globs={HIDDEN!r}"
+    served = f"--ServerApp.root_dir={root}"  # else the folder of the notebook that is opened
     own = f"{COPY}/{language}/index.ipynb"
     index = own if language and (root / own).exists() else f"{COPY}/index.ipynb"
-    return [sys.executable, "-m", "jupyterlab", hidden, index]
+    return [sys.executable, "-m", "jupyterlab", hidden, served, index]
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:

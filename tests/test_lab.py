@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_server.serverapp import ServerApp
 
 sys.path.insert(0, str(Path(__file__).parent.parent / ".ci"))
 import lab
@@ -108,7 +109,12 @@ def test_every_lesson_can_be_copied():
         assert "](instructor_guide.ipynb)" not in text
 
 
-def test_jupyterlab_starts_in_the_root_and_lists_no_solutions():
-    command = lab.lab_command()
-    assert command[-1] == "my_lessons/index.ipynb"
+def test_jupyterlab_serves_the_root_and_lists_no_solutions(course, monkeypatch):
+    (course / lab.COPY / "index.ipynb").write_text(notebook("1"))
+    monkeypatch.chdir(course)
+    command = lab.lab_command(course)
+    server = ServerApp()
+    server.parse_command_line(command[3:])  # as JupyterLab's application reads it
+    assert Path(server.root_dir) == course  # links that lead out of the copy can be followed
+    assert Path(server.file_to_run) == course / lab.COPY / "index.ipynb"
     assert "'notebooks'" in command[3] and "'tests'" in command[3]

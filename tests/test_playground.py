@@ -287,7 +287,9 @@ def test_the_buttons_do_what_a_cell_does(profile, tmp_path):
     assert 'role="alert"' in lab._forecast.value and "would need" in lab._forecast.value
     lab.train()
     session.wait()
-    assert "would need" in lab._message.value and len(session.runs) == 1
+    assert "Not begun" in lab._message.value and len(session.runs) == 1
+    lab.rank.value = 2
+    assert lab._message.value == ""
     lab.rank.field.value = "many"
     lab.train()
     assert "rank r must be" in lab._message.value and "This does not work" in lab._forecast.value

@@ -14,7 +14,6 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from helpers import plots
-from helpers._arguments import require
 from helpers._language import N_, tr
 
 FAILS = N_("This does not work.")
@@ -65,7 +64,7 @@ class Number:
         except ValueError:
             number = math.nan
         inside = (number > 0 if least is None else least <= number) and number <= self.most
-        require(inside and number < math.inf, self.label, text, valid)
+        check_typed(inside and number < math.inf, self.label, text, valid)
         return int(number) if number == int(number) else number
 
     @value.setter
@@ -92,6 +91,16 @@ class Number:
             moved_by_hand = True
         if moved_by_hand:
             self.value = self.slider.value
+
+
+def check_typed(valid: bool, name: str, typed: str, wanted: str) -> None:
+    """Raise ValueError, in words for who typed it, unless it is valid.
+
+    `helpers._arguments.require` speaks to who calls a function: of types, and in English.
+    """
+    if not valid:
+        said = tr("{name} must be {wanted}. You typed: {typed}")
+        raise ValueError(said.format(name=name, wanted=wanted, typed=typed or tr("nothing")))
 
 
 def choice(label: str, options: Iterable, value: Any) -> widgets.Dropdown:

@@ -8,10 +8,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from helpers._arguments import require
 from helpers._language import tr
 from helpers.plots.raster import png
-from helpers.widgets.controls import Explorer, named
+from helpers.widgets.controls import Explorer, check_typed, named
 
 NARROW = {"layout": {"width": "14.5em"}, "style": {"description_width": "9em"}}
 FADED = '<div style="opacity:0.3">'
@@ -47,7 +46,7 @@ class Stops:
             valid = valid.format(stops=", ".join(map(str, self.stops)))
         number = int(typed) if typed.isascii() and typed.isdecimal() else -1
         within = number in self.stops if self.only else low <= number <= high
-        require(within, self.label, typed, valid)
+        check_typed(within, self.label, typed, valid)
         return number
 
     @value.setter

@@ -30,6 +30,7 @@ TARGETS = {
     N_("query and value"): "q_proj, v_proj",
     "MLP": "gate_proj, up_proj, down_proj",
 }
+NOT_BEGUN = N_("Not begun, for the reason above.")
 QUESTIONS = 2  # asked at each evaluation
 CURVES = 6  # runs drawn at most, the last ones
 
@@ -90,6 +91,8 @@ class Playground(Explorer):
     def update(self, _change: object = None) -> None:
         """Say what the present settings will take; a change of a control does it too."""
         self.file.layout.display = "" if self.task.value == OWN_FILE else "none"
+        if tr(NOT_BEGUN) in self._message.value:
+            self._message.value = ""
         try:
             settings = self.settings
             told = self.session.forecast(settings)
@@ -110,6 +113,10 @@ class Playground(Explorer):
         self._message.value = ""
         try:
             settings = self.settings
+            if self.session.forecast(settings).problem:  # `update` says it above the button
+                self.update()
+                self._message.value = note(tr(NOT_BEGUN), "alert")
+                return
             asked = self.session.task(settings.task).questions[:QUESTIONS]
             view = LiveView(asked, title=str(settings), shown=False, stop_if_diverged=True)
             self.session.start(settings, view)
