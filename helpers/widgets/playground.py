@@ -15,8 +15,8 @@ from helpers import plots
 from helpers._language import N_, tr
 from helpers.data import TASKS
 from helpers.playground import METHODS, Run, RunSettings, Session, current_session
-from helpers.playground.session import COLUMNS, row
 from helpers.playground.settings import ALL_LINEAR
+from helpers.playground.table import COLUMNS, row
 from helpers.widgets.ask import AskBoth
 from helpers.widgets.controls import FAILS, Explorer, Number, choice
 from helpers.widgets.live_view import LiveView
@@ -32,6 +32,9 @@ TARGETS = {
 }
 NOT_BEGUN = N_("Not begun, for the reason above.")
 QUESTIONS = 2  # asked at each evaluation
+UNBROKEN = ("trainable", "time", "memory")  # columns
+# As wide as the cell, however wide its content: a table would widen what stands below it, too.
+SCROLLS = "overflow-x:auto;width:0;min-width:100%"
 CURVES = 6  # runs drawn at most, the last ones
 
 
@@ -250,12 +253,18 @@ def _short(settings: RunSettings) -> str:
 
 def _table_html(session: Session) -> str:
     cell = "text-align:left;padding:0.15em 0.9em 0.15em 0;vertical-align:top"
+    whole = f"{cell};white-space:nowrap"  # a number and its unit
     head = "".join(f'<th style="{cell}">{escape(name)}</th>' for name in COLUMNS)
     rows = "".join(
-        "<tr>" + "".join(f'<td style="{cell}">{escape(text)}</td>' for text in row(run)) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td style="{whole if name in UNBROKEN else cell}">{escape(text)}</td>'
+            for name, text in zip(COLUMNS, row(run), strict=True)
+        )
+        + "</tr>"
         for run in session.runs
     )
     return (
-        f'<div style="overflow-x:auto"><table style="line-height:1.4"><tr>{head}</tr>{rows}</table>'
-        f'</div><p role="status" style="line-height:1.5">{escape(session.verdict())}</p>'
+        f'<div style="{SCROLLS}"><table style="line-height:1.4"><tr>{head}</tr>{rows}</table></div>'
+        f'<p role="status" style="line-height:1.5">{escape(session.verdict())}</p>'
     )
