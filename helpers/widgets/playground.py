@@ -18,7 +18,7 @@ from helpers.playground import METHODS, Run, RunSettings, Session, current_sessi
 from helpers.playground.settings import ALL_LINEAR
 from helpers.playground.table import COLUMNS, row
 from helpers.widgets.ask import AskBoth
-from helpers.widgets.controls import FAILS, Explorer, Number, choice
+from helpers.widgets.controls import FAILS, SCROLLS, Explorer, Number, choice, legible
 from helpers.widgets.live_view import LiveView
 from helpers.widgets.playground_parts import STOPS, Compare, Keep, narrow, note
 
@@ -33,8 +33,6 @@ TARGETS = {
 NOT_BEGUN = N_("Not begun, for the reason above.")
 QUESTIONS = 2  # asked at each evaluation
 UNBROKEN = ("trainable", "time", "memory")  # columns
-# As wide as the cell, however wide its content: a table would widen what stands below it, too.
-SCROLLS = "overflow-x:auto;width:0;min-width:100%"
 CURVES = 6  # runs drawn at most, the last ones
 
 
@@ -230,7 +228,7 @@ class Playground(Explorer):
     def _show_runs(self) -> None:
         if not self.session.runs:
             return
-        self._now.children = [widgets.HTML(self.picture())]
+        self._now.children = [widgets.HTML(legible(self.picture()))]
         self._result.value = _table_html(self.session)
         self.ask.offer()
         self.compare.offer()
@@ -265,6 +263,7 @@ def _table_html(session: Session) -> str:
         for run in session.runs
     )
     return (
-        f'<div style="{SCROLLS}"><table style="line-height:1.4"><tr>{head}</tr>{rows}</table></div>'
+        f'<div style="{SCROLLS}" tabindex="0"><table style="line-height:1.4"><tr>{head}</tr>'
+        f"{rows}</table></div>"
         f'<p role="status" style="line-height:1.5">{escape(session.verdict())}</p>'
     )
