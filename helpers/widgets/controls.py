@@ -18,7 +18,7 @@ from helpers import plots
 from helpers._language import N_, tr
 
 FAILS = N_("This does not work.")
-FIELD = {"layout": {"width": "22em", "max_width": "100%"}, "style": {"description_width": "9em"}}
+FIELD = {"layout": {"width": "22em", "max_width": "98%"}, "style": {"description_width": "9em"}}
 
 
 class Number:

@@ -12,7 +12,7 @@ from helpers._language import tr
 from helpers.plots.raster import png
 from helpers.widgets.controls import Explorer, check_typed, named
 
-NARROW = {"layout": {"width": "14.5em", "max_width": "100%"}, "style": {"description_width": "9em"}}
+NARROW = {"layout": {"width": "14.5em", "max_width": "98%"}, "style": {"description_width": "9em"}}
 FADED = '<div style="opacity:0.3">'
 ALERT = "line-height:1.4;border-left:4px solid #D55E00;padding:0.2em 0 0.2em 0.8em;margin:0.4em 0;"
 
