@@ -36,7 +36,7 @@ def course(tmp_path):
     folder = tmp_path / "notebooks"
     (folder / "exercises" / "src").mkdir(parents=True)
     (folder / "exercises" / "src" / "01.py").write_text("# the solution")
-    (folder / "01.ipynb").write_text(notebook("1 + 1", picture=True))
+    (folder / "01.ipynb").write_text(notebook(lab.FOR_TESTS + "1 + 1", picture=True))
     (folder / "exercises" / "01_exercises.ipynb").write_text(notebook("2 + 2"))
     (folder / "instructor_guide.ipynb").write_text(notebook("3 + 3"))
     lab.fill(tmp_path)
@@ -50,7 +50,7 @@ def test_the_copy_holds_pictures_and_neither_answers_nor_solutions(course):
     lesson = nbformat.read(copy / "01.ipynb", as_version=4)
     [output] = lesson.cells[1].outputs
     assert output.data == {"image/svg+xml": "<svg/>", "text/plain": "slider"}
-    assert lesson.cells[1].execution_count is None
+    assert lesson.cells[1].execution_count is None and lesson.cells[1].source == "1 + 1"
     in_one = nbformat.v4.new_output("display_data", PICTURE | {lab.WIDGET_VIEW: {"model_id": "0"}})
     assert lab.pictures_of_sliders([in_one]) == [in_one]
     assert "(../notebooks/instructor_guide.ipynb)" in lesson.cells[0].source
