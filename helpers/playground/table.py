@@ -7,13 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from helpers._language import N_, tr
 from helpers.playground.running import Run
 from helpers.playground.settings import RunSettings
 
 MIB = 2**20
+OUTCOMES = {
+    "done": N_("done"),
+    "stopped": N_("stopped at step {step}"),
+    "diverged": N_("diverged at step {step}"),
+}
 COLUMNS = (
-    *("run", "task", "settings", "trainable", "time", "memory", "held-out loss"),
-    *("score", "forgetting", "outcome"),
+    *(N_("run"), N_("task"), N_("settings"), N_("trainable"), N_("time"), N_("memory")),
+    *(N_("held-out loss"), N_("score"), N_("forgetting"), N_("outcome")),
 )
 
 
@@ -29,7 +35,7 @@ def row(run: Run) -> list[str]:
         f"{run.heldout_loss:.2f}",
         "" if run.score is None else f"{run.score:.0%} ({run.score_text})",
         "" if run.forgetting is None else f"{run.forgetting:+.2f}",
-        run.outcome if run.outcome == "done" else f"{run.outcome} at step {run.steps_done}",
+        tr(OUTCOMES[run.outcome]).format(step=run.steps_done),
     ]
 
 
@@ -37,13 +43,16 @@ def differences(one: RunSettings, other: RunSettings) -> str:
     """The settings in which two runs differ: "alpha 32 for 16"."""
     names = RunSettings.__dataclass_fields__
     pairs = [(name, getattr(one, name), getattr(other, name)) for name in names]
-    words = [f"{name.replace('_', ' ')} {a} for {b}" for name, a, b in pairs if a != b]
-    return ", ".join(words) or "nothing: it is the spread of one setting"
+    what = tr("{name} {one} for {other}")
+    words = [
+        what.format(name=name.replace("_", " "), one=a, other=b) for name, a, b in pairs if a != b
+    ]
+    return ", ".join(words) or tr("nothing: it is the spread of one setting")
 
 
 def as_text(runs: Sequence[Run]) -> str:
     """The runs as text, one a line; the columns are those of `row`."""
-    rows = [list(COLUMNS), *(row(run) for run in runs)]
+    rows = [list(map(tr, COLUMNS)), *(row(run) for run in runs)]
     widths = [max(len(line[i]) for line in rows) for i in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -59,17 +68,25 @@ def verdict(runs: Sequence[Run]) -> str:
     alike = [run for run in runs if run.settings.task == task and run.outcome != "diverged"]
     alike.sort(key=lambda run: run.heldout_loss)
     if len(alike) < 2:
-        return "One run to go by so far: change one thing and train again."
+        return tr("One run to go by so far: change one thing and train again.")
     best, second = alike[:2]
-    words = (
-        f"Lowest held-out loss on {Path(task).name}: {best.name} with {best.heldout_loss:.2f}, "
-        f"before {second.name} with {second.heldout_loss:.2f}. It differs in "
-        f"{differences(_as_made(best), _as_made(second))}."
+    words = tr(
+        "Lowest held-out loss on {task}: {best} with {loss:.2f}, before {second} with "
+        "{other_loss:.2f}. It differs in {differences}."
+    ).format(
+        task=Path(task).name,
+        best=best.name,
+        loss=best.heldout_loss,
+        second=second.name,
+        other_loss=second.heldout_loss,
+        differences=differences(_as_made(best), _as_made(second)),
     )
     scored = [run for run in alike if run.score is not None]
     top = max(scored, key=lambda run: run.score, default=None)
     if top is not None and top.score > (best.score or 0):
-        words += f" The best score has {top.name}, {top.score:.0%}."
+        words += " " + tr("The best score has {name}, {score:.0%}.").format(
+            name=top.name, score=top.score
+        )
     return words
 
 

@@ -252,7 +252,7 @@ def _short(settings: RunSettings) -> str:
 def _table_html(session: Session) -> str:
     cell = "text-align:left;padding:0.15em 0.9em 0.15em 0;vertical-align:top"
     whole = f"{cell};white-space:nowrap"  # a number and its unit
-    head = "".join(f'<th style="{cell}">{escape(name)}</th>' for name in COLUMNS)
+    head = "".join(f'<th style="{cell}">{escape(tr(name))}</th>' for name in COLUMNS)
     rows = "".join(
         "<tr>"
         + "".join(
