@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_server.serverapp import ServerApp
+from jupyterlab.labapp import LabApp
 
 sys.path.insert(0, str(Path(__file__).parent.parent / ".ci"))
 import lab
@@ -113,7 +113,7 @@ def test_jupyterlab_serves_the_root_and_lists_no_solutions(course, monkeypatch):
     (course / lab.COPY / "index.ipynb").write_text(notebook("1"))
     monkeypatch.chdir(course)
     command = lab.lab_command(course)
-    server = ServerApp()
+    server = LabApp.serverapp_class()
     server.parse_command_line(command[3:])  # as JupyterLab's application reads it
     assert Path(server.root_dir) == course  # links that lead out of the copy can be followed
     assert Path(server.file_to_run) == course / lab.COPY / "index.ipynb"
