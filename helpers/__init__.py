@@ -7,7 +7,7 @@ This file imports the standard library alone, so that ``import helpers`` stays i
 import logging
 
 from helpers import logbook
-from helpers._notebook import say_out_of_memory
+from helpers._notebook import say_what_errors_mean
 
 __version__ = "0.1.0"
 
@@ -16,5 +16,5 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
     lambda record: "gemm_4bit_forward" not in record.getMessage()
 )
 
-say_out_of_memory()
+say_what_errors_mean()
 logbook.begin()

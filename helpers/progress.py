@@ -12,6 +12,7 @@ from typing import TypeVar
 from IPython.display import display
 
 from helpers._language import tr
+from helpers.expectations import is_strict
 
 Item = TypeVar("Item")
 
@@ -21,9 +22,14 @@ def progress(items: Sequence[Item], label: str) -> Iterator[Item]:
 
     The time left is the mean of those done times those to come. At the end the line is "`label`:
     5 of 5", without a time, so that a notebook that is run again stores the same. A cell that is
-    interrupted keeps the line it had.
+    interrupted keeps the line it had. In the course's own tests the line stands as it ends from the
+    beginning: nbval compares what is displayed, and does not read what becomes of it.
     """
     start, total = time.perf_counter(), len(items)
+    if is_strict():
+        display({"text/plain": _line(label, total, total)}, raw=True)
+        yield from items
+        return
     line = display({"text/plain": _line(label, 0, total)}, raw=True, display_id=True)
     for done, item in enumerate(items, start=1):
         yield item

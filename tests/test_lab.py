@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyterlab.labapp import LabApp
 
 sys.path.insert(0, str(Path(__file__).parent.parent / ".ci"))
 import lab
@@ -35,7 +36,7 @@ def course(tmp_path):
     folder = tmp_path / "notebooks"
     (folder / "exercises" / "src").mkdir(parents=True)
     (folder / "exercises" / "src" / "01.py").write_text("# the solution")
-    (folder / "01.ipynb").write_text(notebook("1 + 1", picture=True))
+    (folder / "01.ipynb").write_text(notebook(lab.FOR_TESTS + "1 + 1", picture=True))
     (folder / "exercises" / "01_exercises.ipynb").write_text(notebook("2 + 2"))
     (folder / "instructor_guide.ipynb").write_text(notebook("3 + 3"))
     lab.fill(tmp_path)
@@ -49,7 +50,7 @@ def test_the_copy_holds_pictures_and_neither_answers_nor_solutions(course):
     lesson = nbformat.read(copy / "01.ipynb", as_version=4)
     [output] = lesson.cells[1].outputs
     assert output.data == {"image/svg+xml": "<svg/>", "text/plain": "slider"}
-    assert lesson.cells[1].execution_count is None
+    assert lesson.cells[1].execution_count is None and lesson.cells[1].source == "1 + 1"
     in_one = nbformat.v4.new_output("display_data", PICTURE | {lab.WIDGET_VIEW: {"model_id": "0"}})
     assert lab.pictures_of_sliders([in_one]) == [in_one]
     assert "(../notebooks/instructor_guide.ipynb)" in lesson.cells[0].source
@@ -108,7 +109,12 @@ def test_every_lesson_can_be_copied():
         assert "](instructor_guide.ipynb)" not in text
 
 
-def test_jupyterlab_starts_in_the_root_and_lists_no_solutions():
-    command = lab.lab_command()
-    assert command[-1] == "my_lessons/index.ipynb"
+def test_jupyterlab_serves_the_root_and_lists_no_solutions(course, monkeypatch):
+    (course / lab.COPY / "index.ipynb").write_text(notebook("1"))
+    monkeypatch.chdir(course)
+    command = lab.lab_command(course)
+    server = LabApp.serverapp_class()
+    server.parse_command_line(command[3:])  # as JupyterLab's application reads it
+    assert Path(server.root_dir) == course  # links that lead out of the copy can be followed
+    assert Path(server.file_to_run) == course / lab.COPY / "index.ipynb"
     assert "'notebooks'" in command[3] and "'tests'" in command[3]

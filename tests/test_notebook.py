@@ -1,15 +1,15 @@
-"""In a notebook that imports the course, out of memory is one line, and no other error changes."""
+"""In a notebook that imports the course, what two errors mean is said, and no other changes."""
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from helpers._notebook import ADVICE, say_out_of_memory
+from helpers._notebook import ADVICE, NOT_RUN_YET, say_what_errors_mean
 
 
 @pytest.fixture(scope="module")
 def shell():
     shell = InteractiveShell()
-    say_out_of_memory(shell)
+    say_what_errors_mean(shell)
     return shell
 
 
@@ -32,3 +32,13 @@ def test_out_of_memory_is_one_line_and_the_cell_has_failed(shell, capsys, cell, 
 def test_any_other_error_keeps_its_stack(shell, capsys, error):
     assert shell.run_cell(f"raise {error}").error_in_exec is not None
     assert "Traceback" in capsys.readouterr().out
+
+
+def test_a_name_that_is_not_known_is_followed_by_what_to_do(shell, capsys):
+    shell.run_cell("def ask():\n    return trainer.model")
+    for cell in ("trainer.train()", "ask()"):  # the kernel was restarted; cells out of order
+        assert shell.run_cell(cell).error_in_exec is not None
+        said = capsys.readouterr().out
+        assert "Traceback" in said and said.endswith(NOT_RUN_YET.format(name="trainer") + "\n")
+    shell.run_cell("exec('no_such', {})")  # not the notebook's own name
+    assert "spelled right" not in capsys.readouterr().out

@@ -23,6 +23,7 @@ from helpers.playground.running import explain, explain_outcome
 from helpers.playground.session import Busy
 from helpers.playground.store import RUN
 from helpers.playground.stored import nearest_stored
+from helpers.playground.table import verdict
 from helpers.recorder import RunRecorder
 from helpers.stand_in import make_page_stand_in
 from helpers.widgets import playground
@@ -67,6 +68,8 @@ def test_a_run_tells_what_it_did(made):
     lines = made.table().splitlines()
     assert len(lines) == 4 and "DoRA, rank 2" in lines[2]
     assert "run 1 with" in made.verdict() or "run 2 with" in made.verdict()
+    early = replace(run, number=4, steps_done=1, outcome="stopped", heldout=[(0, 4.0), (1, 0.01)])
+    assert "differs in steps 1 for 2" in verdict([run, early])  # those that it took
     told = str(made.forecast(SMALL))
     assert "10,304 of" in told and "as the run before took" in told
 
@@ -95,7 +98,12 @@ def test_what_was_saved_comes_back_and_peft_reads_it_too(made, profile, tmp_path
     session = Session(profile)
     loaded = session.load(tmp_path)
     assert session.table() == made.table() and [r.number for r in loaded] == [1, 2, 3]
-    assert session.load(tmp_path)[0].number == 4  # beside those that are there
+    assert session.load(tmp_path) == [] and len(session.runs) == 3  # they are here already
+    other = Session(profile)
+    other.runs = [replace(made.runs[1], number=1, seconds=1.5)]
+    [aside] = other.save(tmp_path)  # another sitting's first run takes no one's place
+    assert aside.name == "run-04" and other.save(tmp_path) == [aside]
+    assert [run.number for run in session.load(tmp_path)] == [4]  # beside those that are there
     for before, after in zip(made.runs, loaded, strict=True):
         assert before.adapter.keys() == after.adapter.keys()
         assert all(torch.equal(before.adapter[k], after.adapter[k]) for k in before.adapter)
@@ -317,7 +325,9 @@ def test_the_buttons_do_what_a_cell_does(profile, tmp_path):
     assert 'role="alert"' in lab._forecast.value and "would need" in lab._forecast.value
     lab.train()
     session.wait()
-    assert "would need" in lab._message.value and len(session.runs) == 1
+    assert "Not begun" in lab._message.value and len(session.runs) == 1
+    lab.rank.value = 2
+    assert lab._message.value == ""
     lab.rank.field.value = "many"
     lab.train()
     assert "rank r must be" in lab._message.value and "This does not work" in lab._forecast.value
@@ -328,7 +338,10 @@ def test_the_buttons_do_what_a_cell_does(profile, tmp_path):
     lab.keep.folder.value = str(tmp_path)
     lab.keep.save_button.click()
     lab.keep.load_button.click()
-    assert len(session.runs) == 4 and "2 runs read" in lab.keep._message.value
+    assert len(session.runs) == 2 and "All of them are here" in lab.keep._message.value
+    session.runs.pop()
+    lab.keep.load_button.click()
+    assert len(session.runs) == 2 and "1 runs read" in lab.keep._message.value
     lab.task.value = OWN_FILE
     assert "write the path" in lab._forecast.value
     assert "image/svg+xml" in str(lab._repr_mimebundle_().keys())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,11 +16,10 @@ from helpers.own_data import token_lengths
 from helpers.playground.forecast import USUAL_TOKENS, Forecast, forecast
 from helpers.playground.running import Run, clean_up, explain, load_base, train_run
 from helpers.playground.settings import RunSettings
-from helpers.playground.store import RUN, load_run, save_run
+from helpers.playground.store import RUN, load_run, place_for, save_run, trace
+from helpers.playground.table import as_text, verdict
 from helpers.playground.tasks import Task, open_task
 from helpers.recorder import RunRecorder
-
-MIB = 2**20
 
 
 class Busy(RuntimeError):
@@ -191,48 +189,28 @@ class Session:
     # What came of them
 
     def table(self) -> str:
-        """The runs as text, one a line; the columns are those of `row`."""
-        rows = [list(COLUMNS), *(row(run) for run in self.runs)]
-        widths = [max(len(line[i]) for line in rows) for i in range(len(COLUMNS))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in rows
-        )
+        """The runs as text, one a line; the columns are those of `helpers.playground.table`."""
+        return as_text(self.runs)
 
     def verdict(self) -> str:
         """Which run was best on the task of the last one, by what, and in what it differs."""
-        if not self.runs:
-            return ""
-        task = self.runs[-1].settings.task
-        alike = [
-            run for run in self.runs if run.settings.task == task and run.outcome != "diverged"
-        ]
-        alike.sort(key=lambda run: run.heldout_loss)
-        if len(alike) < 2:
-            return "One run to go by so far: change one thing and train again."
-        best, second = alike[:2]
-        words = (
-            f"Lowest held-out loss on {Path(task).name}: {best.name} with {best.heldout_loss:.2f}, "
-            f"before {second.name} with {second.heldout_loss:.2f}. It differs in "
-            f"{differences(best.settings, second.settings)}."
-        )
-        scored = [run for run in alike if run.score is not None]
-        top = max(scored, key=lambda run: run.score, default=None)
-        if top is not None and top.score > (best.score or 0):
-            words += f" The best score has {top.name}, {top.score:.0%}."
-        return words
+        return verdict(self.runs)
 
     # On disk
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Each run into a folder of its own below `folder`; return these. Raises OSError."""
+        """Each run into a folder of its own below `folder`; return these. Raises OSError.
+
+        A folder that holds another run is left as it is: the next free one is taken.
+        """
         return [
-            save_run(run, Path(folder) / f"run-{run.number:02d}", self.profile.model_id)
-            for run in self.runs
+            save_run(run, place_for(run, Path(folder)), self.profile.model_id) for run in self.runs
         ]
 
     def load(self, folder: str | Path) -> list[Run]:
         """Add the runs that are saved below `folder`, numbered on from those that are here.
+
+        Returns those that were added: a run that is here already is not read again.
 
         Raises FileNotFoundError if there is none, and ValueError for one that is damaged or was
         made with another base; then none is added.
@@ -240,42 +218,14 @@ class Session:
         places = sorted(path.parent for path in Path(folder).glob(f"run-*/{RUN}"))
         if not places:
             raise FileNotFoundError(f"folder={str(folder)!r} holds no saved runs (run-01, …)")
-        loaded = [load_run(place, self.profile.model_id) for place in places]
+        here = [trace(run) for run in self.runs]
+        saved = [load_run(place, self.profile.model_id) for place in places]
+        loaded = [run for run in saved if trace(run) not in here]
         first = 1 + max((run.number for run in self.runs), default=0)
         for number, run in enumerate(loaded, first):
             run.number = number
         self.runs += loaded
         return loaded
-
-
-COLUMNS = (
-    *("run", "task", "settings", "trainable", "time", "memory", "held-out loss"),
-    *("score", "forgetting", "outcome"),
-)
-
-
-def row(run: Run) -> list[str]:
-    """A run's cells of the table, one for each of `COLUMNS`."""
-    return [
-        str(run.number),
-        re.sub(r"^(.{16}).{3,}$", r"\1…", Path(run.settings.task).name),
-        str(run.settings),
-        f"{run.trainable:,}",
-        f"{run.seconds:.0f} s",
-        f"{run.memory_peak / MIB:,.0f} MiB",
-        f"{run.heldout_loss:.2f}",
-        "" if run.score is None else f"{run.score:.0%} ({run.score_text})",
-        "" if run.forgetting is None else f"{run.forgetting:+.2f}",
-        run.outcome if run.outcome == "done" else f"{run.outcome} at step {run.steps_done}",
-    ]
-
-
-def differences(one: RunSettings, other: RunSettings) -> str:
-    """The settings in which two runs differ: "alpha 32 for 16"."""
-    names = RunSettings.__dataclass_fields__
-    pairs = [(name, getattr(one, name), getattr(other, name)) for name in names]
-    words = [f"{name.replace('_', ' ')} {a} for {b}" for name, a, b in pairs if a != b]
-    return ", ".join(words) or "nothing: it is the spread of one setting"
 
 
 def _with_adapter(model, run: Run) -> PeftModel:

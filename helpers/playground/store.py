@@ -43,6 +43,28 @@ def save_run(run: Run, folder: str | Path, base_name: str) -> Path:
     return folder
 
 
+def trace(run: Run) -> tuple[RunSettings, float, float]:
+    """By what a run is known again: no two take the same time to the last digit."""
+    return run.settings, run.seconds, run.training_seconds
+
+
+def place_for(run: Run, folder: Path) -> Path:
+    """Where below `folder` to save `run`: by its number, or the next that no other run has."""
+    number = run.number
+    while True:
+        place = folder / f"run-{number:02d}"
+        try:
+            content = json.loads((place / RUN).read_text(encoding="utf-8"))
+            own = trace(_run(content)) == trace(run)
+        except FileNotFoundError:
+            return place
+        except (ValueError, TypeError, KeyError, AttributeError):
+            own = False  # damaged, or of another edition: not ours to replace
+        if own:
+            return place
+        number += 1
+
+
 def load_run(folder: str | Path, base_name: str) -> Run:
     """The run that `save_run` wrote into `folder`, for the same base.
 

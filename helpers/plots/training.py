@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from helpers._language import N_, tr
 from helpers.plots.style import COLORS, tidy
@@ -99,6 +100,7 @@ def curves_png(
             label=curve.name,
         )
     axes.set_xlim(0, max(steps, 1) * 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no half a step
     axes.set_ylim(0, top)
     axes.tick_params(labelsize=9)
     axes.set_xlabel(tr("step"), fontsize=9)

@@ -15,7 +15,7 @@ from helpers import plots
 from helpers._arguments import require
 from helpers._language import tr
 from helpers.evaluation import StyleScore, generate_answers, in_style, score_style, states_fact
-from helpers.widgets.controls import Explorer, choice, named
+from helpers.widgets.controls import Explorer, choice, legible, named
 
 
 def training_explorer(
@@ -100,7 +100,7 @@ class TrainingExplorer(Explorer):
         words = escape(self._words(self.alpha.value))
         self._message.value = f'<p role="status">{words}</p>'
         self._result.value = (
-            f"{self.picture()}"
+            f"{legible(self.picture())}"
             '<table style="line-height:1.4;border-spacing:0.8em 0.2em;text-align:left">'
             f"<tr>{heads}</tr>"
             f"{rows}</table>"

@@ -23,6 +23,11 @@ ALPHAS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 STEPS = (10, 20, 50, 100, 150, 200, 300, 400)
 NOISES = (0, 1, 2, 5, 10, 20, 50, 100)  # percent
+# Two panels beside each other where there is room for them, as with the file browser open.
+GRID = (
+    "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(380px,100%),1fr));"
+    "max-width:860px"
+)
 CLOSE = 0.01  # so near to the floor counts as on it, in units of the loss without an adapter
 
 
@@ -117,7 +122,7 @@ class Bench(Explorer):
             f"{words}</p>"
         )
         panels = "".join(plots.fit_panels(self.fit))
-        self._result.value = f'<div style="display:flex;flex-wrap:wrap">{panels}</div>'
+        self._result.value = f'<div style="{GRID}">{panels}</div>'
 
     def picture(self, ground: str | None = None) -> str:
         """All panels in one picture."""

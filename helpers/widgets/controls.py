@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
@@ -14,11 +15,10 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from helpers import plots
-from helpers._arguments import require
 from helpers._language import N_, tr
 
 FAILS = N_("This does not work.")
-FIELD = {"layout": {"width": "22em"}, "style": {"description_width": "9em"}}
+FIELD = {"layout": {"width": "22em", "max_width": "98%"}, "style": {"description_width": "9em"}}
 
 
 class Number:
@@ -47,6 +47,7 @@ class Number:
             options=stops, value=self._nearest(), readout=False, layout={"width": "11em"}
         )
         self.view = widgets.HBox([self.field, named(self.slider, label)])
+        self.view.layout.flex_flow = "row wrap"  # where the page is narrow
         self.field.observe(self._move_slider, "value")
         self.slider.observe(self._set_field, "value")
 
@@ -65,7 +66,7 @@ class Number:
         except ValueError:
             number = math.nan
         inside = (number > 0 if least is None else least <= number) and number <= self.most
-        require(inside and number < math.inf, self.label, text, valid)
+        check_typed(inside and number < math.inf, self.label, text, valid)
         return int(number) if number == int(number) else number
 
     @value.setter
@@ -92,6 +93,16 @@ class Number:
             moved_by_hand = True
         if moved_by_hand:
             self.value = self.slider.value
+
+
+def check_typed(valid: bool, name: str, typed: str, wanted: str) -> None:
+    """Raise ValueError, in words for who typed it, unless it is valid.
+
+    `helpers._arguments.require` speaks to who calls a function: of types, and in English.
+    """
+    if not valid:
+        said = tr("{name} must be {wanted}. You typed: {typed}")
+        raise ValueError(said.format(name=name, wanted=wanted, typed=typed or tr("nothing")))
 
 
 def choice(label: str, options: Iterable, value: Any) -> widgets.Dropdown:
@@ -141,8 +152,25 @@ def compact(control: Number | widgets.Widget, width: float = 15) -> widgets.Widg
     if not isinstance(control, Number):
         return control
     control.slider.layout.width = "8.5em"
-    control.view.layout.width = "21em"
+    control.view.layout.width, control.view.layout.flex_flow = "21em", "row"
     return control.view
+
+
+# As wide as the cell, however wide its content: a table would widen what stands below it, too.
+SCROLLS = "overflow-x:auto;width:0;min-width:100%"
+LEGIBLE = 0.75  # of a picture's width: its letters are nine pixels high then
+
+
+def legible(svg: str) -> str:
+    """The picture, in a box that scrolls where the page is too narrow for its letters to be read.
+
+    It may be reached by keyboard. For a picture that has the cell's whole width.
+    """
+    width = re.search(r' width="([\d.]+)"', svg)
+    if width is None:
+        return svg
+    least = f"min-width:{LEGIBLE * float(width[1]):.0f}px"
+    return f'<div style="{SCROLLS}" tabindex="0"><div style="{least}">{svg}</div></div>'
 
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"

@@ -21,7 +21,7 @@ from helpers._devices import GPUS
 from helpers._language import tr
 from helpers.memory import MemoryEstimate, estimate_training_memory
 from helpers.params import ParameterCount, check_lora_config, count_lora_parameters
-from helpers.widgets.controls import FAILS, Explorer
+from helpers.widgets.controls import FAILS, Explorer, legible
 from helpers.widgets.cost_controls import (
     PAGE,
     PRESETS,
@@ -147,7 +147,7 @@ class LoraExplorer(Explorer):
             for note in (*self._passed_over(), *unknown)
         )
         self._result.value = (
-            f"{self.picture()}"
+            f"{legible(self.picture())}"
             '<div style="display:flex;flex-wrap:wrap;gap:0 3em;line-height:1.5">'
             f'<p role="status">{"<br>".join(map(escape, self._numbers()))}</p>'
             f'<pre style="user-select:all;margin:0.5em 0">{escape(lora_source(lora_config))}</pre>'

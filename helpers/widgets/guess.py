@@ -28,7 +28,7 @@ from helpers._arguments import require
 from helpers._language import N_, tr
 from helpers.expectations import is_strict
 from helpers.plots import guess_svg
-from helpers.widgets.controls import WIDGET_VIEW, named, view_of
+from helpers.widgets.controls import WIDGET_VIEW, check_typed, named, view_of
 
 STOPS = 101  # of a slider
 NOT_SET = N_("no guess")
@@ -168,12 +168,8 @@ class Question:
             value = float(text.strip().removesuffix(self.unit))
         except ValueError:
             value = math.nan
-        require(
-            self.low <= value <= self.high,
-            tr("your guess"),
-            text,
-            tr("a number, {range}").format(range=self.range),
-        )
+        wanted = tr("a number, {range}").format(range=self.range)
+        check_typed(self.low <= value <= self.high, tr("your guess"), text, wanted)
         return value
 
     def off(self, guess: float | str, answer: float | str) -> str:

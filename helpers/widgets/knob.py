@@ -8,12 +8,11 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from helpers._arguments import require
 from helpers._language import tr
 from helpers.plots.raster import png
-from helpers.widgets.controls import Explorer, named
+from helpers.widgets.controls import Explorer, check_typed, named
 
-NARROW = {"layout": {"width": "14.5em"}, "style": {"description_width": "9em"}}
+NARROW = {"layout": {"width": "14.5em", "max_width": "98%"}, "style": {"description_width": "9em"}}
 FADED = '<div style="opacity:0.3">'
 ALERT = "line-height:1.4;border-left:4px solid #D55E00;padding:0.2em 0 0.2em 0.8em;margin:0.4em 0;"
 
@@ -33,6 +32,7 @@ class Stops:
             options=self.stops, value=self._nearest(), readout=False, layout={"width": "10em"}
         )
         self.view = widgets.HBox([self.field, named(self.slider, label)])
+        self.view.layout.flex_flow = "row wrap"
         self.field.observe(self._move_slider, "value")
         self.slider.observe(self._set_field, "value")
 
@@ -47,7 +47,7 @@ class Stops:
             valid = valid.format(stops=", ".join(map(str, self.stops)))
         number = int(typed) if typed.isascii() and typed.isdecimal() else -1
         within = number in self.stops if self.only else low <= number <= high
-        require(within, self.label, typed, valid)
+        check_typed(within, self.label, typed, valid)
         return number
 
     @value.setter

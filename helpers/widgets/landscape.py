@@ -14,7 +14,7 @@ from helpers import plots
 from helpers._arguments import require
 from helpers._language import N_, tr
 from helpers.landscape import load_landscape, summarize
-from helpers.widgets.controls import Explorer, choice, named
+from helpers.widgets.controls import Explorer, choice, legible, named
 
 SAME = ("targets", "first_layer", "dropout", "rows", "steps", "batch_size")
 TURNED = ("rank", "alpha", "learning_rate")  # a knob each
@@ -56,13 +56,12 @@ class LandscapeExplorer(Explorer):
             name: widgets.SelectionSlider(options=[0], readout=False) for name in TURNED
         }
         self._message, self._result = widgets.HTML(), widgets.HTML()
+        rows = [[self._control(name), named(self._sliders[name], LABELS[name])] for name in TURNED]
         rows = [
-            widgets.HBox([self._control(name), named(self._sliders[name], LABELS[name])])
-            for name in TURNED
+            widgets.HBox(row, layout={"flex_flow": "row wrap"})
+            for row in ([self.task, self.method], *rows)
         ]
-        self.view = widgets.VBox(
-            [widgets.HBox([self.task, self.method]), *rows, self._message, self._result]
-        )
+        self.view = widgets.VBox([*rows, self._message, self._result])
         self._settling = False
         self._offer()
         for control in (self.task, self.method, *map(self._control, TURNED)):
@@ -151,7 +150,7 @@ class LandscapeExplorer(Explorer):
     def update(self, _change: object = None) -> None:
         """Show the present choice; a change of a control does it too."""
         self._message.value = f'<p role="status">{escape(str(self))}</p>'
-        self._result.value = self.picture()
+        self._result.value = legible(self.picture())
 
     def picture(self, ground: str | None = None) -> str:
         """The curves of the present choice, and where it lies among the stored runs."""

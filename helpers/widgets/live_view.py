@@ -46,7 +46,7 @@ from helpers._language import N_, tr
 from helpers._libraries import reachable_while_busy
 from helpers.memory import MemoryEstimate
 from helpers.recorder import ASKING_SHARE, RunRecord, RunRecorder, trainer_in
-from helpers.widgets.controls import WIDGET_VIEW
+from helpers.widgets.controls import WIDGET_VIEW, legible
 
 REDRAW = 0.25  # seconds between two pictures: more often than one can read, and yet little work
 GIB = 2**30
@@ -164,7 +164,8 @@ class LiveView(RunRecorder):
             self._state.value = _status(tr(OUTCOMES[self.record.outcome]))
         self._result.value = (
             f'<p style="margin:0.3em 0">{"<br>".join(map(escape, numbers(self.record)))}</p>'
-            f"{self.picture()}{answers_html(self.questions, self.record.answers)}{self._waiting()}"
+            f"{legible(self.picture())}"
+            f"{answers_html(self.questions, self.record.answers)}{self._waiting()}"
         )
 
     def _waiting(self) -> str:

@@ -15,10 +15,10 @@ from helpers import plots
 from helpers._language import N_, tr
 from helpers.data import TASKS
 from helpers.playground import METHODS, Run, RunSettings, Session, current_session
-from helpers.playground.session import COLUMNS, row
 from helpers.playground.settings import ALL_LINEAR
+from helpers.playground.table import COLUMNS, row
 from helpers.widgets.ask import AskBoth
-from helpers.widgets.controls import FAILS, Explorer, Number, choice
+from helpers.widgets.controls import FAILS, SCROLLS, Explorer, Number, choice, legible
 from helpers.widgets.live_view import LiveView
 from helpers.widgets.playground_parts import STOPS, Compare, Keep, narrow, note
 
@@ -30,7 +30,9 @@ TARGETS = {
     N_("query and value"): "q_proj, v_proj",
     "MLP": "gate_proj, up_proj, down_proj",
 }
+NOT_BEGUN = N_("Not begun, for the reason above.")
 QUESTIONS = 2  # asked at each evaluation
+UNBROKEN = ("trainable", "time", "memory")  # columns
 CURVES = 6  # runs drawn at most, the last ones
 
 
@@ -90,6 +92,8 @@ class Playground(Explorer):
     def update(self, _change: object = None) -> None:
         """Say what the present settings will take; a change of a control does it too."""
         self.file.layout.display = "" if self.task.value == OWN_FILE else "none"
+        if tr(NOT_BEGUN) in self._message.value:
+            self._message.value = ""
         try:
             settings = self.settings
             told = self.session.forecast(settings)
@@ -110,6 +114,10 @@ class Playground(Explorer):
         self._message.value = ""
         try:
             settings = self.settings
+            if self.session.forecast(settings).problem:  # `update` says it above the button
+                self.update()
+                self._message.value = note(tr(NOT_BEGUN), "alert")
+                return
             asked = self.session.task(settings.task).questions[:QUESTIONS]
             view = LiveView(asked, title=str(settings), shown=False, stop_if_diverged=True)
             self.session.start(settings, view)
@@ -220,7 +228,7 @@ class Playground(Explorer):
     def _show_runs(self) -> None:
         if not self.session.runs:
             return
-        self._now.children = [widgets.HTML(self.picture())]
+        self._now.children = [widgets.HTML(legible(self.picture()))]
         self._result.value = _table_html(self.session)
         self.ask.offer()
         self.compare.offer()
@@ -243,12 +251,19 @@ def _short(settings: RunSettings) -> str:
 
 def _table_html(session: Session) -> str:
     cell = "text-align:left;padding:0.15em 0.9em 0.15em 0;vertical-align:top"
-    head = "".join(f'<th style="{cell}">{escape(name)}</th>' for name in COLUMNS)
+    whole = f"{cell};white-space:nowrap"  # a number and its unit
+    head = "".join(f'<th style="{cell}">{escape(tr(name))}</th>' for name in COLUMNS)
     rows = "".join(
-        "<tr>" + "".join(f'<td style="{cell}">{escape(text)}</td>' for text in row(run)) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td style="{whole if name in UNBROKEN else cell}">{escape(text)}</td>'
+            for name, text in zip(COLUMNS, row(run), strict=True)
+        )
+        + "</tr>"
         for run in session.runs
     )
     return (
-        f'<div style="overflow-x:auto"><table style="line-height:1.4"><tr>{head}</tr>{rows}</table>'
-        f'</div><p role="status" style="line-height:1.5">{escape(session.verdict())}</p>'
+        f'<div style="{SCROLLS}" tabindex="0"><table style="line-height:1.4"><tr>{head}</tr>'
+        f"{rows}</table></div>"
+        f'<p role="status" style="line-height:1.5">{escape(session.verdict())}</p>'
     )

@@ -111,9 +111,8 @@ class Keep:
         except (OSError, ValueError) as error:
             self._message.value = note(str(error), "alert")
             return
-        self._message.value = note(
-            tr("{n_loaded} runs read.").format(n_loaded=len(loaded)), "status"
-        )
+        words = tr("{n_loaded} runs read.").format(n_loaded=len(loaded))
+        self._message.value = note(words if loaded else tr("All of them are here."), "status")
         self._shown()
 
 
