@@ -88,8 +88,9 @@ def _load(source: str, split: str, options: Mapping[str, Any], columns: Sequence
     ending = Path(source).suffix.lower()
     is_file = Path(source).is_file()
     if is_file and ending not in BUILDERS:
+        hint = "; save the sheet as CSV" if ending in (".xlsx", ".xls", ".ods") else ""
         raise ValueError(
-            f"source={source!r} ends in {ending!r}, which is none of {', '.join(BUILDERS)}"
+            f"source={source!r} ends in {ending!r}, which is none of {', '.join(BUILDERS)}{hint}"
         )
     if not is_file and (ending in BUILDERS or source.count("/") != 1 or source.startswith(".")):
         raise FileNotFoundError(
@@ -129,13 +130,15 @@ def _written_as(
     source: str, columns: Sequence[str], builder: str, told: Mapping[str, Any]
 ) -> dict[str, Any]:
     """How a file of text is encoded and parted, where `told` does not say it."""
+    if "delimiter" in told:  # pandas' other name for it
+        told = dict(told) | {"sep": told["delimiter"]}
     chosen = {"encoding": told.get("encoding") or _encoding(source)}
     as_text = {}
     if builder == "csv":
         headers = _headers(source, chosen["encoding"])
         fits = [one for one, header in headers.items() if set(columns) <= set(header)]
         most = max(headers, key=lambda one: len(headers[one]))
-        chosen["sep"] = told.get("sep") or told.get("delimiter") or (fits[0] if fits else most)
+        chosen["sep"] = told.get("sep") or (fits[0] if fits else most)
         names = headers.get(chosen["sep"], ())
         as_text = {"converters": dict.fromkeys(names, str), "keep_default_na": False}
     guessed = {name: value for name, value in chosen.items() if name not in told}
@@ -168,7 +171,10 @@ def _headers(source: str, encoding: str) -> dict[str, list[str]]:
     headers = {}
     for separator in SEPARATORS:
         with Path(source).open(encoding=encoding, errors="replace", newline="") as file:
-            headers[separator] = next(csv.reader(file, delimiter=separator), [])
+            try:
+                headers[separator] = next(csv.reader(file, delimiter=separator), [])
+            except csv.Error:  # not a table: the loader will say so
+                headers[separator] = []
     return headers
 
 

@@ -63,7 +63,7 @@ def test_each_format_gives_the_same_rows(tmp_path):
     ("name", "content", "columns", "error", "words"),
     [
         (None, None, {}, FileNotFoundError, r"source='.*gone.csv' is no file .*\.jsonl"),
-        ("a.xlsx", "x", {}, ValueError, r"ends in '.xlsx', which is none of \.csv"),
+        ("a.xlsx", "x", {}, ValueError, r"ends in '.xlsx', which is none of \.csv.* as CSV"),
         ("a.csv", "question,answer\n", {}, ValueError, "holds no rows"),
         ("a.csv", "q,answer\n1,2\n", {}, ValueError, "question='question' .* 'q', 'answer'"),
         ("a.csv", "question,a\n1,2\n", {}, ValueError, "answer='answer' .* 'question', 'a'"),
