@@ -661,6 +661,26 @@ def test_preferences_are_no_rows_without_labels(chatml, tmp_path):
     assert [one.name for one in found if one.severity != "note"] == [], str(found)
 
 
+def test_a_blank_before_the_answers_is_told_from_a_template_s_fault(chatml, tmp_path):
+    """It melts into the prompt's last token, where the vocabulary has one for both."""
+    chatml.add_tokens(["\n word"])
+    chatml.chat_template = (
+        "{% for m in messages %}{{ m.role + '\n' + m.content + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant\n' }}{% endif %}"
+    )
+    rows = conversations().map(
+        lambda row: {
+            "messages": [
+                m | {"content": m["content"].replace("word", " word")} for m in row["messages"]
+            ]
+        }
+    )
+    parts = {"tokenizer": chatml, "args": config(tmp_path), "train_dataset": pairs(rows)}
+    assert "strip()" in checkup(**parts)["prompt-unlike-training"].cure
+    fine = checkup(**parts | {"train_dataset": pairs(conversations())})
+    assert "prompt-unlike-training" not in fine.names
+
+
 def test_a_template_that_writes_earlier_answers_otherwise_is_noted_only(chatml, tmp_path):
     rows = conversations().map(lambda row: {"messages": row["messages"] * 2})
     args = config(tmp_path, assistant_only_loss=True)
