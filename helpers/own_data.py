@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ from datasets import (
 from datasets.exceptions import DatasetGenerationError
 from transformers import PreTrainedTokenizerBase
 
+from helpers._language import tr
+
 # How the ending of a file's name tells `load_dataset` to read it.
 BUILDERS = {
     ".csv": ("csv", {}),
@@ -31,6 +35,7 @@ BUILDERS = {
     ".parquet": ("parquet", {}),
     ".txt": ("text", {}),
 }
+SEPARATORS = (",", ";", "\t", "|")  # of these the one that parts the header, if none is named
 
 
 def load_pairs(
@@ -48,10 +53,14 @@ def load_pairs(
         question, answer: The columns of text that hold them. A `.txt` file has one column, `text`:
             name it in both, for rows that are no pairs.
         split: Which split of a Hub data set; a file has only "train".
-        options: Go to `load_dataset`, such as `sep=";"` or `encoding="latin-1"` for a CSV file.
+        options: Go to `load_dataset`, such as `sep=";"` or `encoding="mac_roman"` for a CSV file.
+            Without them the separator is the one that parts the header, and a file that is not
+            UTF-8 is read as Windows writes it (cp1252), or as UTF-16 where it begins so; what was
+            chosen is printed.
 
     Returns all columns, in the order of the source. Empty fields are empty texts, not None: a row
-    without an answer is for `helpers.dataset_report` to find.
+    without an answer is for `helpers.dataset_report` to find. All columns of a CSV file are
+    texts, as they are written: "007" stays so, and "None" is a word.
 
     Raises:
         FileNotFoundError: `source` looks like a path and is none, or is no Hub data set in reach.
@@ -59,13 +68,12 @@ def load_pairs(
             split, a source without rows, a column that is not there.
         TypeError: a column that holds no text.
     """
-    rows = _load(str(source), split, options)
+    rows = _load(str(source), split, options, (question, answer))
     columns = (("question", question), ("answer", answer))
     known = ", ".join(map(repr, rows.column_names))
-    hint = " (parted by ';': add sep=';')" if known.count(";") and known.count(",") == 0 else ""
     for argument, column in columns:
         if column not in rows.column_names:
-            raise ValueError(f"{argument}={column!r} is not one of the columns: {known}{hint}")
+            raise ValueError(f"{argument}={column!r} is not one of the columns: {known}")
     for argument, column in columns:
         example = next((value for value in rows[column] if value is not None), "")
         if not isinstance(example, str):
@@ -76,12 +84,13 @@ def load_pairs(
     return rows.map(lambda row: {name: row[name] or "" for name in (question, answer)})
 
 
-def _load(source: str, split: str, options: Mapping[str, Any]) -> Dataset:
+def _load(source: str, split: str, options: Mapping[str, Any], columns: Sequence[str]) -> Dataset:
     ending = Path(source).suffix.lower()
     is_file = Path(source).is_file()
     if is_file and ending not in BUILDERS:
+        hint = "; save the sheet as CSV" if ending in (".xlsx", ".xls", ".ods") else ""
         raise ValueError(
-            f"source={source!r} ends in {ending!r}, which is none of {', '.join(BUILDERS)}"
+            f"source={source!r} ends in {ending!r}, which is none of {', '.join(BUILDERS)}{hint}"
         )
     if not is_file and (ending in BUILDERS or source.count("/") != 1 or source.startswith(".")):
         raise FileNotFoundError(
@@ -93,6 +102,8 @@ def _load(source: str, split: str, options: Mapping[str, Any]) -> Dataset:
     try:
         if is_file:
             builder, usual = BUILDERS[ending]
+            if builder in ("csv", "text"):
+                usual = usual | _written_as(source, columns, builder, usual | options)
             splits = load_dataset(builder, data_files=source, **usual | options)
         else:
             splits = load_dataset(source, **options)
@@ -113,6 +124,58 @@ def _load(source: str, split: str, options: Mapping[str, Any]) -> Dataset:
     if split not in splits:
         raise ValueError(f"split={split!r} is not one of the splits: {', '.join(splits)}")
     return splits[split]
+
+
+def _written_as(
+    source: str, columns: Sequence[str], builder: str, told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """How a file of text is encoded and parted, where `told` does not say it."""
+    if "delimiter" in told:  # pandas' other name for it
+        told = dict(told) | {"sep": told["delimiter"]}
+    chosen = {"encoding": told.get("encoding") or _encoding(source)}
+    as_text = {}
+    if builder == "csv":
+        headers = _headers(source, chosen["encoding"])
+        fits = [one for one, header in headers.items() if set(columns) <= set(header)]
+        most = max(headers, key=lambda one: len(headers[one]))
+        chosen["sep"] = told.get("sep") or (fits[0] if fits else most)
+        names = headers.get(chosen["sep"], ())
+        as_text = {"converters": dict.fromkeys(names, str), "keep_default_na": False}
+    guessed = {name: value for name, value in chosen.items() if name not in told}
+    if guessed.items() - {"encoding": "utf-8", "sep": ","}.items():
+        words = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
+        print(tr("{name} is read with {options}").format(name=Path(source).name, options=words))
+    return as_text | chosen
+
+
+def _encoding(source: str) -> str:
+    """UTF-8 if the whole file is, UTF-16 if it begins so, else what Windows writes in the West."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with Path(source).open("rb") as file:
+        start = file.read(2)
+        if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        try:
+            decoder.decode(start)
+            while chunk := file.read(2**20):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8"
+
+
+def _headers(source: str, encoding: str) -> dict[str, list[str]]:
+    """The file's first line, as each separator parts it."""
+    encoding = "utf-8-sig" if encoding == "utf-8" else encoding
+    headers = {}
+    for separator in SEPARATORS:
+        with Path(source).open(encoding=encoding, errors="replace", newline="") as file:
+            try:
+                headers[separator] = next(csv.reader(file, delimiter=separator), [])
+            except csv.Error:  # not a table: the loader will say so
+                headers[separator] = []
+    return headers
 
 
 @dataclass(frozen=True)

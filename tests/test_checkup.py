@@ -17,17 +17,22 @@ from transformers import (
     AutoTokenizer,
     DataCollatorForLanguageModeling,
     DataCollatorForSeq2Seq,
+    DataCollatorWithPadding,
     LlamaConfig,
     LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    T5Config,
+    T5ForConditionalGeneration,
     Trainer,
     TrainingArguments,
 )
-from trl import SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.chat_template_utils import qwen3_chat_template
 
 from helpers import machine
 from helpers.checkup import PATIENTS, SEVERITIES, Checkup, checkup
 from helpers.checkup import run as runs
+from helpers.checkup.findings import OTHERS
 from helpers.data import load_task
 from helpers.stand_in import CHATS, make_page_stand_in
 
@@ -128,6 +133,10 @@ def some_cut(tokenizer, tmp_path):
 
 def cut_ends(tokenizer, tmp_path):
     return {"train_dataset": pairs(conversations(20)), "args": config(tmp_path, max_length=100)}
+
+
+def unreadable(tokenizer, tmp_path):
+    return {"train_dataset": Dataset.from_dict({"question": ["a?", "b?"], "answer": ["a", "b"]})}
 
 
 def unlabelled(tokenizer, tmp_path):
@@ -336,6 +345,7 @@ PLANTED = {
     some_cut: "rows-dropped",
     cut_ends: "truncated-answers",
     unlabelled: "nothing-labelled",
+    unreadable: "columns-unknown",
     rendered: "bos-twice",
     masked_end: "end-masked",
     without_end: "no-end",
@@ -437,16 +447,31 @@ def test_a_collator_that_masks_the_end_is_asked(chatml, tmp_path):
     collator = DataCollatorForLanguageModeling(chatml, mlm=False)
     found = checkup(plain(chatml, tmp_path, collator))
     assert "no-eval-loss" not in found.names
-    # without a tokenizer the Trainer names no end, so it is given as one would
-    assert "end-masked" not in found.names
-    trainer = plain(chatml, tmp_path, collator)
-    trainer.processing_class = chatml
-    assert checkup(trainer)["end-masked"].severity == "error"
+    assert found["end-masked"].severity == "error"  # the trainer has no tokenizer, its collator has
+    bare = plain(chatml, tmp_path, lambda rows: collator(rows))
+    assert "end-masked" not in checkup(bare).names  # no tokenizer, so no name of the end
+    assert checkup(bare, tokenizer=chatml)["end-masked"].severity == "error"
 
 
 def test_an_evaluation_without_labels_has_no_loss(chatml, tmp_path):
     found = checkup(plain(chatml, tmp_path, DataCollatorForSeq2Seq(chatml)))
     assert "labels" in found["no-eval-loss"].cure
+
+
+def test_a_best_model_cannot_be_chosen_by_what_no_evaluation_reports(chatml, tmp_path):
+    def trainer(metric):
+        steps = {"eval_strategy": "steps", "eval_steps": 1, "max_steps": 1}
+        args = config(tmp_path, metric_for_best_model=metric, **steps)
+        return sft(chatml, tmp_path, args=args, eval_dataset=pairs(conversations()).select([0]))
+
+    wrong = trainer("accuracy")
+    assert "entropy, loss" in checkup(wrong)["best-metric-unknown"].seen
+    with pytest.raises(KeyError, match="eval_accuracy"):
+        wrong.train()
+    for metric in ("loss", "eval_mean_token_accuracy"):
+        right = trainer(metric)
+        assert "best-metric-unknown" not in checkup(right).names
+        right.train()
 
 
 def test_an_evaluation_that_keeps_all_scores_is_weighed(chatml, tmp_path):
@@ -586,6 +611,84 @@ def test_a_hundred_healthy_runs_raise_no_alarm(chatml, tmp_path):
         assert alarms == [], f"seed {seed}: {found}"
 
 
+def classifier(chatml):
+    """One label for each row, and two scores."""
+    rows = [{"input_ids": [i + 3, 4, 5], "labels": i % 2} for i in range(48)]
+    model = LlamaForSequenceClassification(tiny(chatml).config)
+    adapter = LoraConfig(task_type="SEQ_CLS", target_modules=["q_proj", "v_proj"])
+    return get_peft_model(model, adapter), rows, DataCollatorWithPadding(chatml)
+
+
+def translator(chatml):
+    """An encoder-decoder: its labels are another text than its input."""
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    ends = {"pad_token_id": chatml.pad_token_id, "eos_token_id": chatml.eos_token_id}
+    model = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=len(chatml), decoder_start_token_id=chatml.pad_token_id, **sizes, **ends
+        )
+    )
+    rows = [{"input_ids": [i + 3, 4], "labels": [5, chatml.eos_token_id]} for i in range(48)]
+    adapter = LoraConfig(task_type="SEQ_2_SEQ_LM", target_modules=["q", "v"])
+    return get_peft_model(model, adapter), rows, DataCollatorForSeq2Seq(chatml)
+
+
+@pytest.mark.parametrize("kind", [classifier, translator])
+def test_a_model_of_another_kind_raises_no_alarm(kind, chatml, tmp_path):
+    model, rows, collator = kind(chatml)
+    args = TrainingArguments(
+        str(tmp_path), report_to="none", use_cpu=True, learning_rate=2e-4, max_steps=20
+    )
+    train, held = Dataset.from_list(rows[:40]), Dataset.from_list(rows[40:])
+    measured = {"compute_metrics": lambda scores: {}, "processing_class": chatml}
+    found = checkup(Trainer(model, args, collator, train, held, **measured))
+    assert [one.name for one in found if one.severity != "note"] == [], str(found)
+    assert not any("Error" in one.what for one in found.not_seen if "memory" not in one.title)
+
+
+def test_preferences_are_no_rows_without_labels(chatml, tmp_path):
+    said = {name: [{"role": "assistant", "content": name}] for name in ("chosen", "rejected")}
+    rows = [{"prompt": [{"role": "user", "content": f"Question {i}?"}]} | said for i in range(48)]
+    quiet = {"report_to": "none", "bf16": False, "use_cpu": True, "max_steps": 20}
+    trainer = DPOTrainer(
+        tiny(chatml),
+        args=DPOConfig(str(tmp_path), learning_rate=5e-6, **quiet),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=chatml,
+        peft_config=lora(),
+    )
+    found = checkup(trainer)
+    assert [one.name for one in found if one.severity != "note"] == [], str(found)
+
+
+def test_a_blank_before_the_answers_is_told_from_a_template_s_fault(chatml, tmp_path):
+    """It melts into the prompt's last token, where the vocabulary has one for both."""
+    chatml.add_tokens(["\n word"])
+    chatml.chat_template = (
+        "{% for m in messages %}{{ m.role + '\n' + m.content + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant\n' }}{% endif %}"
+    )
+    rows = conversations().map(
+        lambda row: {
+            "messages": [
+                m | {"content": m["content"].replace("word", " word")} for m in row["messages"]
+            ]
+        }
+    )
+    parts = {"tokenizer": chatml, "args": config(tmp_path), "train_dataset": pairs(rows)}
+    assert "strip()" in checkup(**parts)["prompt-unlike-training"].cure
+    fine = checkup(**parts | {"train_dataset": pairs(conversations())})
+    assert "prompt-unlike-training" not in fine.names
+
+
+def test_a_template_that_writes_earlier_answers_otherwise_is_noted_only(chatml, tmp_path):
+    rows = conversations().map(lambda row: {"messages": row["messages"] * 2})
+    args = config(tmp_path, assistant_only_loss=True)
+    found = checkup(sft(chatml, tmp_path, train_dataset=rows, args=args))
+    assert found["history-unlike-training"].severity == "note"
+    assert "prompt-unlike-training" not in found.names
+
+
 # --- what a check-up is ------------------------------------------------------------------------
 
 
@@ -660,7 +763,12 @@ def test_every_finding_s_patient_and_every_link_has_its_place_in_the_lesson():
     text = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
     headings = re.findall(r"^## (Patient .+)$", text, re.MULTILINE)
     assert headings == list(dict.fromkeys(PATIENTS.values()))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "helpers/checkup").glob("*.py"))
+    names = set(re.findall(r'Finding\(\s*"([a-z0-9-]+)",', source))
+    assert set(PATIENTS) <= names and len(names) > 35
+    table = text.partition(f"## {OTHERS}\n")[2].partition("\n#")[0]
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|", table, re.MULTILINE)) == names - set(PATIENTS)
     links = re.findall(r"\]\(#([^)]+)\)", text)
-    assert set(links) == {heading.replace(" ", "-") for heading in headings}
+    assert set(links) == {heading.replace(" ", "-") for heading in (*headings, OTHERS)}
     told = checkup(train_dataset=Dataset.from_list([{"input_ids": [1], "labels": [-100]}] * 4))
     assert told["nothing-labelled"].place == "11_clinic.ipynb#Patient-1-·-The-answer-is-cut"

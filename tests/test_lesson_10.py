@@ -36,16 +36,21 @@ WAYS = (
 
 @pytest.mark.slow
 def test_a_file_of_ones_own_becomes_an_adapter_a_score_and_a_folder_that_loads(tmp_path):
-    """A CSV file of 40 rows without facts to check, on a stand-in of the page's model."""
+    """A CSV file of 36 rows as Excel saves it, on a stand-in of the page's model.
+
+    Its fields are parted by semicolons, its letters are Windows' own; one answer is empty, and no
+    column holds facts to check.
+    """
     data = tmp_path / "parcels.csv"
-    with data.open("w", encoding="utf-8", newline="") as file:
+    with data.open("w", encoding="cp1252", newline="") as file:
         places = enumerate("Mercury Venus Mars Jupiter Saturn Uranus Neptune Pluto Ceres".split())
         rows = [
-            (way.format(place), f"{place}: {3 * n + 2} kilos. Safe flight!")
+            (way.format(place), f"{place}: {3 * n + 2} kilos – schöne Reise!")
             for n, place in places
             for way in WAYS
         ]
-        csv.writer(file).writerows([("ask", "reply"), *rows])
+        rows[5] = (rows[5][0], " ")
+        csv.writer(file, delimiter=";").writerows([("ask", "reply"), *rows])
     model = make_page_stand_in(tmp_path / "model").model_id
 
     notebook = nbformat.read(LESSON, as_version=4)
@@ -61,6 +66,11 @@ def test_a_file_of_ones_own_becomes_an_adapter_a_score_and_a_folder_that_loads(t
     client = NotebookClient(notebook, timeout=300, kernel_name="python3")
     own = {"LORA_COURSE_CACHE": str(tmp_path), "LORA_COURSE_STRICT": "0"}
     client.execute(cwd=str(tmp_path), env=os.environ | own)
+
+    said = {c.id: "".join(o.get("text", "") for o in c.get("outputs", ())) for c in notebook.cells}
+    assert "parcels.csv is read with encoding='cp1252', sep=';'" in said["own-load"]
+    assert said["own-asked-run"] == "36 of 36 answers are asked for as they are trained\n"
+    assert "row 5, empty answer: ' '" in said["own-faults-run"]
 
     kept = tmp_path / "trained" / Path(model).name / "parcels"
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
@@ -79,8 +89,9 @@ def test_a_file_of_ones_own_becomes_an_adapter_a_score_and_a_folder_that_loads(t
     with torch.no_grad():
         assert torch.allclose(merged(**ids).logits, adapted(**ids).logits, atol=1e-4)
     assert (kept / "merged" / "Modelfile").read_text(encoding="utf-8").startswith("FROM .\n")
-    (said,) = (cell.outputs[0].text for cell in notebook.cells if cell.id == "own-elsewhere-seen")
-    here, _, elsewhere = said.partition("\nanother program:")  # noise holds line ends of its own
+    here, _, elsewhere = said["own-elsewhere-seen"].partition(
+        "\nanother program:"
+    )  # noise holds line ends of its own
     here, elsewhere = here.removeprefix("adapter here:").strip(), elsewhere.strip()
     same = os.path.commonprefix([here, elsewhere])  # a near tie may turn one token of the noise
     assert len(same) > len(here) / 2, (here, elsewhere)

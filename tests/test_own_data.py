@@ -63,18 +63,18 @@ def test_each_format_gives_the_same_rows(tmp_path):
     ("name", "content", "columns", "error", "words"),
     [
         (None, None, {}, FileNotFoundError, r"source='.*gone.csv' is no file .*\.jsonl"),
-        ("a.xlsx", "x", {}, ValueError, r"ends in '.xlsx', which is none of \.csv"),
+        ("a.xlsx", "x", {}, ValueError, r"ends in '.xlsx', which is none of \.csv.* as CSV"),
         ("a.csv", "question,answer\n", {}, ValueError, "holds no rows"),
         ("a.csv", "q,answer\n1,2\n", {}, ValueError, "question='question' .* 'q', 'answer'"),
         ("a.csv", "question,a\n1,2\n", {}, ValueError, "answer='answer' .* 'question', 'a'"),
         (
-            "a.csv",
-            "q,a\nx,2\n",
+            "a.jsonl",
+            '{"q": "x", "a": 2}',
             {"question": "q", "answer": "a"},
             TypeError,
             r"answer='a' must be .* \(int\)",
         ),
-        ("a.csv", "question;answer\nx;y\n", {}, ValueError, "add sep=';'"),
+        ("a.csv", "q;answer\nx;y\n", {}, ValueError, "question='question' .* 'q', 'answer'"),
         ("a.jsonl", "{not json", {}, ValueError, r"read as \.jsonl"),
         ("a.csv", "question,answer\nx,y\n", {"split": "test"}, ValueError, "split='test' .* train"),
     ],
@@ -87,6 +87,26 @@ def test_what_cannot_be_read_is_said_with_what_could(
         path.write_text(content)
     with pytest.raises(error, match=words):
         load_pairs(path, **columns)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+def test_a_csv_is_read_as_a_spreadsheet_writes_it(tmp_path, separator, encoding, capsys):
+    wanted = {
+        "Nr.": ["01", ""],
+        "Frage": ["Wie viel, bitte; und wo?", "How – “much”?"],
+        "Antwort": ["007", "None"],
+    }
+    with (tmp_path / "a.csv").open("w", encoding=encoding, newline="") as file:
+        csv.writer(file, delimiter=separator).writerows(
+            [wanted, *zip(*wanted.values(), strict=True)]
+        )
+    rows = load_pairs(tmp_path / "a.csv", question="Frage", answer="Antwort")
+    assert rows[:] == wanted
+    plain = encoding.startswith("utf-8") and separator == ","
+    assert ("is read with" in capsys.readouterr().out) is not plain
+    told = {"sep": separator, "encoding": encoding}
+    assert load_pairs(tmp_path / "a.csv", question="Frage", answer="Antwort", **told)[:] == wanted
 
 
 # --- looking -----------------------------------------------------------------------------------

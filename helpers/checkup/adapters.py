@@ -41,6 +41,8 @@ def configuration(run: Run) -> Found:
 def targets(run: Run) -> Found:
     if run.adapted:
         raise CannotLook("the model is adapted already")
+    if not isinstance(run.peft_config, LoraConfig):
+        raise CannotLook(f"{type(run.peft_config).__name__} is not LoRA")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come as findings
         try:
@@ -254,7 +256,7 @@ def _adapted(run: Run, names: set[str]) -> set[str]:
             if not isinstance(layer, AuxiliaryTrainingWrapper)
         }
         return names & parts
-    wanted = run.peft_config.target_modules
+    wanted = getattr(run.peft_config, "target_modules", ())  # other methods than LoRA may have none
     if isinstance(wanted, str) or wanted is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -54,19 +54,47 @@ def prompts(run: Run) -> Found:
     if matching == turns:
         yield f"all {turns:,} answers are asked for in the words that they are trained on"
         return
+    first = [chat[: _first_answer(chat) + 1] for chat in chats]
+    begun, of = count_matching_turns(run.tokenizer, first, rendered_by)
+    if begun == of:
+        yield Finding(
+            "history-unlike-training",
+            "note",
+            f"the first answers are asked for as they are trained, {turns - matching:,} of "
+            f"{turns:,} later on are not: the prompt writes earlier answers in other words",
+            "in a long chat the model reads its own answers otherwise than in training",
+            "# a row for each answer:\n{'prompt': messages[:-1], 'completion': messages[-1:]}",
+        )
+        return
     asked = run.tokenizer.apply_chat_template(
         chats[0][:1], tokenize=False, add_generation_prompt=True
     )
+    bare = [[_stripped(message) for message in chat] for chat in chats]
+    blanks = count_matching_turns(run.tokenizer, bare, rendered_by)[0] == turns
     yield Finding(
         "prompt-unlike-training",
         "warning",
         f"{turns - matching:,} of {turns:,} answers are asked for in other words than they are "
         f"trained on: a prompt ends in {asked[-24:]!r}",
         "the model is asked what it has not seen; a reasoning model goes on thinking aloud",
-        "from trl import get_training_chat_template\n"
+        "answer.strip()  # a blank at its beginning melts into the end of the prompt"
+        if blanks
+        else "from trl import get_training_chat_template\n"
         "tokenizer.chat_template = get_training_chat_template(tokenizer)  # before SFTTrainer\n"
         r"'<think>\n\n</think>\n\n' + answer  # where an answer has no thought",
     )
+
+
+def _stripped(message: dict[str, Any]) -> dict[str, Any]:
+    """The message without blanks at its ends."""
+    content = message.get("content")
+    return message | {"content": content.strip()} if isinstance(content, str) else message
+
+
+def _first_answer(messages: Sequence[dict[str, Any]]) -> int:
+    """The place of the first answer in a chat; the last message if there is none."""
+    answers = (i for i, message in enumerate(messages) if message.get("role") == "assistant")
+    return next(answers, len(messages) - 1)
 
 
 @look("thoughts", "train_dataset", "tokenizer")

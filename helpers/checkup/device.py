@@ -7,6 +7,7 @@ from collections import Counter
 import torch
 from torch import nn
 from transformers.utils import find_labels
+from trl import SFTTrainer
 
 from helpers._devices import usable
 from helpers._libraries import attribute_of
@@ -18,6 +19,8 @@ from helpers.memory import OPTIMIZERS, estimate_training_memory
 
 GIB = 2**30
 FLAG = "gradient_checkpointing"  # of a layer that is computed twice
+REPORTED = {"loss", "runtime", "samples_per_second", "steps_per_second"}  # by any evaluation
+REPORTED_BY_TRL = {"entropy", "mean_token_accuracy", "num_tokens", "aux_loss"}
 
 
 @look("precision", "args")
@@ -165,6 +168,11 @@ def evaluation(run: Run) -> Found:
     if trainer.preprocess_logits_for_metrics is not None or args.batch_eval_metrics:
         yield "the scores are reduced batch by batch"
         return
+    if getattr(args, "predict_with_generate", False):
+        yield "the tokens that are written are kept, and no scores"
+        return
+    if run.encoder_decoder or run.base.get_output_embeddings() is None:
+        raise CannotLook("the model gives no score to every word for each token of a row")
     rows = len(run.eval_dataset)
     longest = max(len(row.get("input_ids") or ()) for row in some(run.eval_dataset))
     words = run.config.vocab_size
@@ -183,6 +191,7 @@ def evaluation(run: Run) -> Found:
 
 @look("labels of the evaluation", "trainer", "eval_dataset")
 def eval_labels(run: Run) -> Found:
+    yield from _best_metric(run)
     trainer, names = run.trainer, list(run.trainer.label_names or ())
     row = next(iter(some(run.eval_dataset, 1)), None)
     if row is None:
@@ -205,6 +214,26 @@ def eval_labels(run: Run) -> Found:
         "an evaluation reports no eval_loss; load_best_model_at_end and early stopping find none",
         f"TrainingArguments(label_names={would_be})  # and a labels column, or a collator that "
         "makes one",
+    )
+
+
+def _best_metric(run: Run) -> Found:
+    """Whether an evaluation reports what the best model is chosen by: where that can be known."""
+    trainer, wanted = run.trainer, run.args.metric_for_best_model
+    several = isinstance(trainer.eval_dataset, dict)  # each set puts its own name before the metric
+    never = str(getattr(run.args.eval_strategy, "value", run.args.eval_strategy)) == "no"
+    if wanted is None or never or several or trainer.compute_metrics is not None:
+        return
+    reported = REPORTED | (REPORTED_BY_TRL if isinstance(trainer, SFTTrainer) else set())
+    if wanted.removeprefix("eval_") in reported:
+        return
+    yield Finding(
+        "best-metric-unknown",
+        "error",
+        f"metric_for_best_model={wanted!r}, and without compute_metrics an evaluation reports "
+        f"{', '.join(sorted(reported))}",
+        "the first evaluation ends in a KeyError, after all the steps before it",
+        "SFTConfig(metric_for_best_model='loss')  # or SFTTrainer(..., compute_metrics=...)",
     )
 
 

@@ -13,6 +13,7 @@ THEN, CURE, CHECKUP = N_("then:"), N_("cure:"), N_("Check-up:")
 FINE, UNSEEN = N_("fine"), N_("not looked at")
 CLINIC = "11_clinic.ipynb"
 STYLES = {"error": "#b3261e", "warning": "#8a5a00", "note": "#31639c"}  # 4.5 : 1 on white and more
+OTHERS = N_("Other findings")  # the heading in lesson 11 that explains those without a patient
 PATIENTS = {  # name of a finding -> the heading in lesson 11 that shows it
     **dict.fromkeys(
         ("nothing-labelled", "rows-dropped", "truncated-answers"),
@@ -45,7 +46,7 @@ PATIENTS = {  # name of a finding -> the heading in lesson 11 that shows it
     "checkpointing-cuts-gradients": N_("Patient 15 · Does not require grad"),
     "half-precision-trained": N_("Patient 16 · Unscale FP16 gradients"),
     "dtypes-differ": N_("Patient 17 · Two dtypes meet"),
-    "no-eval-loss": N_("Patient 18 · No eval_loss"),
+    **dict.fromkeys(("no-eval-loss", "best-metric-unknown"), N_("Patient 18 · No eval_loss")),
     "evaluation-memory": N_("Patient 19 · Out of memory in evaluation only"),
     "no-chat-template": N_("Patient 20 · Good here, gibberish there"),
 }
@@ -63,22 +64,21 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """The patient in lesson 11 who has it, as a link's target; empty if none has."""
-        heading = tr(PATIENTS.get(self.name, ""))
-        return f"{CLINIC}#{heading.replace(' ', '-')}" if heading else ""
+        """Where lesson 11 has it, as a link's target: a patient, or the list of those without."""
+        heading = tr(PATIENTS.get(self.name, OTHERS))
+        return f"{CLINIC}#{heading.replace(' ', '-')}"
 
     @property
     def patient(self) -> str:
-        """That patient's number, as the heading has it: "Patient 1"; empty if none has it."""
-        return tr(PATIENTS.get(self.name, "")).partition(" ·")[0]
+        """That place's name: the patient's number, "Patient 1", or the list's heading."""
+        return tr(PATIENTS.get(self.name, OTHERS)).partition(" ·")[0]
 
     def __str__(self) -> str:
         lines = [f"{self.severity.upper()} {self.name}: {self.seen}"]
         lines += [f"    {tr(THEN)} {self.consequence}"]
         lines += [f"    {tr(CURE)} {line}" for line in self.cure.splitlines()[:1]]
         lines += [f"          {line}" for line in self.cure.splitlines()[1:]]
-        if self.name in PATIENTS:
-            lines.append("    " + tr("see:  lesson 11, {patient}").format(patient=self.patient))
+        lines.append("    " + tr("see:  lesson 11, {patient}").format(patient=self.patient))
         return "\n".join(lines)
 
 
@@ -165,9 +165,7 @@ def _row(finding: Finding) -> str:
         f'<span style="background:{colour};color:#fff;padding:0 .4em;border-radius:.3em">'
         f"{finding.severity}</span><br><code>{finding.name}</code>"
     )
-    if finding.place:
-        place = html.escape(finding.place)
-        badge += f'<br><a href="{place}">{finding.patient}</a>'
+    badge += f'<br><a href="{html.escape(finding.place)}">{finding.patient}</a>'
     texts = [html.escape(text) for text in (finding.seen, finding.consequence)]
     code = f'<pre style="white-space:pre-wrap;margin:0">{html.escape(finding.cure)}</pre>'
     cells = [badge, *texts, code]

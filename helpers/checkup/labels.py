@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trl import SFTConfig
+
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
+from helpers.checkup.rows import can_be_read
 from helpers.checkup.run import CannotLook, Run
 
 
 @look("labelled tokens", "train_dataset")
 def labelled_tokens(run: Run) -> Found:
+    if run.trainer is None and isinstance(run.args, SFTConfig) and not _readable(run):
+        yield _unknown_columns(run)
+        return
     sample = run.sample
     labelled = [sum(label != -100 for label in labels[1:]) for _ids, labels in run.labels]
     tokens = sum(len(ids) for ids, _labels in run.labels)
@@ -53,6 +59,22 @@ def labelled_tokens(run: Run) -> Found:
             "the model learns to write questions as well as answers",
             "SFTConfig(assistant_only_loss=True)  # or prompt and completion columns",
         )
+
+
+def _readable(run: Run) -> bool:
+    return all("input_ids" in row or can_be_read(row, run.args) for row in run.found[:1])
+
+
+def _unknown_columns(run: Run) -> Finding:
+    columns = ", ".join(run.found[0])
+    return Finding(
+        "columns-unknown",
+        "warning",
+        f"TRL reads none of the columns: {columns}",
+        "SFTTrainer stops with a KeyError, unless a formatting_func makes texts of the rows",
+        "rows.map(lambda row: {'prompt': [{'role': 'user', 'content': row['question']}],\n"
+        "                      'completion': [{'role': 'assistant', 'content': row['answer']}]})",
+    )
 
 
 @look("truncation", "train_dataset")

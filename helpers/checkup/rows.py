@@ -71,13 +71,22 @@ def as_given(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in MADE and value is not None}
 
 
+def can_be_read(row: dict[str, Any], args: Any) -> bool:
+    """Whether a row has a column that TRL tokenizes."""
+    field = getattr(args, "dataset_text_field", "text")
+    alone = {field, "messages", "conversations"}
+    return bool(alone & set(row)) or {"prompt", "completion"} <= set(row)
+
+
 def sample_of(run: Run) -> Sample:
     """The rows of ``run``; raises NotReadable, and what TRL raises for rows that it refuses."""
     found, given = run.found, run.given
-    readable = bool(found) and bool({"text", "prompt", "messages", "conversations"} & set(given[0]))
+    readable = bool(found) and can_be_read(given[0], run.args)
     if run.trainer is not None:
         whole = prepared(given, run) if readable and run.tokenizer is not None else None
         held = list(_split_packs(found))
+        if found and not held:
+            raise NotReadable("the trainer's rows hold no input_ids: it makes them ready by itself")
         prepares = isinstance(run.trainer, SFTTrainer)
         dropped, of = _dropped(run.train_dataset) if prepares else (0, len(found))
         if whole and not _same_rows(whole, held):
@@ -145,6 +154,8 @@ def _split_packs(found: Iterable[dict[str, Any]]) -> Iterable[Row]:
             return
         ids = list(row["input_ids"])
         labelled = row.get("labels") is not None
+        if labelled and not hasattr(row["labels"], "__len__"):
+            raise NotReadable("a row has one label, and not one for each token")
         labels = list(row["labels"]) if labelled else ids
         lengths = row.get("seq_lengths") or [len(ids)]
         ends = itertools.accumulate(lengths)

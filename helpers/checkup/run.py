@@ -38,6 +38,8 @@ class Run:
     def of_trainer(cls, trainer: Trainer) -> Run:
         """The parts that a trainer holds."""
         processing = getattr(trainer, "processing_class", None)
+        if processing is None:  # a plain Trainer needs none; its collator has one
+            processing = getattr(trainer.data_collator, "tokenizer", None)
         if isinstance(processing, ProcessorMixin):
             processing = processing.tokenizer
         heard = getattr(trainer, "eval_dataset", None)
@@ -146,9 +148,17 @@ class Run:
         sized = hasattr(self.train_dataset, "__len__")
         return len(self.train_dataset) if sized else None
 
+    @property
+    def encoder_decoder(self) -> bool:
+        """Whether the model reads its input and its labels apart."""
+        config = getattr(self.base, "config", None) if isinstance(self.model, nn.Module) else None
+        return bool(getattr(config, "is_encoder_decoder", False))
+
     @functools.cached_property
     def sample(self) -> rows.Sample:
         """Rows of the training data as given, as they are tokenized, and as they are trained on."""
+        if self.encoder_decoder:
+            raise CannotLook("an encoder-decoder reads its labels apart from its input")
         try:
             return rows.sample_of(self)
         except rows.NotReadable as reason:

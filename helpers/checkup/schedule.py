@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from trl import SFTConfig
+
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
 from helpers.checkup.run import CannotLook, Run
@@ -63,6 +65,10 @@ def steps(run: Run) -> Found:
 
 @look("rate", "args")
 def rate(run: Run) -> Found:
+    if type(run.args).__module__.startswith("trl.") and not isinstance(run.args, SFTConfig):
+        raise CannotLook(
+            f"the limits here are SFT's, and the run is one of {type(run.args).__name__}"
+        )
     value, optimizer = run.args.learning_rate, str(getattr(run.args.optim, "value", run.args.optim))
     if not run.trains_adapter:
         raise CannotLook("no adapter is trained; the limits here are LoRA's")

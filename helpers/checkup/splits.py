@@ -29,7 +29,7 @@ def question(row: dict[str, Any]) -> str:
 
 def _row(row: dict[str, Any]) -> str:
     told = [row.get(name) for name in ("text", "prompt", "completion", "messages")]
-    return repr(told) if any(told) else repr(row.get("input_ids"))
+    return repr(told) if any(told) else repr(row.get("input_ids") or row)
 
 
 def _readable(rows: Iterable[dict[str, Any]]) -> list[str]:
