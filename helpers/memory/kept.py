@@ -55,6 +55,12 @@ class Formats:
         return self.stored if self.full else self.adapter
 
     @property
+    def whole(self) -> int:
+        """Of what is trained beside LoRA's matrices, such as a module to save: it has the base's
+        type, unless all that is trained was cast to 16 bits."""
+        return min(self.stored, self.adapter)
+
+    @property
     def copied(self) -> int:
         """Of autocast's copy of a weight; 0 where it makes none."""
         return self.compute if self.compute < self.stored else 0

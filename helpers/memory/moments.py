@@ -8,6 +8,7 @@ small.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,10 +79,15 @@ class Moments:
 
     # ------------------------------------------------------------ what is there all the time
 
-    @property
-    def _sizes(self) -> Mapping[int, int]:
-        """Of what is trained: size of a tensor -> how many."""
-        return self.base.sizes if self.adapter is None else self.adapter.sizes
+    @cached_property
+    def _trained(self) -> Mapping[int, Mapping[int, int]]:
+        """Of what is trained: bytes of a number -> size of a tensor -> how many."""
+        if self.adapter is None:
+            return {self.formats.trained: self.base.sizes}
+        whole = Counter({self.adapter.whole: 1}) if self.adapter.whole else Counter()
+        if self.formats.whole == self.formats.adapter:
+            return {self.formats.adapter: Counter(self.adapter.sizes) + whole}
+        return {self.formats.adapter: self.adapter.sizes, self.formats.whole: whole}
 
     @cached_property
     def _standing(self) -> MemoryEstimate:
@@ -89,18 +95,32 @@ class Moments:
         formats, step = self.formats, self.step
         return MemoryEstimate(
             weights=weights_of(self.base, formats.stored, step.quantization),
-            adapter=formats.adapter * self.adapter.added if self.adapter else 0,
+            adapter=self._adapter_bytes,
             gradients=0,
-            optimizer_states=states_of(self._sizes, formats.trained, step.optimizer),
+            optimizer_states=sum(
+                states_of(sizes, size, step.optimizer) for size, sizes in self._trained.items()
+            ),
             activations=0,
             logits=0,
             overhead=TOKEN_ID * step.tokens,
         )
 
+    @property
+    def _adapter_bytes(self) -> int:
+        """Of all that PEFT adds: its matrices, and copies of the modules to save."""
+        if self.adapter is None:
+            return 0
+        matrices, formats = self.adapter.matrices, self.formats
+        return formats.adapter * matrices + formats.whole * (self.adapter.added - matrices)
+
     @cached_property
     def _gradients(self) -> int:
         """Of all that is trained."""
-        return self.formats.trained * sum(size * count for size, count in self._sizes.items())
+        return sum(
+            number * size * count
+            for number, sizes in self._trained.items()
+            for size, count in sizes.items()
+        )
 
     @property
     def _earlier(self) -> int:
@@ -176,7 +196,9 @@ class Moments:
     @property
     def _adapter_copies(self) -> int:
         """Autocast's copies of the adapter."""
-        return self._standing.adapter // 2 if self.formats.adapter > self.formats.compute else 0
+        if self.adapter is None or self.formats.adapter == self.formats.compute:
+            return 0
+        return self.formats.compute * self.adapter.matrices
 
     @cached_property
     def _kept_copies(self) -> dict[str, int]:
@@ -206,9 +228,17 @@ class Moments:
 
     # ------------------------------------------------------------ the moments
 
+    @property
+    def _head_number(self) -> int:
+        """Bytes of a number of the output layer's gradient; 0 if it is not trained."""
+        if self.adapter is None:
+            return self.formats.trained
+        return self.formats.whole if self.adapter.trains_head else 0
+
     def _at_the_loss(self) -> Iterator[MemoryEstimate]:
         """Everything that autograd keeps is there, and what the loss makes of it."""
-        for moment in moments_of_loss(self.base, self.formats, self.step.loss):
+        head = self._head_number
+        for moment in moments_of_loss(self.base, self.formats, self.step.loss, head):
             copies = dict(self._kept_copies)
             if moment.forward:
                 copies["adapter"] = self._adapter_copies
@@ -226,15 +256,17 @@ class Moments:
     def _in_the_backward_pass(self) -> Iterator[MemoryEstimate]:
         base, formats, trained = self.base, self.formats, self.formats.trained
         checkpointing, earlier = self.step.gradient_checkpointing, self._earlier
+        adapter = self.adapter
         needs, freed = backward_needs(self.layer, formats, base.linear, self.step.quantization)
-        head_gradient = trained * base.head if self.adapter is None else 0
-        waiting = head_gradient if base.tied else 0  # to be added to the embedding's
+        head_gradient = self._head_number * base.head
+        # To be added to the embedding's; PEFT's copy of an output layer is tied to nothing.
+        waiting = head_gradient if base.tied and adapter is None else 0
         recomputed = 0
         if checkpointing:
             recomputed = max((kept for kept, _ in self._by_layer), default=0)
             recomputed += self._window * any(self._sliding)
         within = [(needs, freed)]  # in a layer: in its MLP, and in attention that holds its scores
-        kind = self.adapter.layers[-1][0] if self.adapter else {}
+        kind = adapter.layers[-1][0] if adapter else {}
         if scores := backward_through_scores(self.layer, formats, kind):
             within.append(scores)
         # The first layer that it comes to, when all that is kept is still there ...
@@ -247,8 +279,10 @@ class Moments:
                 overhead=needs + waiting,
             )
         # ... and the last one, when the gradients of all layers but this one are.
-        if self.adapter:
-            missing = self._gradients // max(1, base.layers - self.adapter.skipped)
+        if adapter:
+            matrices = formats.adapter * adapter.matrices
+            missing = matrices // max(1, base.layers - adapter.skipped)
+            missing += formats.whole * adapter.whole - head_gradient  # the embedding's comes last
         else:  # and the embedding's, of the same size as the output layer's
             of_layer = base.linear_total // base.layers - self.layer.hidden * self.layer.mlp
             missing = head_gradient + trained * of_layer
@@ -260,11 +294,14 @@ class Moments:
                 activations=last - freed,
                 overhead=needs + waiting,
             )
-            if self.adapter is None:  # in attention, there are those of all but three projections
+            if adapter is None:  # in attention, there are those of all but three projections
                 wide = self.layer.queries + 2 * self.layer.keys
                 missing = head_gradient + trained * self.layer.hidden * wide
         # At its end, a tied embedding has two gradients, and their sum, to be added to the earlier.
-        more = optimizer_needs(self._sizes, trained, self.step.optimizer, formats.gpu)
+        more = sum(
+            optimizer_needs(sizes, number, self.step.optimizer, formats.gpu)
+            for number, sizes in self._trained.items()
+        )
         for peak, overhead in (
             ("optimizer step", more),
             ("backward", (3 if earlier else 2) * waiting),

@@ -104,14 +104,15 @@ def _adapter_of(model: PeftModel) -> tuple[LoraConfig, dict[str, object]]:
             f"the model's adapter is {lora_config.peft_type}, and there are rules for LoRA only; "
             f"{MEASURE}"
         )
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise ValueError(
             "model_or_config: no parameter of the model requires a gradient. To go on with a saved "
             "adapter, load it with PeftModel.from_pretrained(..., is_trainable=True)"
         )
     lora_config = dataclasses.replace(lora_config, inference_mode=False)
-    return lora_config, {"adapter_precision": NAMES.get(_most(trained))}
+    matrices = [p for name, p in trained.items() if "lora_" in name]  # not of a module to save
+    return lora_config, {"adapter_precision": NAMES.get(_most(matrices or trained.values()))}
 
 
 def _quantization_of_config(config: PretrainedConfig) -> str | None:
