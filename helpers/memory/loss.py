@@ -33,9 +33,7 @@ class LossMoment:
     weights: int = 0  # a copy of the output layer's
 
 
-def moments_of_loss(
-    base: BaseShapes, formats: Formats, loss: str, head: int
-) -> list[LossMoment]:
+def moments_of_loss(base: BaseShapes, formats: Formats, loss: str, head: int) -> list[LossMoment]:
     """The moments of the loss that can be a step's peak.
 
     ``head``: bytes of a number of the output layer's gradient, 0 if that layer is not trained.

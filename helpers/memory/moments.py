@@ -59,7 +59,7 @@ class Moments:
     def assumed(self) -> tuple[str, ...]:
         """What the estimate takes for granted, in words."""
         step, layer = self.step, self.layer
-        bits = {2: "bfloat16", 4: "float32"}
+        bits = {2: "bfloat16 (float16 is as large)", 4: "float32"}
         words = [
             f"attention: {KERNELS.get(layer.attention, layer.attention)}, rows without padding",
             LOSS_WORDS[step.loss],
@@ -244,10 +244,11 @@ class Moments:
                 copies["adapter"] = self._adapter_copies
                 if self.adapter is None:
                     copies["weights"] = self._layer_copies
+            part = "adapter" if self.adapter and self.adapter.trains_head else "weights"
+            copies[part] += moment.weights
             yield self._moment(
                 "loss",
-                weights=copies["weights"] + moment.weights,
-                adapter=copies["adapter"],
+                **copies,
                 gradients=self._earlier,
                 activations=self._kept + self._shared + moment.activations,
                 logits=moment.logits,

@@ -15,7 +15,7 @@ import torch
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from peft import LoraConfig, PeftModel
 from torch import nn
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from helpers.params import resolve_config
 
@@ -63,9 +63,10 @@ def subject_of(
             f"{type(model).__name__} has frozen parameters and no adapter: there are rules for "
             f"full fine-tuning and for LoRA only; {MEASURE}"
         )
-    if not isinstance(getattr(model, "config", None), PretrainedConfig):
+    if not isinstance(model, PreTrainedModel):  # torch.compile's wrapper passes on its config
         raise NotImplementedError(
-            f"{type(model).__name__} has no config of transformers; {MEASURE}"
+            f"{type(model).__name__} is no model of transformers, with a config: there are rules "
+            f"for these only; {MEASURE}"
         )
     said["quantization"] = _quantization_of_model(model)
     said["precision"] = _precision(model, settings)
