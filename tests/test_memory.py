@@ -1,12 +1,15 @@
 """Predicted and measured memory agree; what is measured is checked against sums done by hand."""
 
 import copy
+import gc
 import itertools
+import weakref
 
 import peft
 import pytest
 import torch
 import transformers
+from bitsandbytes.optim import GlobalOptimManager
 from peft import LoraConfig, get_peft_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -314,6 +317,37 @@ def test_float32_with_shared_key_heads_holds_its_scores_on_a_gpu(name, lora_conf
     assert on_gpu.total / 2**30 == pytest.approx(11.36, rel=0.01)
 
 
+def test_qlora_of_8_billion_on_a_gpu_and_the_embedding_that_an_earlier_run_left_there(tmp_path):
+    """Lesson 6's recipe, as tests/bench/GPU.md has it: 6.902 GiB, and 8.182 with the adapter in
+    float32, where the run before had left its embedding."""
+    recipe = dict(optimizer="paged_adamw_8bit", quantization="nf4-double", loss="chunked")
+    recipe |= dict(gradient_checkpointing=True, gradient_accumulation_steps=8)
+    recipe |= dict(batch_size=1, sequence_length=2048)
+    left = 2 * 151_936 * 4096
+    for adapter, measured in (("bf16", 6.902 * 2**30), ("fp32", 8.182 * 2**30 - left)):
+        predicted = estimate_training_memory(
+            "Qwen3-8B", lora(), adapter_precision=adapter, **recipe
+        )
+        assert predicted.total == pytest.approx(measured, rel=0.01)
+
+    alive = {}
+    for optimizer in ("paged_adamw_32bit", "paged_adamw_8bit"):
+        model = transformers.AutoModelForCausalLM.from_config(make_config("llama"))
+        embedding = weakref.ref(model.get_input_embeddings().weight)
+        settings = transformers.TrainingArguments(
+            str(tmp_path), optim=optimizer, use_cpu=True, report_to="none"
+        )
+        trainer = transformers.Trainer(get_peft_model(model, lora()), settings)
+        trainer.create_optimizer()
+        del model, trainer
+        gc.collect()
+        alive[optimizer] = embedding() is not None
+    assert alive == {"paged_adamw_32bit": False, "paged_adamw_8bit": True}
+    GlobalOptimManager.get_instance().module_weight_config_triple.clear()
+    gc.collect()
+    assert embedding() is None
+
+
 class LigerLoss(torch.autograd.Function):
     """What Liger Kernel's fused loss allocates, step by step, without its Triton kernel."""
 
@@ -346,17 +380,21 @@ class LigerLoss(torch.autograd.Function):
         ("llama", None),
         ("llama-large-vocabulary", None),
         ("llama-large-vocabulary", lora()),
+        ("llama", lora()),  # narrow: the last layer's MLP takes more than the loss
+        ("llama-small-vocabulary", lora()),
         ("qwen3", lora(targets=["q_proj", "v_proj"])),
     ],
-    ids=["full", "full, many words", "LoRA, many words", "two targets"],
+    ids=["full", "full, many words", "LoRA, many words", "LoRA", "LoRA, few words", "two targets"],
 )
-def test_liger_s_loss(name, lora_config, precision, monkeypatch):
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_liger_s_loss(name, lora_config, precision, checkpointing, monkeypatch):
     def forward(self, input_ids, labels=None, **_more):
         hidden = self.model(input_ids=input_ids, use_cache=False).last_hidden_state
         loss = LigerLoss.apply(hidden.view(-1, hidden.shape[-1]), self.lm_head.weight)
         return transformers.modeling_outputs.CausalLMOutput(loss=loss)
 
     settings = STEP | dict(precision=precision, lora_config=lora_config)
+    settings |= dict(gradient_checkpointing=checkpointing)
     predicted = estimate_training_memory(make_config(name), device="cpu", loss="liger", **settings)
     assert "Liger Kernel" in " ".join(predicted.assumed)
     with pytest.raises(NotImplementedError, match="liger.*estimated only"):

@@ -155,8 +155,8 @@ def _check_reads_tokens(model: nn.Module, step: TrainingStep) -> None:
         )
     if (read := getattr(base, "main_input_name", "input_ids")) != "input_ids":
         raise NotImplementedError(
-            f"{type(base).__name__} reads {read}, and the steps measured here have token ids alone: "
-            f"{ON_GPU}"
+            f"{type(base).__name__} reads {read}, and the steps measured here have token ids "
+            f"alone: {ON_GPU}"
         )
     if base.get_output_embeddings() is None:
         raise NotImplementedError(

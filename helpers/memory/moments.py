@@ -16,6 +16,7 @@ from functools import cached_property
 from helpers.memory.architecture import Layer
 from helpers.memory.kept import (
     Formats,
+    adapter_needs,
     backward_needs,
     backward_through_scores,
     int8_inputs,
@@ -47,6 +48,7 @@ class Moments:
     formats: Formats
 
     def __iter__(self) -> Iterator[MemoryEstimate]:
+        yield from self._in_the_last_layer()
         yield from self._at_the_loss()
         yield from self._in_the_backward_pass()
 
@@ -216,6 +218,15 @@ class Moments:
         return {"weights": weights, "adapter": adapter}
 
     @property
+    def _copies_at_work(self) -> dict[str, int]:
+        """Autocast's copies while a layer computes: all, or with checkpointing those of one."""
+        layers = self.base.layers if self.step.gradient_checkpointing else 1
+        return {
+            "weights": self._layer_copies // layers,
+            "adapter": self._adapter_copies // layers,
+        }
+
+    @property
     def _shared(self) -> int:
         """Of all layers together: tables of rotary positions, and masks."""
         layer, sequence, stream = self.layer, self.step.sequence_length, self.formats.stream
@@ -234,6 +245,36 @@ class Moments:
         if self.adapter is None:
             return self.formats.trained
         return self.formats.whole if self.adapter.trains_head else 0
+
+    def _in_the_last_layer(self) -> Iterator[MemoryEstimate]:
+        """An adapter's product in its MLP, forward, or again in the backward pass: where the loss
+        takes little, this can be more."""
+        needs = adapter_needs(self.layer, self.formats, self._last_ranks)
+        if not needs:
+            return
+        again = 0
+        if self.step.gradient_checkpointing:
+            again = self._recomputed + self._hidden  # and the gradient of what it gives
+        yield self._moment(
+            "backward" if again else "forward",
+            **self._copies_at_work,
+            gradients=self._earlier or (self._head_number * self.base.head if again else 0),
+            activations=self._kept + self._shared + again,
+            overhead=needs,
+        )
+
+    @property
+    def _last_ranks(self) -> Mapping[str, int]:
+        """Module -> rank in the last layer."""
+        return self.adapter.layers[-1][0] if self.adapter else {}
+
+    @property
+    def _recomputed(self) -> int:
+        """What checkpointing computes again of the last layer."""
+        if not self.step.gradient_checkpointing:
+            return 0
+        kept = max((kept for kept, _ in self._by_layer), default=0)
+        return kept + self._window * any(self._sliding)
 
     def _at_the_loss(self) -> Iterator[MemoryEstimate]:
         """Everything that autograd keeps is there, and what the loss makes of it."""
@@ -258,23 +299,21 @@ class Moments:
         base, formats, trained = self.base, self.formats, self.formats.trained
         checkpointing, earlier = self.step.gradient_checkpointing, self._earlier
         adapter = self.adapter
-        needs, freed = backward_needs(self.layer, formats, base.linear, self.step.quantization)
+        ranks, quantization = self._last_ranks, self.step.quantization
+        needs, freed = backward_needs(self.layer, formats, base.linear, quantization, ranks)
         head_gradient = self._head_number * base.head
         # To be added to the embedding's; PEFT's copy of an output layer is tied to nothing.
         waiting = head_gradient if base.tied and adapter is None else 0
-        recomputed = 0
-        if checkpointing:
-            recomputed = max((kept for kept, _ in self._by_layer), default=0)
-            recomputed += self._window * any(self._sliding)
+        recomputed = self._recomputed
         within = [(needs, freed)]  # in a layer: in its MLP, and in attention that holds its scores
-        kind = adapter.layers[-1][0] if adapter else {}
-        if scores := backward_through_scores(self.layer, formats, kind):
+        if scores := backward_through_scores(self.layer, formats, ranks):
             within.append(scores)
         # The first layer that it comes to, when all that is kept is still there ...
+        copies = self._copies_at_work if checkpointing else self._kept_copies
         for needs, freed in within:
             yield self._moment(
                 "backward",
-                **self._kept_copies,
+                **copies,
                 gradients=earlier or head_gradient - waiting,
                 activations=self._kept + recomputed + self._shared - freed,
                 overhead=needs + waiting,
