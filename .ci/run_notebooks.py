@@ -22,6 +22,7 @@ from files import write_atomically
 from helpers.expectations import STRICT
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+KERNEL = {STRICT: "1", "CUDA_VISIBLE_DEVICES": ""}  # stored outputs come from a CPU
 
 
 def execute(path: Path, timeout_s: int = 900) -> str:
@@ -40,7 +41,7 @@ def execute(path: Path, timeout_s: int = 900) -> str:
         coalesce_streams=True,
     )
     notebook.metadata.pop("widgets", None)
-    client.execute(env=os.environ | {STRICT: "1"})
+    client.execute(env=os.environ | KERNEL)
     for cell_id, text in stderr_of(notebook):
         print(f"{path.stem}, cell {cell_id}, on stderr: {text[:200]}", file=sys.stderr)
     return normalised(notebook)

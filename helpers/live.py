@@ -29,10 +29,17 @@ def live_bytes(device: str | torch.device = "cpu") -> int:
         return torch.cuda.memory_allocated(device)
     storages = {}
     for thing in gc.get_objects():
-        if issubclass(type(thing), torch.Tensor) and thing.device.type == device.type:
+        if issubclass(type(thing), torch.Tensor) and _lies_on(thing, device):
             storage = thing.untyped_storage()
             storages[storage._cdata] = storage.nbytes()
     return sum(storages.values())
+
+
+def _lies_on(tensor: torch.Tensor, device: torch.device) -> bool:
+    try:
+        return tensor.device.type == device.type
+    except RuntimeError:  # an undefined tensor has no device; torch 2.8 leaves such behind
+        return False
 
 
 class PeakBytes(TorchDispatchMode):

@@ -10,6 +10,8 @@ from helpers.machine import usable_memory
 from helpers.warm import TRAINING, WarmPython
 
 os.environ[STRICT] = "1"  # what a lesson expects must come true here, or the test fails
+# Stored outputs come from a CPU. `CUDA_VISIBLE_DEVICES=0 python -m pytest tests` tries a GPU.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 GIB_PER_LESSON = 7  # what the largest notebook takes
 LONGEST = (  # they begin first, so that both workers end together: minutes each, then half of one
@@ -54,7 +56,12 @@ class _Kernels:
         self.cold_command, self.python = ipykernel.kernelspec.make_ipkernel_cmd, None
 
     def command(self, *args, **kwargs):
-        """What starts a kernel: ipykernel's own command, with the warm Python."""
+        """What starts a kernel: ipykernel's own command, with the warm Python.
+
+        A fork of a process that has asked for the GPU cannot use it: there kernels start cold.
+        """
+        if os.environ["CUDA_VISIBLE_DEVICES"]:
+            return self.cold_command(*args, **kwargs)
         if self.python is None:
             is_child = {"JPY_PARENT_PID": str(os.getpid())}  # ipykernel reads it when imported
             self.python = WarmPython(IMPORTED, os.environ | is_child)

@@ -304,6 +304,15 @@ def test_the_stored_landscape_is_whole():
         assert points[-1]["heldout_loss"] == run["heldout_loss"]
 
 
+def test_each_stage_has_all_its_runs_and_no_run_is_without_a_stage():
+    """A comparison of which a part was never made would read like one that was."""
+    runs, _ = load_landscape()
+    stored = {run["run"] for run in select(runs, kind="training")}
+    lacking = {name: len({s.key for s in wanted} - stored) for name, wanted in STAGES.items()}
+    assert not any(lacking.values()), lacking
+    assert stored == {s.key for wanted in STAGES.values() for s in wanted}
+
+
 def test_a_higher_rank_holds_more_codes():
     runs, _ = load_landscape()
     memory = stage_rows(runs, "memory")

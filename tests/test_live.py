@@ -45,6 +45,22 @@ def test_parameters_count_and_another_device_does_not():
     assert live_bytes(torch.device("meta")) - before[1] == ghost.nbytes
 
 
+class Undefined(torch.Tensor):
+    """As torch 2.8 leaves behind in a process that has trained."""
+
+    @property
+    def device(self):
+        raise RuntimeError("tensor does not have a device")
+
+
+def test_a_tensor_without_a_device_is_passed_over():
+    gc.collect()
+    before = live_bytes()
+    undefined = Undefined()
+    assert any(thing is undefined for thing in gc.get_objects())
+    assert live_bytes() == before
+
+
 def test_the_peak_is_the_most_bytes_alive_at_once():
     model = torch.nn.Linear(100, 10, bias=False)  # 4,000 bytes
     with PeakBytes(model) as bytes_alive:

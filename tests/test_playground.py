@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import threading
 from dataclasses import replace
 
@@ -14,9 +15,10 @@ from trl import SFTConfig
 
 from helpers.evaluation import generate_answers
 from helpers.landscape import load_landscape, select
-from helpers.machine import hardware
-from helpers.models import load_model
-from helpers.playground import RunSettings, Session, open_task
+from helpers.machine import Hardware, hardware
+from helpers.memory import estimate_training_memory
+from helpers.models import PROFILES, SMALL_MODEL_ID, load_model
+from helpers.playground import RunSettings, Session, forecast, open_task
 from helpers.playground.running import explain, explain_outcome
 from helpers.playground.session import Busy
 from helpers.playground.store import RUN
@@ -229,6 +231,34 @@ def test_before_a_run_the_nearest_stored_one_is_told(made, tmp_path):
     told = made.forecast(SMALL)
     assert told.nearest is None  # another model
     assert str(wild) in str(replace(told, nearest=wild))
+
+
+@pytest.mark.parametrize(
+    ("method", "precision", "quantization"),
+    [("LoRA", "bf16-mixed", None), ("QLoRA", "bf16-mixed", "nf4-double")],
+)
+def test_on_a_gpu_the_small_model_is_in_float32_as_it_is_loaded(
+    monkeypatch, method, precision, quantization
+):
+    """An H200 took 1.36 GiB for such a run with LoRA; in bfloat16 it would be 0.76."""
+    gpu = Hardware("cuda", "a GPU", 16, 2, True, torch.bfloat16)
+    module = sys.modules["helpers.playground.forecast"]  # the package has a function of that name
+    monkeypatch.setattr(module, "hardware", lambda: gpu)
+    monkeypatch.setattr(module, "free_memory", lambda device: 16 * 2**30)
+    monkeypatch.setattr(module, "matrix_speed", lambda device, bf16: 1e12)
+    settings = RunSettings(rank=8, method=method)
+    told = forecast(settings, PROFILES["small"], longest=73).memory
+    assert told == estimate_training_memory(
+        SMALL_MODEL_ID,
+        settings.lora_config(),
+        batch_size=8,
+        sequence_length=73,
+        precision=precision,
+        quantization=quantization,
+        loss="chunked",
+        device="cuda",
+    )
+    assert 0.95 < told.total / ({"LoRA": 1.24, "QLoRA": 0.82}[method] * 2**30) < 1.05
 
 
 def test_the_forecast_counts_the_longest_row_of_the_task(profile, tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import math
 import re
 from xml.etree import ElementTree
@@ -14,6 +15,8 @@ from helpers import plots
 from helpers._devices import HEADROOM, usable
 from helpers.plots import charts, pictures, style
 from helpers.plots import svg as svg_text
+from helpers.plots.runs import LEVELS
+from helpers.plots.scheme import FROZEN, PLAIN, TRAINED
 
 
 @pytest.fixture
@@ -229,16 +232,29 @@ def test_answer_table_shows_all_and_marks_the_active_column_alone():
     assert "opacity" not in plain and "▸" not in plain
 
 
-@pytest.mark.parametrize(("slope", "side"), [(1.0, "left"), (3.0, "right")])
-def test_a_reference_lines_name_stands_where_no_line_crosses_it(slope, side, shown, monkeypatch):
+@pytest.mark.parametrize(
+    ("series", "scale", "place"),
+    [
+        ({"one": ([0, 1], [0, 1])}, {}, "left bottom"),
+        ({"one": ([0, 1], [0, 3])}, {}, "right bottom"),
+        ({"over it": ([1, 8], [1.3, 1.3]), "low": ([1], [1e-7])}, {"logy": True}, "right top"),
+    ],
+)
+def test_a_reference_lines_name_stands_where_no_line_crosses_it(series, scale, place, monkeypatch):
     drawn = []
     monkeypatch.setattr(charts, "show", lambda figure, alt: drawn.append(figure))
-    x = np.linspace(0, 1, 50)
     plots.lines(
-        {"one": (x, slope * x)}, title="t", xlabel="x", ylabel="y", alt="", reference={"1": 0.9}
+        series,
+        title="t",
+        xlabel="x",
+        ylabel="y",
+        alt="",
+        reference={"as large as the update": 0.95},
+        **scale,
     )
-    [label] = [text for text in drawn[0].axes[0].texts if text.get_text() == "1"]
-    assert label.get_ha() == side
+    [axes] = drawn[0].axes
+    [label] = [text for text in axes.texts if text.get_text() == "as large as the update"]
+    assert f"{label.get_ha()} {label.get_va()}" == place
 
 
 def test_a_bars_label_stands_beside_a_reference_line_and_a_legend_where_no_line_runs(monkeypatch):
@@ -266,6 +282,37 @@ def test_signs_stand_between_matrices(shown, monkeypatch):
     matrices = {"B": np.ones((3, 1)), "A": np.ones((1, 3)), "BA": np.ones((3, 3))}
     plots.matrices(matrices, title="t", alt="", signs="×=")
     assert [axes.get_ylabel() for axes in drawn[0].axes] == ["", "×", "="]
+
+
+GROUNDS = {*LEVELS, FROZEN, TRAINED, PLAIN}
+
+
+def test_words_on_a_colour_have_enough_contrast():
+    light = {"black": 0.0, "white": 1.0}
+    assert style.luminance("#ffffff") == 1 and style.luminance("#000000") == 0
+    assert style.luminance("#009E73") == pytest.approx(0.2569, abs=1e-4)
+    inks = dict(style.SEGMENT_COLORS) | {color: style.ink_on(color) for color in GROUNDS}
+    for color, ink in inks.items():
+        darker, lighter = sorted((style.luminance(color), light[ink]))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, color
+
+
+def test_words_in_bars_and_cells_take_the_ink_of_their_ground():
+    bars = svg_text.memory_svg({"a": {part: 1e9 for part in "uvwxyz"}}, {}, title="t")
+    cells = plots.runs_svg(
+        [([0, 1], [2.0, 1.0])], {}, {"2": {f"{i}": 2.0**-i for i in range(6)}},
+        marked=None, title="t", rows_are="", columns_are="", measure="", alt="",
+    )  # fmt: skip
+    for picture in (bars, cells):
+        painted = [
+            e for e in ElementTree.fromstring(picture).iter() if e.tag.endswith(("rect", "text"))
+        ]
+        told = [
+            (ground.get("fill"), word.get("style", word.get("fill")).removeprefix("fill:"))
+            for ground, word in itertools.pairwise(painted)
+            if ground.tag.endswith("rect") and word.get("text-anchor") == "middle"
+        ]
+        assert len(told) == 6 and all(ink == style.ink_on(ground) for ground, ink in told)
 
 
 @pytest.mark.parametrize("variant", ["lora", "dora", "merged", "qlora"])
@@ -328,3 +375,18 @@ def test_a_logarithmic_axis_has_plain_numbers_and_steps_are_whole(monkeypatch, l
     named = {tick.get_text() for tick in axes.get_yticklabels(which="both")}
     assert numbers <= named and not any("$" in name for name in named)
     assert {tick.get_text() for tick in axes.get_xticklabels()} <= set("0123456")
+
+
+def test_lines_of_a_group_share_colour_and_marker_and_a_rate_has_plain_digits(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(charts, "show", lambda figure, alt: drawn.append(figure))
+    points = {rate: (1.0, 0.9, 1.1) for rate in (6.25e-5, 2.5e-4)}
+    plots.intervals(
+        {name: points for name in "abcd"},
+        title="t", xlabel="x", ylabel="y", alt="", logx=True, group=2,
+    )  # fmt: skip
+    [axes] = drawn[0].axes
+    a, b, c, d = ((line.get_color(), line.get_marker()) for line in axes.lines)
+    assert a == b != c == d
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "-", "--"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.0000625", "0.00025"]

@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -768,6 +769,16 @@ def test_a_notebook_that_fails_stays_as_it_was(notebook, capsys):
     assert "00_broken.ipynb: failed" in (said := capsys.readouterr().out)
     assert "ZeroDivisionError" in said
     assert sorted(notebook.parent.iterdir()) == [path, notebook]
+
+
+def test_what_is_stored_and_what_is_compared_comes_from_a_cpu(notebook, monkeypatch):
+    assert "CUDA_VISIBLE_DEVICES" in os.environ  # for nbval's kernels
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # on a machine with a GPU
+    look = nbformat.v4.new_code_cell("import os\nprint(repr(os.environ['CUDA_VISIBLE_DEVICES']))")
+    nbformat.write(nbformat.v4.new_notebook(cells=[look]), notebook)
+    assert run_notebooks.main([], notebook.parent.parent) == 0
+    (cell,) = nbformat.read(notebook, as_version=4).cells
+    assert cell.outputs[0].text == "''\n"
 
 
 def test_an_unknown_notebook_is_named(notebook, capsys):

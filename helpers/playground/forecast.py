@@ -90,7 +90,8 @@ def forecast(
 def _memory(
     settings: RunSettings, profile: Profile, machine: Hardware, longest: int
 ) -> MemoryEstimate | None:
-    half = machine.dtype != torch.float32
+    small = profile.model_id == SMALL_MODEL_ID  # `load_model` gives it in float32 everywhere
+    half = machine.dtype != torch.float32 and not small
     mixed = "bf16-mixed" if machine.bf16 or machine.device == "cuda" else "fp32"
     try:
         return estimate_training_memory(

@@ -7,6 +7,7 @@ they read alike in a light and in a dark theme. Those drawn as SVG text, because
 them at every move, can take the theme's own colours instead.
 
 * ``charts``: ``bars``, ``pairs``, ``lines``, ``intervals``, ``panels``, ``dots``
+* ``places``: where a legend, a level's name and a bar's label stand: for ``charts``
 * ``grids``: ``grid``, a table coloured by its numbers
 * ``pictures``: ``matrices``, ``codebooks``, ``timeline``, ``merge_stages``,
   ``token_probabilities``; and as HTML ``masked_tokens``, ``answer_table``

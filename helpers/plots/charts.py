@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from helpers.plots.places import PADDING, name_lines, step_over
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, new_axes, plain, show, tidy
-
-PADDING = 4  # points between a bar and its label
 
 
 def bars(
@@ -52,7 +50,7 @@ def bars(
     elif not log:
         axes.xaxis.set_major_formatter(plain)
     if reference:
-        _step_over(figure, axes, words, reference.values())
+        step_over(figure, axes, words, reference.values())
     show(figure, alt)
 
 
@@ -72,7 +70,7 @@ def pairs(
         places = [y + height * (i - (len(series) - 1) / 2) for y in range(len(rows))]
         values = [row[name] for row in rows.values()]
         drawn = axes.barh(places, values, color=COLORS[i], height=0.9 * height, label=name)
-        axes.bar_label(drawn, labels=[label(value) for value in values], padding=4)
+        axes.bar_label(drawn, labels=[label(value) for value in values], padding=PADDING)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
@@ -80,19 +78,6 @@ def pairs(
     axes.xaxis.set_major_formatter(plain)
     figure.legend(loc="outside lower center", ncols=len(series), frameon=False)
     show(figure, alt)
-
-
-def _step_over(
-    figure: Figure, axes: Axes, words: Sequence[Annotation], levels: Iterable[float]
-) -> None:
-    """Move a bar's label that a reference line would cross to the line's right side."""
-    figure.draw_without_rendering()  # where the layout puts them
-    for word in words:
-        for level in sorted(levels):
-            line, box = axes.transData.transform((level, 0))[0], word.get_window_extent()
-            if box.x0 - 2 < line < box.x1 + 2:
-                beyond = (line - box.x0) * 72 / figure.dpi
-                word.xyann = (word.xyann[0] + beyond + PADDING, word.xyann[1])
 
 
 def lines(
@@ -121,8 +106,6 @@ def lines(
             marker=MARKERS[i % len(MARKERS)] if len(x) <= 40 else None,
             linestyle=LINESTYLES[(i // len(COLORS)) % len(LINESTYLES)],
         )
-    for name, level in (reference or {}).items():
-        _draw_level(axes, name, level, left=_crossed_at_the_end(series, level))
     places = {float(v) for x, _ in series.values() for v in x}
     if logx:
         _name_ticks(axes, places)
@@ -132,8 +115,7 @@ def lines(
         _log_y(axes)
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    if len(series) > 1:
-        _name_lines(figure, axes)
+    name_lines(figure, axes, reference or {})
     show(figure, alt)
 
 
@@ -148,11 +130,13 @@ def intervals(
     logy: bool = False,
     percent: bool = False,
     reference: Mapping[str, float] | None = None,
+    group: int = 1,
 ) -> None:
     """Means with their intervals: name -> x -> (mean, low, high), joined by a line.
 
     A point whose mean is no number is left out. `percent` writes the y axis in percent, and
-    `reference` draws labelled horizontal lines.
+    `reference` draws labelled horizontal lines. Of every `group` entries one after the other, the
+    lines have one colour and one marker, and differ by dashes.
     """
     figure, axes = new_axes(title, xlabel, ylabel)
     for i, (name, points) in enumerate(series.items()):
@@ -163,16 +147,14 @@ def intervals(
             x,
             mean,
             label=name,
-            color=COLORS[i % len(COLORS)],
-            marker=MARKERS[i % len(MARKERS)],
-            linestyle=LINESTYLES[(i // len(COLORS)) % len(LINESTYLES)],
+            color=COLORS[i // group % len(COLORS)],
+            marker=MARKERS[i // group % len(MARKERS)],
+            linestyle=LINESTYLES[(i % group or i // group // len(COLORS)) % len(LINESTYLES)],
         )[0]
         whole = np.isfinite(low) & np.isfinite(high)
         if logy:
             low = np.maximum(low, mean / 10)  # an interval may reach below 0, a logarithm not
         axes.vlines(np.array(x)[whole], low[whole], high[whole], color=line.get_color(), alpha=0.6)
-    for name, level in (reference or {}).items():
-        _draw_level(axes, name, level)
     if logx:
         _name_ticks(axes, {float(x) for points in series.values() for x in points})
     if logy:
@@ -180,8 +162,7 @@ def intervals(
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.margins(y=0.1)
-    if len(series) > 1:
-        _name_lines(figure, axes)
+    name_lines(figure, axes, reference or {})
     show(figure, alt)
 
 
@@ -194,46 +175,16 @@ def _log_y(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _name_lines(figure: Figure, axes: Axes) -> None:
-    """A legend where no line runs; below the axes if there is no such place."""
-    legend = axes.legend(framealpha=0.85, edgecolor="none")
-    figure.draw_without_rendering()  # where the layout puts everything
-    box = legend.get_window_extent()
-    ways = (line.get_path().transformed(line.get_transform()) for line in axes.lines)
-    if any(way.intersects_bbox(box, filled=False) for way in ways):
-        legend.remove()
-        figure.legend(loc="outside lower center", ncols=4, frameon=False)
-
-
-def _draw_level(axes: Axes, name: str, level: float, *, left: bool = False) -> None:
-    """A horizontal line, named at its right end, or at its left."""
-    axes.axhline(level, color="0.45", linestyle=":", zorder=1)
-    side, x = ("left", 0.01) if left else ("right", 0.99)
-    place = {"xycoords": ("axes fraction", "data"), "ha": side, "va": "bottom"}
-    axes.annotate(name, (x, level), color="0.3", **place)
-
-
 def _name_ticks(axes: Axes, values: Collection[float]) -> None:
     """A logarithmic x axis that names its values where they are few."""
     axes.set_xscale("log", base=2)
     ticks = sorted(values)
     if len(ticks) <= 12:
-        every = 1 + len(ticks) // 8  # more names than that run into each other
+        every = 1 + (len(ticks) - 1) // 8  # more names than that run into each other
         axes.set_xticks(ticks, ["" if i % every else plain(t) for i, t in enumerate(ticks)])
         axes.minorticks_off()
     else:
         axes.xaxis.set_major_formatter("{x:g}")
-
-
-def _crossed_at_the_end(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], level: float
-) -> bool:
-    """Whether a line comes near `level` in its last half, where a label would stand."""
-    heights = np.concatenate([np.asarray(y, dtype=float) for _, y in series.values()])
-    near = 0.1 * (heights.max() - heights.min())
-    return any(
-        np.any(np.abs(np.asarray(y)[len(y) // 2 :] - level) < near) for _, y in series.values()
-    )
 
 
 def panels(

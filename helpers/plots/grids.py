@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from helpers.plots.style import COLORS, show
+from helpers.plots.style import COLORS, ink_on, show
 
 NONE = "0.93"  # the grey of a cell without a number
 
@@ -78,12 +78,6 @@ def _write(
     """The number of each cell, in it."""
     for i, row in enumerate(cells):
         for j, value in enumerate(row):
-            ink = "0.4" if value is None else _ink(color(value))
+            ink = "0.4" if value is None else ink_on(color(value)[:3])
             words = none if value is None else label(value)
             axes.text(j, i, words, color=ink, ha="center", va="center")
-
-
-def _ink(color: Sequence[float]) -> str:
-    """Black or white, whichever is read better on `color` (red, green, blue, 0 to 1)."""
-    red, green, blue = color[:3]
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from helpers._language import tr
-from helpers.plots.style import COLORS
+from helpers.plots.style import COLORS, ink_on
 from helpers.plots.svg import drawing, path, text
 
 WIDTH, HEIGHT = 720, 300
@@ -141,11 +141,11 @@ def _cell(
     finite = math.isfinite(value)
     share = (high - math.log(value)) / (high - low or 1) if finite else 0
     level = round(share * (len(LEVELS) - 1))
-    ink = "white" if level > 2 else "#111"
+    fill = LEVELS[level]
     words = f"{value:.2f}" if finite else "astray"
     return [
         f'<rect x="{x:.1f}" y="{y}" width="{width - 2:.1f}" height="{height - 2:.1f}" '
-        f'fill="{LEVELS[level]}"/>',
-        f'<text x="{x + width / 2:.1f}" y="{y + height / 2 + 4:.1f}" fill="{ink}" '
+        f'fill="{fill}"/>',
+        f'<text x="{x + width / 2:.1f}" y="{y + height / 2 + 4:.1f}" fill="{ink_on(fill)}" '
         f'text-anchor="middle">{words}</text>',
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from helpers._arguments import require
 from helpers._language import N_, tr
+from helpers.plots.style import ink_on
 from helpers.plots.svg import drawing, path, show_svg, text
 
 FROZEN, TRAINED, PLAIN = "#0072B2", "#D55E00", "#6e6e6e"
@@ -180,7 +181,7 @@ def _box(
     size: int = 20,
 ) -> list[str]:
     middle, centre = x + width / 2, y + height / 2
-    style = 'text-anchor="middle" style="fill:white"'
+    style = f'text-anchor="middle" style="fill:{ink_on(color)}"'
     return [
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="4" fill="{color}"/>',
         text(middle, centre + 2, name, f'{style} font-size="{size}" font-weight="bold"'),
@@ -194,14 +195,16 @@ def _funnel(
     """A matrix that leaves fewer numbers, or makes more of them: wide where there are many."""
     left, right = (height / 2 for height in heights)
     shape = f"M{x} {y - left}L{x + width} {y - right}V{y + right}L{x} {y + left}Z"
-    style = 'text-anchor="middle" style="fill:white" font-weight="bold" font-size="20"'
+    look = f'style="fill:{ink_on(TRAINED)}" font-weight="bold" font-size="20"'
+    style = f'text-anchor="middle" {look}'
     drawn = [f'<path d="{shape}" fill="{TRAINED}"/>', text(x + width / 2, y + 7, name, style)]
     notes = (tr("trained"), note) if note else ()
     return drawn + [_small(x + width / 2, y + 50 + 15 * i, words) for i, words in enumerate(notes)]
 
 
 def _circle(x: float, y: float, radius: float, name: str, color: str, size: int = 12) -> list[str]:
-    style = f'text-anchor="middle" style="fill:white" font-weight="bold" font-size="{size}"'
+    look = f'style="fill:{ink_on(color)}" font-weight="bold" font-size="{size}"'
+    style = f'text-anchor="middle" {look}'
     return [
         f'<circle cx="{x}" cy="{y}" r="{radius}" fill="{color}"/>',
         text(x, y + 0.35 * size, name, style),
