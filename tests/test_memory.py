@@ -222,6 +222,7 @@ MORE = {
         {"gradient_accumulation_steps": 2, "loss": "chunked", "precision": "bf16-mixed"},
     ),
     "AdamW without fusing": ("llama", {"optimizer": "adamw_torch", "sequence_length": 4}),
+    "AdamW without fusing, LoRA": ("llama", {"optimizer": "adamw_torch", "lora_config": lora()}),
     **{
         f"adapter in {there}, {precision}, {quantization}": (
             "llama",

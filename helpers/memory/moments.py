@@ -2,8 +2,9 @@
 
 A step of full fine-tuning has its peak either at the loss, when everything that autograd keeps and
 the logits are there but no gradient yet, or at its end, when all gradients are there and nothing is
-kept any more. With LoRA, gradients are few, and the peak comes at the loss unless the vocabulary is
-small.
+kept any more. With LoRA, gradients are few, and the peak comes at the loss, unless the vocabulary
+is small or the loss holds few logits: then in the last layer, when its MLP and the adapter compute,
+or in the backward pass.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from helpers.memory.architecture import Layer
+from helpers.memory.assumed import assumed_in_words
 from helpers.memory.kept import (
     Formats,
     adapter_needs,
@@ -30,12 +32,6 @@ from helpers.memory.shapes import AdapterShapes, BaseShapes
 from helpers.memory.states import optimizer_needs, states_of, weights_of
 
 TOKEN_ID = 8  # bytes
-LOSS_WORDS = {
-    "full": "loss: over all logits at once, as the model's own",
-    "chunked": "loss: in chunks, as TRL's trainers compute it",
-    "liger": "loss: in chunks, as Liger Kernel computes it",
-}
-KERNELS = {"math": "sdpa written out, as no fused kernel takes float32 with shared key heads"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,24 +56,7 @@ class Moments:
     @cached_property
     def assumed(self) -> tuple[str, ...]:
         """What the estimate takes for granted, in words."""
-        step, layer = self.step, self.layer
-        bits = {2: "bfloat16 (float16 is as large)", 4: "float32"}
-        words = [
-            f"attention: {KERNELS.get(layer.attention, layer.attention)}, rows without padding",
-            LOSS_WORDS[step.loss],
-            "gradients: of earlier batches there at the loss (accumulation)"
-            if self._earlier
-            else "gradients: of one batch",
-            f"weights: {step.quantization + ', the rest ' if step.quantization else ''}"
-            f"{bits[self.formats.stored]}",
-        ]
-        if self.adapter is not None:
-            words.append(f"adapter: {bits[self.formats.adapter]}")
-        return (
-            *words,
-            f"optimizer: {step.optimizer}",
-            f"device: {'cpu cuda'.split()[self.formats.gpu]}",
-        )
+        return assumed_in_words(self.step, self.formats, self.layer)
 
     # ------------------------------------------------------------ what is there all the time
 
@@ -86,10 +65,10 @@ class Moments:
         """Of what is trained: bytes of a number -> size of a tensor -> how many."""
         if self.adapter is None:
             return {self.formats.trained: self.base.sizes}
-        whole = Counter({self.adapter.whole: 1}) if self.adapter.whole else Counter()
-        if self.formats.whole == self.formats.adapter:
-            return {self.formats.adapter: Counter(self.adapter.sizes) + whole}
-        return {self.formats.adapter: self.adapter.sizes, self.formats.whole: whole}
+        trained = {self.formats.adapter: Counter(self.adapter.sizes)}
+        if self.adapter.whole:
+            trained.setdefault(self.formats.whole, Counter())[self.adapter.whole] += 1
+        return trained
 
     @cached_property
     def _standing(self) -> MemoryEstimate:
