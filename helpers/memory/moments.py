@@ -86,7 +86,7 @@ class Moments:
             overhead=TOKEN_ID * step.tokens,
         )
 
-    @property
+    @cached_property
     def _adapter_bytes(self) -> int:
         """Of all that PEFT adds: its matrices, and copies of the modules to save."""
         if self.adapter is None:
@@ -196,7 +196,7 @@ class Moments:
                 adapter -= 2 * layer.hidden * ranks
         return {"weights": weights, "adapter": adapter}
 
-    @property
+    @cached_property
     def _copies_at_work(self) -> dict[str, int]:
         """Autocast's copies while a layer computes: all, or with checkpointing those of one."""
         layers = self.base.layers if self.step.gradient_checkpointing else 1
@@ -218,7 +218,7 @@ class Moments:
 
     # ------------------------------------------------------------ the moments
 
-    @property
+    @cached_property
     def _head_number(self) -> int:
         """Bytes of a number of the output layer's gradient; 0 if it is not trained."""
         if self.adapter is None:
@@ -242,12 +242,12 @@ class Moments:
             overhead=needs,
         )
 
-    @property
+    @cached_property
     def _last_ranks(self) -> Mapping[str, int]:
         """Module -> rank in the last layer."""
         return self.adapter.layers[-1][0] if self.adapter else {}
 
-    @property
+    @cached_property
     def _recomputed(self) -> int:
         """What checkpointing computes again of the last layer."""
         if not self.step.gradient_checkpointing:

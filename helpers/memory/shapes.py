@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from peft import LoraConfig
 from transformers import PretrainedConfig
@@ -62,7 +62,7 @@ class AdapterShapes:
     skipped: int  # layers before that one: the gradient need not reach them
     reaches_input: bool  # something before the layers is trained too
 
-    @property
+    @cached_property
     def matrices(self) -> int:
         """Numbers in LoRA's matrices."""
         return sum(size * count for size, count in self.sizes.items())
