@@ -23,8 +23,10 @@ from pathlib import Path
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
+from torch import nn
 from transformers import PreTrainedModel
 
+from helpers._arguments import require
 from helpers.params.models import skeleton
 
 CONFIG = "adapter_config.json"
@@ -81,21 +83,25 @@ def check_adapter(
 
     Only `adapter_config.json` and the header of `adapter_model.safetensors` are read; nothing is
     unpickled, and `model` (the plain base, of any class) is not touched. `base_name` is what the
-    adapter must have been made for, by default the model's `name_or_path`.
+    adapter must have been made for, by default the model's `name_or_path`. A base without a name
+    takes an adapter without one.
 
     PEFT itself is asked, on a copy of `model` without weights, what it would load. Raises
     AdapterError, with the reason, for a missing or damaged file, for weights that come as a pickle
     only, for another base, for weights that are missing, unknown to the base or of another shape,
     and for any that would take the place of the base's own, other than its embeddings: the cases
-    in which PEFT may load something else without an error, too.
+    in which PEFT may load something else without an error, too. Raises TypeError for a `model` that
+    is none.
     """
+    require(isinstance(model, nn.Module), "model", model, "the base model itself", TypeError)
     folder = Path(folder)
     _check_files(folder)
     try:
         config = PeftConfig.from_pretrained(str(folder))
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise AdapterError(f"{folder / CONFIG} is damaged: {error}") from error
-    made_for, base_name = config.base_model_name_or_path, base_name or model.name_or_path
+    made_for = config.base_model_name_or_path or ""
+    base_name = base_name or getattr(model, "name_or_path", "")
     if made_for != base_name:
         raise AdapterError(f"{folder} was made for {made_for!r}, and the base is {base_name!r}")
     found = _check_header(folder / WEIGHTS)
@@ -177,8 +183,8 @@ def _adapted_copy(
     layers = empty.get_input_embeddings(), empty.get_output_embeddings()
     embeddings = {id(layer.weight) for layer in layers if hasattr(layer, "weight")}
     try:
-        # low_cpu_mem_usage keeps the new matrices on the meta device, too
-        adapted = get_peft_model(empty, config, low_cpu_mem_usage=True)
+        with torch.device("meta"):  # the new matrices, too: a file may ask for any rank
+            adapted = get_peft_model(empty, config, low_cpu_mem_usage=True)
     except Exception as error:  # whatever PEFT stumbles over in a configuration
         raise AdapterError(
             f"{folder / CONFIG}: the configuration does not fit the base: {error}"

@@ -1,12 +1,15 @@
 """Predicted and measured memory agree; what is measured is checked against sums done by hand."""
 
 import copy
+import gc
 import itertools
+import weakref
 
 import peft
 import pytest
 import torch
 import transformers
+from bitsandbytes.optim import GlobalOptimManager
 from peft import LoraConfig, get_peft_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -219,6 +222,7 @@ MORE = {
         {"gradient_accumulation_steps": 2, "loss": "chunked", "precision": "bf16-mixed"},
     ),
     "AdamW without fusing": ("llama", {"optimizer": "adamw_torch", "sequence_length": 4}),
+    "AdamW without fusing, LoRA": ("llama", {"optimizer": "adamw_torch", "lora_config": lora()}),
     **{
         f"adapter in {there}, {precision}, {quantization}": (
             "llama",
@@ -255,6 +259,18 @@ MORE = {
         )
         for name in ("llama", "opt")
         for activation in ACTIVATIONS
+    },
+    **{
+        f"modules to save, {' and '.join(saved)}, {name}, {precision}, {loss}": (
+            name,
+            {"lora_config": lora(modules_to_save=saved), "precision": precision, "loss": loss},
+        )
+        for name, saved, loss in (
+            ("llama", ["lm_head"], "full"),
+            ("qwen2", ["lm_head", "embed_tokens"], "full"),
+            ("llama", ["lm_head", "embed_tokens"], "chunked"),
+        )
+        for precision in ("bf16", "bf16-mixed")
     },
     "prepare_model_for_kbit_training": (
         "llama",
@@ -302,6 +318,37 @@ def test_float32_with_shared_key_heads_holds_its_scores_on_a_gpu(name, lora_conf
     assert on_gpu.total / 2**30 == pytest.approx(11.36, rel=0.01)
 
 
+def test_qlora_of_8_billion_on_a_gpu_and_the_embedding_that_an_earlier_run_left_there(tmp_path):
+    """Lesson 6's recipe, as tests/bench/GPU.md has it: 6.902 GiB, and 8.182 with the adapter in
+    float32, where the run before had left its embedding."""
+    recipe = dict(optimizer="paged_adamw_8bit", quantization="nf4-double", loss="chunked")
+    recipe |= dict(gradient_checkpointing=True, gradient_accumulation_steps=8)
+    recipe |= dict(batch_size=1, sequence_length=2048)
+    left = 2 * 151_936 * 4096
+    for adapter, measured in (("bf16", 6.902 * 2**30), ("fp32", 8.182 * 2**30 - left)):
+        predicted = estimate_training_memory(
+            "Qwen3-8B", lora(), adapter_precision=adapter, **recipe
+        )
+        assert predicted.total == pytest.approx(measured, rel=0.01)
+
+    alive = {}
+    for optimizer in ("paged_adamw_32bit", "paged_adamw_8bit"):
+        model = transformers.AutoModelForCausalLM.from_config(make_config("llama"))
+        embedding = weakref.ref(model.get_input_embeddings().weight)
+        settings = transformers.TrainingArguments(
+            str(tmp_path), optim=optimizer, use_cpu=True, report_to="none"
+        )
+        trainer = transformers.Trainer(get_peft_model(model, lora()), settings)
+        trainer.create_optimizer()
+        del model, trainer
+        gc.collect()
+        alive[optimizer] = embedding() is not None
+    assert alive == {"paged_adamw_32bit": False, "paged_adamw_8bit": True}
+    GlobalOptimManager.get_instance().module_weight_config_triple.clear()
+    gc.collect()
+    assert embedding() is None
+
+
 class LigerLoss(torch.autograd.Function):
     """What Liger Kernel's fused loss allocates, step by step, without its Triton kernel."""
 
@@ -334,17 +381,21 @@ class LigerLoss(torch.autograd.Function):
         ("llama", None),
         ("llama-large-vocabulary", None),
         ("llama-large-vocabulary", lora()),
+        ("llama", lora()),  # narrow: the last layer's MLP takes more than the loss
+        ("llama-small-vocabulary", lora()),
         ("qwen3", lora(targets=["q_proj", "v_proj"])),
     ],
-    ids=["full", "full, many words", "LoRA, many words", "two targets"],
+    ids=["full", "full, many words", "LoRA, many words", "LoRA", "LoRA, few words", "two targets"],
 )
-def test_liger_s_loss(name, lora_config, precision, monkeypatch):
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_liger_s_loss(name, lora_config, precision, checkpointing, monkeypatch):
     def forward(self, input_ids, labels=None, **_more):
         hidden = self.model(input_ids=input_ids, use_cache=False).last_hidden_state
         loss = LigerLoss.apply(hidden.view(-1, hidden.shape[-1]), self.lm_head.weight)
         return transformers.modeling_outputs.CausalLMOutput(loss=loss)
 
     settings = STEP | dict(precision=precision, lora_config=lora_config)
+    settings |= dict(gradient_checkpointing=checkpointing)
     predicted = estimate_training_memory(make_config(name), device="cpu", loss="liger", **settings)
     assert "Liger Kernel" in " ".join(predicted.assumed)
     with pytest.raises(NotImplementedError, match="liger.*estimated only"):
@@ -554,7 +605,7 @@ def test_what_has_no_rules_is_refused_and_can_be_measured(name, precision):
     config, step = OTHERS[name](), dict(precision=precision, batch_size=1, sequence_length=8)
     adapter = lora(targets=["q"] if name == "t5" else ["q_proj"])
     adapter.task_type = None
-    with pytest.raises(NotImplementedError, match="measure_training_memory measures it"):
+    with pytest.raises(NotImplementedError, match='device="fake".* measures it'):
         estimate_training_memory(config, adapter, **step)
     for lora_config in (adapter, None):
         fake = measure_training_memory(config, lora_config, device="fake", **step)
@@ -571,10 +622,21 @@ def test_what_has_no_rules_is_refused_and_can_be_measured(name, precision):
 )
 def test_what_reads_no_tokens_is_refused_both_ways(config):
     adapter = LoraConfig(r=4, target_modules=["q_proj"])
-    with pytest.raises(NotImplementedError, match="measures it without rules, if it reads tokens"):
+    with pytest.raises(NotImplementedError, match="without rules.*if it reads tokens"):
         estimate_training_memory(config, adapter, **STEP)
     with pytest.raises(NotImplementedError, match="reads (input_features|pixel_values)"):
         measure_training_memory(config, adapter, device="fake", **STEP)
+
+
+def test_what_predicts_no_tokens_or_has_an_encoder_is_refused_where_it_cannot_be_measured():
+    classifier = LoraConfig(r=4, target_modules=["q_proj"], task_type="SEQ_CLS")
+    loaded = transformers.LlamaForSequenceClassification(make_config("llama"))
+    for model in (make_config("llama"), loaded):
+        with pytest.raises(NotImplementedError, match="SequenceClassification predicts no tokens"):
+            measure_training_memory(model, classifier, precision="fp32", **STEP)
+    adapter = LoraConfig(target_modules=["q"])
+    with pytest.raises(NotImplementedError, match="chunked.*has an encoder: take loss='full'"):
+        measure_training_memory(OTHERS["t5"](), adapter, loss="chunked", device="fake", **STEP)
 
 
 # ------------------------------------------------------------------------- published figures
@@ -699,6 +761,10 @@ def test_what_to_change_when_nothing_fits():
     assert min(before) > several.usable >= last
     assert str(several).count("\n") == len(several.changes)
 
+    with pytest.raises(TypeError, match="batch_size=2: fits finds it out"):
+        fits(model, lora(), 12 * gib, batch_size=2)
+    with pytest.raises(ValueError, match=r"device_memory must be in bytes, .*got 16 "):
+        fits(model, lora(), 16)
     hopeless = fits(model, lora(), gib)
     assert hopeless.changes and "a smaller model" in str(hopeless)
     assert fits("GPT-2", lora(), 16 * gib).batch_sizes.keys() <= {128, 256, 512, 1024}
@@ -737,6 +803,10 @@ def test_a_model_is_taken_for_what_it_is(dtype):
     assert estimate_training_memory(model, lora(), **STEP) == adapted
     peft_model = get_peft_model(model, lora())
     assert estimate_training_memory(peft_model, **STEP) == adapted != full
+    saved = lora(modules_to_save=["lm_head"])  # in the base's precision, LoRA's in float32
+    with_saved = estimate_training_memory(config, saved, precision=precision, **STEP)
+    own = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+    assert estimate_training_memory(get_peft_model(own, saved), **STEP) == with_saved
     assert fits(peft_model, None, 10**8, sequence_lengths=[64]).smallest == (
         estimate_training_memory(peft_model, batch_size=1, sequence_length=64)
     )
@@ -800,7 +870,7 @@ def test_what_contradicts_a_model_or_is_not_in_its_config_is_refused():
     changed.model.layers.append(copy.deepcopy(changed.model.layers[0]))
     with pytest.raises(NotImplementedError, match="unchanged models only"):
         estimate_training_memory(changed, **STEP)
-    with pytest.raises(NotImplementedError, match="no config of transformers"):
+    with pytest.raises(NotImplementedError, match="no model of transformers"):
         estimate_training_memory(torch.nn.Linear(2, 2), **STEP)
 
 
@@ -886,6 +956,13 @@ def test_what_has_no_rules_or_cannot_be_measured_is_named():
         estimate_training_memory(llama, lora(use_dora=True), **STEP)
     with pytest.raises(NotImplementedError, match="layer_replication.*measures it"):
         estimate_training_memory(llama, lora(layer_replication=[[0, 2], [1, 3]]), **STEP)
+    with pytest.raises(NotImplementedError, match="target_parameters.*measures it"):
+        fused = LoraConfig(r=4, target_modules=[], target_parameters=["q_proj.weight"])
+        estimate_training_memory(llama, fused, **STEP)
+    with pytest.raises(NotImplementedError, match="OptimizedModule is no model of transformers"):
+        estimate_training_memory(
+            torch.compile(transformers.AutoModelForCausalLM.from_config(llama)), **STEP
+        )
     with pytest.raises(ValueError, match="device must be 'cuda' or 'cpu'"):
         estimate_training_memory(llama, device="tpu", **STEP)
     with pytest.raises(ValueError, match="sequence_length must be at most 256"):

@@ -482,6 +482,22 @@ def test_what_peft_cannot_load_whole_is_refused(case, tmp_path):
         check_adapter(tmp_path, base())
 
 
+def test_any_text_as_a_configuration_is_its_own_error_and_takes_no_memory(tmp_path):
+    """A config nested too deep for Python, and one that asks for 256 TB; a base without a name."""
+    base, own = tiny_base(name=""), tiny_base(name="")
+    get_peft_model(own, LoraConfig(r=4, target_modules=["q_proj"])).save_pretrained(tmp_path)
+    assert check_adapter(tmp_path, base).r == 4
+    config = json.loads((tmp_path / CONFIG).read_text())
+    (tmp_path / CONFIG).write_text(json.dumps(config | {"r": 10**12}))
+    with pytest.raises(AdapterError, match=r"another shape.*for \[1000000000000"):
+        check_adapter(tmp_path, base)
+    (tmp_path / CONFIG).write_text("[" * 10**5 + "]" * 10**5)
+    with pytest.raises(AdapterError, match="is damaged: .*recursion"):
+        check_adapter(tmp_path, base)
+    with pytest.raises(TypeError, match="model must be the base model itself, got 'SmolLM2'"):
+        check_adapter(tmp_path, "SmolLM2")
+
+
 def test_checking_reads_no_network_and_changes_nothing(tmp_path, monkeypatch):
     """The course's own adapter on a base of its real shape, which here has no weights at all."""
     monkeypatch.setattr(socket, "socket", None)

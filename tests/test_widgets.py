@@ -212,6 +212,14 @@ def test_a_first_state_that_does_not_work_is_explained_in_place(arguments, words
     assert "image/svg+xml" in bundle(explorer)
 
 
+def test_what_cannot_be_counted_is_explained_in_place_though_it_has_no_control():
+    unknown = LoraConfig(target_modules="all-linear")
+    unknown.init_lora_weights = "eva"  # needs a library and data when it is made with it
+    explorer = lora_explorer(TINY, unknown)
+    assert "init_lora_weights='eva' is not supported" in explorer.problem
+    assert "init_lora_weights" in explorer.shown
+
+
 def test_a_rank_that_saves_little_is_remarked_on(explorer):
     assert "saves little" not in explorer.shown
     explorer.rank.value = 64

@@ -15,6 +15,7 @@ against the steps. Where to look; each file calls only those below it:
 * ``subject``: what a model or a config says of itself, and that nothing contradicts it
 * ``kept``: what autograd keeps of a layer; ``states``: weights, as quantized, and the optimizer's
 * ``loss``: all logits at once, or in chunks
+* ``assumed``: what an estimate takes for granted, in words
 * ``shapes``: sizes of a model and its adapter, from ``helpers.params``
 * ``architecture``: how the layers of each kind of model differ
 * ``measure``: steps that are done; ``prepare``: the model made ready for them, and put back;

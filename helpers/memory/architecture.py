@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from transformers import PretrainedConfig
 
-MEASURE = "measure_training_memory measures it without rules, if it reads tokens"
+MEASURE = (
+    'measure_training_memory(..., device="fake") measures it without rules, and without the memory '
+    "that it takes, if it reads tokens"
+)
 
 
 @dataclass(frozen=True)

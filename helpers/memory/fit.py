@@ -97,6 +97,11 @@ def fits(
     The other arguments are those of ``estimate_training_memory``, and so are the errors raised.
     """
     check_positive_int("device_memory", device_memory)
+    least = "in bytes, such as 16 * 2**30"
+    require(device_memory >= 2**20, "device_memory", device_memory, least)
+    for name in ("batch_size", "sequence_length"):
+        if name in settings:
+            raise TypeError(f"{name}={settings[name]!r}: fits finds it out; leave it")
     require(0 <= headroom < 1, "headroom", headroom, "a share, from 0 to below 1")
     require(len(sequence_lengths), "sequence_lengths", sequence_lengths, "at least one length")
     for length in sequence_lengths:

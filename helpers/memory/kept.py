@@ -55,6 +55,12 @@ class Formats:
         return self.stored if self.full else self.adapter
 
     @property
+    def whole(self) -> int:
+        """Of what is trained beside LoRA's matrices, such as a module to save: it has the base's
+        type, unless all that is trained was cast to 16 bits."""
+        return min(self.stored, self.adapter)
+
+    @property
     def copied(self) -> int:
         """Of autocast's copy of a weight; 0 where it makes none."""
         return self.compute if self.compute < self.stored else 0
@@ -164,12 +170,17 @@ def int8_inputs(layer: Layer, formats: Formats) -> int:
 
 
 def backward_needs(
-    layer: Layer, formats: Formats, linear: Mapping[tuple[int, int], int], quantization: str | None
+    layer: Layer,
+    formats: Formats,
+    linear: Mapping[tuple[int, int], int],
+    quantization: str | None,
+    ranks: Mapping[str, int],
 ) -> tuple[int, int]:
     """Bytes needed for a moment in the backward pass of a layer's MLP, and bytes freed by then.
 
     There are the gradient of the layer's output and, as wide as the MLP, three more; the input of
-    the MLP's second linear layer is free by then. A 4-bit weight is unpacked to pass a gradient.
+    the MLP's second linear layer, where it was kept, is free by then. A 4-bit weight is unpacked to
+    pass a gradient.
     """
     tokens = formats.tokens
     wide = tokens * formats.linear * layer.mlp
@@ -177,9 +188,25 @@ def backward_needs(
     needs = (3 if layer.gated or written_out else 2) * wide
     if quantization:
         needs = max(needs, 2 * wide + formats.compute * max(map(math.prod, linear)))
-    down = layer.groups[-1]
-    freed = wide if formats.full or formats.int8 or down.modules else 0
+    adapted = any(name in ranks for name in layer.groups[-1].modules)
+    freed = wide if formats.full or formats.int8 or adapted else 0
     return needs + tokens * formats.stream * layer.hidden, freed
+
+
+def adapter_needs(layer: Layer, formats: Formats, ranks: Mapping[str, int]) -> int:
+    """Bytes needed for a moment where the MLP's last linear layer and its adapter are computed.
+
+    There are the layer's input, PEFT's copy of it in the adapter's type, the layer's and the
+    adapter's results, the latter scaled too, and the residual. 0 where that layer is not adapted.
+    """
+    group = layer.groups[-1]
+    if not any(name in ranks for name in group.modules):
+        return 0
+    wide = formats.linear + (formats.adapter if formats.own_copies else 0)
+    if not formats.own_copies and not formats.lora_mask:
+        wide = 0  # the input is kept
+    narrow = 3 * formats.compute + formats.stream
+    return formats.tokens * (wide * group.width + narrow * layer.hidden)
 
 
 def backward_through_scores(

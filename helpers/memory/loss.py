@@ -33,13 +33,16 @@ class LossMoment:
     weights: int = 0  # a copy of the output layer's
 
 
-def moments_of_loss(base: BaseShapes, formats: Formats, loss: str) -> list[LossMoment]:
-    """The moments of the loss that can be a step's peak."""
+def moments_of_loss(base: BaseShapes, formats: Formats, loss: str, head: int) -> list[LossMoment]:
+    """The moments of the loss that can be a step's peak.
+
+    ``head``: bytes of a number of the output layer's gradient, 0 if that layer is not trained.
+    """
     moments = {"full": _full, "chunked": _chunked, "liger": _liger}
-    return moments[loss](base, formats)
+    return moments[loss](base, formats, head)
 
 
-def _full(base: BaseShapes, formats: Formats) -> list[LossMoment]:
+def _full(base: BaseShapes, formats: Formats, head: int) -> list[LossMoment]:
     numbers = formats.tokens * base.vocabulary
     capped = formats.compute * numbers if base.hidden_logits else 0
     head_copy = formats.copied * base.head
@@ -48,20 +51,20 @@ def _full(base: BaseShapes, formats: Formats) -> list[LossMoment]:
     # forward pass still holds its last hidden state.
     last = formats.stream * base.layer.hidden * formats.tokens
     logits = 8 if formats.compute == 4 else 10
-    if formats.full and formats.stream == formats.compute:
+    if head and formats.stream == formats.compute:
         kept += last  # the input of a trained output layer
         last = 0
     # Coming back: the logarithms, their gradient, and that of the logits, all in float32; then the
     # gradients of the logits as computed, and of the output layer.
-    of_head = formats.compute * numbers + (formats.trained + formats.copied) * base.head
+    of_head = formats.compute * numbers + (head + formats.copied) * base.head
     return [
         LossMoment(False, 12 * numbers + capped, kept, head_copy),
         LossMoment(True, logits * numbers + capped, kept + last, head_copy),
-        *([LossMoment(False, of_head, kept, head_copy)] if formats.full else ()),
+        *([LossMoment(False, of_head, kept, head_copy)] if head else ()),
     ]
 
 
-def _chunked(base: BaseShapes, formats: Formats) -> list[LossMoment]:
+def _chunked(base: BaseShapes, formats: Formats, head: int) -> list[LossMoment]:
     tokens = formats.batch * (formats.sequence - 1)  # the last of a row predicts nothing
     rows, words = min(tokens, TILE_TOKENS), min(base.vocabulary, TILE_WORDS)
     hidden, tile = base.layer.hidden, rows * words
@@ -71,7 +74,7 @@ def _chunked(base: BaseShapes, formats: Formats) -> list[LossMoment]:
     cast_words = formats.copied * hidden * words  # of the output layer's weight
     statistics = 32 * tokens
     # Gradients are summed in float32, and cast at the end.
-    gradients = 4 * tokens * hidden + (4 * base.head if formats.full else 0)
+    gradients = 4 * tokens * hidden + (4 * base.head if head else 0)
     cast_gradients = gradients // 2 if formats.stream == 2 else 0
     kept = kept_by_final_norm(base.layer, formats)
     last = formats.stream * hidden * formats.tokens
@@ -92,15 +95,15 @@ def _chunked(base: BaseShapes, formats: Formats) -> list[LossMoment]:
     return moments
 
 
-def _liger(base: BaseShapes, formats: Formats) -> list[LossMoment]:
+def _liger(base: BaseShapes, formats: Formats, head: int) -> list[LossMoment]:
     hidden, tokens = base.layer.hidden, formats.tokens
     parts = math.ceil(base.vocabulary / hidden)
     rows = min(tokens, 2 ** math.ceil(math.log2(math.ceil(tokens / parts))))
     chunk = formats.compute * rows * base.vocabulary
     gradients = formats.stream * hidden * tokens + 4 * tokens  # and a loss for each token
     needs = formats.compute * rows * hidden  # of a chunk's hidden states
-    if formats.full:
-        gradients += formats.stored * base.head
+    if head:
+        gradients += head * base.head
         of_head = formats.compute * base.head
         needs = max(needs, of_head + (4 * base.head if formats.compute == 2 else 0))
     kept = kept_by_final_norm(base.layer, formats) + formats.stream * hidden * tokens

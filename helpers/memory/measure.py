@@ -41,6 +41,12 @@ from helpers.memory.prepare import (
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
 from helpers.memory.states import PAGED_FROM
 from helpers.params import build_on_meta, resolve_config
+from helpers.params.models import class_of
+
+ON_GPU = (
+    "on a GPU, torch.cuda.max_memory_allocated() after a step of the training itself says what it "
+    "takes"
+)
 
 
 @shows_settings()
@@ -67,7 +73,7 @@ def measure_training_memory(
     token ids alone: what a model that also sees or hears takes for pictures or sound is not in it.
 
     Raises ``TypeError`` or ``ValueError`` naming the argument, and ``NotImplementedError`` for a
-    model that reads no tokens.
+    model that reads no tokens, or predicts none.
     """
     estimate, _ledger, _begin = _account(
         model_or_config, lora_config, TrainingStep(**settings), device
@@ -122,11 +128,12 @@ def _account(
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "fake"
         fake, quantized = str(device) == "fake", step.quantization is not None
-        model = build_on_meta(resolve_config(model_or_config))
+        config = resolve_config(model_or_config)
+        model = build_on_meta(config, class_of(config, lora_config and lora_config.task_type))
         if quantized:
             quantize(model, step.quantization, step.precision)
         model.to(torch.bfloat16 if step.precision == "bf16" else torch.float32)
-    _check_reads_tokens(model)
+    _check_reads_tokens(model, step)
     with ExitStack() as stack:
         if lora_config is not None:
             model = stack.enter_context(adapted(model, lora_config, step, quantized=quantized))
@@ -139,13 +146,21 @@ def _account(
         return _measure(ledger, model, step)
 
 
-def _check_reads_tokens(model: nn.Module) -> None:
+def _check_reads_tokens(model: nn.Module, step: TrainingStep) -> None:
     base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if step.loss == "chunked" and getattr(base.config, "is_encoder_decoder", False):
+        raise NotImplementedError(
+            f"loss='chunked' is TRL's, for decoders alone, and {type(base).__name__} has an "
+            "encoder: take loss='full'"
+        )
     if (read := getattr(base, "main_input_name", "input_ids")) != "input_ids":
         raise NotImplementedError(
             f"{type(base).__name__} reads {read}, and the steps measured here have token ids "
-            "alone: on a GPU, torch.cuda.max_memory_allocated() after a step of the training "
-            "itself says what it takes"
+            f"alone: {ON_GPU}"
+        )
+    if base.get_output_embeddings() is None:
+        raise NotImplementedError(
+            f"{type(base).__name__} predicts no tokens, as the steps measured here do: {ON_GPU}"
         )
 
 

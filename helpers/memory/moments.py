@@ -2,19 +2,23 @@
 
 A step of full fine-tuning has its peak either at the loss, when everything that autograd keeps and
 the logits are there but no gradient yet, or at its end, when all gradients are there and nothing is
-kept any more. With LoRA, gradients are few, and the peak comes at the loss unless the vocabulary is
-small.
+kept any more. With LoRA, gradients are few, and the peak comes at the loss, unless the vocabulary
+is small or the loss holds few logits: then in the last layer, when its MLP and the adapter compute,
+or in the backward pass.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from helpers.memory.architecture import Layer
+from helpers.memory.assumed import assumed_in_words
 from helpers.memory.kept import (
     Formats,
+    adapter_needs,
     backward_needs,
     backward_through_scores,
     int8_inputs,
@@ -28,12 +32,6 @@ from helpers.memory.shapes import AdapterShapes, BaseShapes
 from helpers.memory.states import optimizer_needs, states_of, weights_of
 
 TOKEN_ID = 8  # bytes
-LOSS_WORDS = {
-    "full": "loss: over all logits at once, as the model's own",
-    "chunked": "loss: in chunks, as TRL's trainers compute it",
-    "liger": "loss: in chunks, as Liger Kernel computes it",
-}
-KERNELS = {"math": "sdpa written out, as no fused kernel takes float32 with shared key heads"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +44,7 @@ class Moments:
     formats: Formats
 
     def __iter__(self) -> Iterator[MemoryEstimate]:
+        yield from self._in_the_last_layer()
         yield from self._at_the_loss()
         yield from self._in_the_backward_pass()
 
@@ -57,31 +56,19 @@ class Moments:
     @cached_property
     def assumed(self) -> tuple[str, ...]:
         """What the estimate takes for granted, in words."""
-        step, layer = self.step, self.layer
-        bits = {2: "bfloat16", 4: "float32"}
-        words = [
-            f"attention: {KERNELS.get(layer.attention, layer.attention)}, rows without padding",
-            LOSS_WORDS[step.loss],
-            "gradients: of earlier batches there at the loss (accumulation)"
-            if self._earlier
-            else "gradients: of one batch",
-            f"weights: {step.quantization + ', the rest ' if step.quantization else ''}"
-            f"{bits[self.formats.stored]}",
-        ]
-        if self.adapter is not None:
-            words.append(f"adapter: {bits[self.formats.adapter]}")
-        return (
-            *words,
-            f"optimizer: {step.optimizer}",
-            f"device: {'cpu cuda'.split()[self.formats.gpu]}",
-        )
+        return assumed_in_words(self.step, self.formats, self.layer)
 
     # ------------------------------------------------------------ what is there all the time
 
-    @property
-    def _sizes(self) -> Mapping[int, int]:
-        """Of what is trained: size of a tensor -> how many."""
-        return self.base.sizes if self.adapter is None else self.adapter.sizes
+    @cached_property
+    def _trained(self) -> Mapping[int, Mapping[int, int]]:
+        """Of what is trained: bytes of a number -> size of a tensor -> how many."""
+        if self.adapter is None:
+            return {self.formats.trained: self.base.sizes}
+        trained = {self.formats.adapter: Counter(self.adapter.sizes)}
+        if self.adapter.whole:
+            trained.setdefault(self.formats.whole, Counter())[self.adapter.whole] += 1
+        return trained
 
     @cached_property
     def _standing(self) -> MemoryEstimate:
@@ -89,18 +76,32 @@ class Moments:
         formats, step = self.formats, self.step
         return MemoryEstimate(
             weights=weights_of(self.base, formats.stored, step.quantization),
-            adapter=formats.adapter * self.adapter.added if self.adapter else 0,
+            adapter=self._adapter_bytes,
             gradients=0,
-            optimizer_states=states_of(self._sizes, formats.trained, step.optimizer),
+            optimizer_states=sum(
+                states_of(sizes, size, step.optimizer) for size, sizes in self._trained.items()
+            ),
             activations=0,
             logits=0,
             overhead=TOKEN_ID * step.tokens,
         )
 
     @cached_property
+    def _adapter_bytes(self) -> int:
+        """Of all that PEFT adds: its matrices, and copies of the modules to save."""
+        if self.adapter is None:
+            return 0
+        matrices, formats = self.adapter.matrices, self.formats
+        return formats.adapter * matrices + formats.whole * (self.adapter.added - matrices)
+
+    @cached_property
     def _gradients(self) -> int:
         """Of all that is trained."""
-        return self.formats.trained * sum(size * count for size, count in self._sizes.items())
+        return sum(
+            number * size * count
+            for number, sizes in self._trained.items()
+            for size, count in sizes.items()
+        )
 
     @property
     def _earlier(self) -> int:
@@ -176,7 +177,9 @@ class Moments:
     @property
     def _adapter_copies(self) -> int:
         """Autocast's copies of the adapter."""
-        return self._standing.adapter // 2 if self.formats.adapter > self.formats.compute else 0
+        if self.adapter is None or self.formats.adapter == self.formats.compute:
+            return 0
+        return self.formats.compute * self.adapter.matrices
 
     @cached_property
     def _kept_copies(self) -> dict[str, int]:
@@ -193,6 +196,15 @@ class Moments:
                 adapter -= 2 * layer.hidden * ranks
         return {"weights": weights, "adapter": adapter}
 
+    @cached_property
+    def _copies_at_work(self) -> dict[str, int]:
+        """Autocast's copies while a layer computes: all, or with checkpointing those of one."""
+        layers = self.base.layers if self.step.gradient_checkpointing else 1
+        return {
+            "weights": self._layer_copies // layers,
+            "adapter": self._adapter_copies // layers,
+        }
+
     @property
     def _shared(self) -> int:
         """Of all layers together: tables of rotary positions, and masks."""
@@ -206,18 +218,57 @@ class Moments:
 
     # ------------------------------------------------------------ the moments
 
+    @cached_property
+    def _head_number(self) -> int:
+        """Bytes of a number of the output layer's gradient; 0 if it is not trained."""
+        if self.adapter is None:
+            return self.formats.trained
+        return self.formats.whole if self.adapter.trains_head else 0
+
+    def _in_the_last_layer(self) -> Iterator[MemoryEstimate]:
+        """An adapter's product in its MLP, forward, or again in the backward pass: where the loss
+        takes little, this can be more."""
+        needs = adapter_needs(self.layer, self.formats, self._last_ranks)
+        if not needs:
+            return
+        again = 0
+        if self.step.gradient_checkpointing:
+            again = self._recomputed + self._hidden  # and the gradient of what it gives
+        yield self._moment(
+            "backward" if again else "forward",
+            **self._copies_at_work,
+            gradients=self._earlier or (self._head_number * self.base.head if again else 0),
+            activations=self._kept + self._shared + again,
+            overhead=needs,
+        )
+
+    @cached_property
+    def _last_ranks(self) -> Mapping[str, int]:
+        """Module -> rank in the last layer."""
+        return self.adapter.layers[-1][0] if self.adapter else {}
+
+    @cached_property
+    def _recomputed(self) -> int:
+        """What checkpointing computes again of the last layer."""
+        if not self.step.gradient_checkpointing:
+            return 0
+        kept = max((kept for kept, _ in self._by_layer), default=0)
+        return kept + self._window * any(self._sliding)
+
     def _at_the_loss(self) -> Iterator[MemoryEstimate]:
         """Everything that autograd keeps is there, and what the loss makes of it."""
-        for moment in moments_of_loss(self.base, self.formats, self.step.loss):
+        head = self._head_number
+        for moment in moments_of_loss(self.base, self.formats, self.step.loss, head):
             copies = dict(self._kept_copies)
             if moment.forward:
                 copies["adapter"] = self._adapter_copies
                 if self.adapter is None:
                     copies["weights"] = self._layer_copies
+            part = "adapter" if self.adapter and self.adapter.trains_head else "weights"
+            copies[part] += moment.weights
             yield self._moment(
                 "loss",
-                weights=copies["weights"] + moment.weights,
-                adapter=copies["adapter"],
+                **copies,
                 gradients=self._earlier,
                 activations=self._kept + self._shared + moment.activations,
                 logits=moment.logits,
@@ -226,29 +277,31 @@ class Moments:
     def _in_the_backward_pass(self) -> Iterator[MemoryEstimate]:
         base, formats, trained = self.base, self.formats, self.formats.trained
         checkpointing, earlier = self.step.gradient_checkpointing, self._earlier
-        needs, freed = backward_needs(self.layer, formats, base.linear, self.step.quantization)
-        head_gradient = trained * base.head if self.adapter is None else 0
-        waiting = head_gradient if base.tied else 0  # to be added to the embedding's
-        recomputed = 0
-        if checkpointing:
-            recomputed = max((kept for kept, _ in self._by_layer), default=0)
-            recomputed += self._window * any(self._sliding)
+        adapter = self.adapter
+        ranks, quantization = self._last_ranks, self.step.quantization
+        needs, freed = backward_needs(self.layer, formats, base.linear, quantization, ranks)
+        head_gradient = self._head_number * base.head
+        # To be added to the embedding's; PEFT's copy of an output layer is tied to nothing.
+        waiting = head_gradient if base.tied and adapter is None else 0
+        recomputed = self._recomputed
         within = [(needs, freed)]  # in a layer: in its MLP, and in attention that holds its scores
-        kind = self.adapter.layers[-1][0] if self.adapter else {}
-        if scores := backward_through_scores(self.layer, formats, kind):
+        if scores := backward_through_scores(self.layer, formats, ranks):
             within.append(scores)
         # The first layer that it comes to, when all that is kept is still there ...
+        copies = self._copies_at_work if checkpointing else self._kept_copies
         for needs, freed in within:
             yield self._moment(
                 "backward",
-                **self._kept_copies,
+                **copies,
                 gradients=earlier or head_gradient - waiting,
                 activations=self._kept + recomputed + self._shared - freed,
                 overhead=needs + waiting,
             )
         # ... and the last one, when the gradients of all layers but this one are.
-        if self.adapter:
-            missing = self._gradients // max(1, base.layers - self.adapter.skipped)
+        if adapter:
+            matrices = formats.adapter * adapter.matrices
+            missing = matrices // max(1, base.layers - adapter.skipped)
+            missing += formats.whole * adapter.whole - head_gradient  # the embedding's comes last
         else:  # and the embedding's, of the same size as the output layer's
             of_layer = base.linear_total // base.layers - self.layer.hidden * self.layer.mlp
             missing = head_gradient + trained * of_layer
@@ -260,11 +313,14 @@ class Moments:
                 activations=last - freed,
                 overhead=needs + waiting,
             )
-            if self.adapter is None:  # in attention, there are those of all but three projections
+            if adapter is None:  # in attention, there are those of all but three projections
                 wide = self.layer.queries + 2 * self.layer.keys
                 missing = head_gradient + trained * self.layer.hidden * wide
         # At its end, a tied embedding has two gradients, and their sum, to be added to the earlier.
-        more = optimizer_needs(self._sizes, trained, self.step.optimizer, formats.gpu)
+        more = sum(
+            optimizer_needs(sizes, number, self.step.optimizer, formats.gpu)
+            for number, sizes in self._trained.items()
+        )
         for peak, overhead in (
             ("optimizer step", more),
             ("backward", (3 if earlier else 2) * waiting),

@@ -37,9 +37,10 @@ def predict_memory(args: TrainingArguments, model: nn.Module, dataset: Any) -> M
 
 
 def _loss(args: TrainingArguments) -> str:
-    if getattr(args, "use_liger_kernel", False):
-        return "liger"
-    return "chunked" if hasattr(args, "completion_only_loss") else "full"  # TRL's SFTConfig
+    """TRL's trainer computes its own loss beside Liger's other kernels, too (``SFTTrainer``)."""
+    if hasattr(args, "completion_only_loss"):  # TRL's SFTConfig
+        return "chunked"
+    return "liger" if getattr(args, "use_liger_kernel", False) else "full"
 
 
 def _longest(dataset: Any, args: TrainingArguments) -> int:

@@ -46,7 +46,8 @@ class TrainingStep:
     ``gradient_accumulation_steps``: if more than 1, the gradients of the batches before are there
     all the time.
     ``adapter_precision``: "fp32" or "bf16". None: in float32, as PEFT makes an adapter, but beside
-    quantized weights in bf16, as TRL makes it, unless ``precision`` is "fp32".
+    quantized weights in bf16, as TRL makes it, unless ``precision`` is "fp32". A module to save has
+    the base's precision, or bf16 if the adapter has been cast to that.
     """
 
     batch_size: int
@@ -139,7 +140,7 @@ class MemoryEstimate:
     activations: int  # what autograd keeps from the forward pass for the backward pass
     logits: int  # the scores of all tokens of the vocabulary, and the loss made of them
     overhead: int  # all else: what a kernel or the backward pass needs for a moment, the inputs
-    peak: str = ""  # the phase in which the peak comes: "loss", "backward" or "optimizer step"
+    peak: str = ""  # when it comes: "forward", "loss", "backward" or "optimizer step"
     assumed: tuple[str, ...] = field(default=(), compare=False)  # by an estimate, in words
 
     @property

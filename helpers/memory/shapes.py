@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from peft import LoraConfig
 from transformers import PretrainedConfig
@@ -54,11 +54,18 @@ class AdapterShapes:
 
     trainable: int
     added: int
-    sizes: Mapping[int, int]  # size of a trainable tensor -> how many
+    sizes: Mapping[int, int]  # size of a trainable matrix of LoRA's -> how many
+    whole: int  # numbers trained beside them, in the base's precision: modules to save, biases
+    trains_head: bool  # the output layer is among them
     layers: tuple[tuple[Mapping[str, int], int], ...]  # (module -> rank) and how many such layers
     first: Mapping[str, int]  # module -> rank in the first layer that is adapted
     skipped: int  # layers before that one: the gradient need not reach them
     reaches_input: bool  # something before the layers is trained too
+
+    @cached_property
+    def matrices(self) -> int:
+        """Numbers in LoRA's matrices."""
+        return sum(size * count for size, count in self.sizes.items())
 
 
 def base_shapes(
@@ -115,6 +122,7 @@ def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
     for name in (
         "use_dora",
         "layer_replication",
+        "target_parameters",
         *sorted(VARIANT_FIELDS - {"init_lora_weights", "inference_mode"}),
     ):
         if value := value_of(lora_config, name):
@@ -133,13 +141,13 @@ def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
     sizes = Counter()
     for (side, key), times in targets.sides.items():
         sizes[side * (lora_config.r if key is None else patterns[key])] += times
-    matrices = sum(size * times for size, times in sizes.items())
-    if count.trainable > matrices:  # biases, modules to save: in one piece
-        sizes[count.trainable - matrices] += 1
+    saved, head = value_of(lora_config, "modules_to_save") or (), base.meta.built.output
     return AdapterShapes(
         trainable=count.trainable,
         added=count.total - base.total,
         sizes=sizes,
+        whole=count.trainable - sum(size * times for size, times in sizes.items()),
+        trains_head=any(f".{head}".endswith(f".{name}") for name in saved),
         layers=tuple((ranks(modules), times) for modules, times in targets.layers),
         first=ranks(targets.first),
         skipped=targets.skipped,

@@ -15,7 +15,7 @@ import torch
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from peft import LoraConfig, PeftModel
 from torch import nn
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from helpers.params import resolve_config
 
@@ -63,9 +63,10 @@ def subject_of(
             f"{type(model).__name__} has frozen parameters and no adapter: there are rules for "
             f"full fine-tuning and for LoRA only; {MEASURE}"
         )
-    if not isinstance(getattr(model, "config", None), PretrainedConfig):
+    if not isinstance(model, PreTrainedModel):  # torch.compile's wrapper passes on its config
         raise NotImplementedError(
-            f"{type(model).__name__} has no config of transformers; {MEASURE}"
+            f"{type(model).__name__} is no model of transformers, with a config: there are rules "
+            f"for these only; {MEASURE}"
         )
     said["quantization"] = _quantization_of_model(model)
     said["precision"] = _precision(model, settings)
@@ -104,14 +105,15 @@ def _adapter_of(model: PeftModel) -> tuple[LoraConfig, dict[str, object]]:
             f"the model's adapter is {lora_config.peft_type}, and there are rules for LoRA only; "
             f"{MEASURE}"
         )
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise ValueError(
             "model_or_config: no parameter of the model requires a gradient. To go on with a saved "
             "adapter, load it with PeftModel.from_pretrained(..., is_trainable=True)"
         )
     lora_config = dataclasses.replace(lora_config, inference_mode=False)
-    return lora_config, {"adapter_precision": NAMES.get(_most(trained))}
+    matrices = [p for name, p in trained.items() if "lora_" in name]  # not of a module to save
+    return lora_config, {"adapter_precision": NAMES.get(_most(matrices or trained.values()))}
 
 
 def _quantization_of_config(config: PretrainedConfig) -> str | None:

@@ -7,6 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -55,7 +56,8 @@ def lora_explorer(
     or TypeError for a number that is none. A combination that does not work, the first one too, is
     explained in place.
     """
-    check_lora_config(lora_config)
+    with suppress(NotImplementedError):  # what cannot be counted is said beside the controls
+        check_lora_config(lora_config)
     check_positive_int("batch_size", batch_size)
     check_positive_int("sequence_length", sequence_length)
     count_lora_parameters(model, LoraConfig(target_modules="all-linear"))

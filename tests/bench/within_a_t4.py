@@ -30,7 +30,6 @@ from helpers.architectures import get_architecture
 from helpers.expectations import STRICT
 from helpers.memory import estimate_training_memory
 from helpers.models import PROFILES
-from helpers.params import count_lora_parameters
 from helpers.stand_in import make_page_stand_in, make_smoltalk_stand_in
 
 GIB = 2**30
@@ -121,6 +120,7 @@ def recipe() -> list[dict]:
     for cured in (False, True):
         name = f"Qwen3-8B, nf4-double, float16, 1 × {length:,}, {'' if cured else 'not '}cured"
         trainer = recipe_trainer(folder, lora, length)
+        adapter = "fp32" if cured else "bf16"
         if cured:  # as `adapter_in_float32` in the lesson
             for parameter in trainer.model.parameters():
                 if parameter.requires_grad:
@@ -128,7 +128,8 @@ def recipe() -> list[dict]:
         torch.cuda.reset_peak_memory_stats()
         try:
             trainer.train()
-            note = f"at the peak of {trainer.state.global_step} steps; {forecasts(lora, length)}"
+            steps = trainer.state.global_step
+            note = f"at the peak of {steps} steps; {forecasts(lora, length, adapter)}"
         except NotImplementedError as error:
             note = f"NotImplementedError: {error}"
         peak = torch.cuda.max_memory_allocated() / GIB
@@ -178,19 +179,20 @@ def recipe_trainer(folder: Path, lora: LoraConfig, length: int) -> SFTTrainer:
     )
 
 
-def forecasts(lora: LoraConfig, length: int) -> str:
-    """What lesson 6 predicts, with all logits held and with TRL's loss."""
+def forecasts(lora: LoraConfig, length: int, adapter: str) -> str:
+    """What the estimate says, with all logits held and with TRL's loss."""
     config = get_architecture("Qwen3-8B")
-    cure = 8 * count_lora_parameters(config, lora).trainable  # lesson 6 says why
     step = dict(
         batch_size=1,
         sequence_length=length,
         gradient_checkpointing=True,
         optimizer="paged_adamw_8bit",
         quantization="nf4-double",
+        gradient_accumulation_steps=8,
+        adapter_precision=adapter,
     )
     totals = {
-        loss: (estimate_training_memory(config, lora, loss=loss, **step).total + cure) / GIB
+        loss: estimate_training_memory(config, lora, loss=loss, **step).total / GIB
         for loss in ("full", "chunked")
     }
     return ", ".join(f"predicted {total:.2f} with loss={loss}" for loss, total in totals.items())
