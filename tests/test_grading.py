@@ -347,7 +347,7 @@ def test_of_two_files_one_counts_or_a_person_is_asked(rule, results, statuses):
     assert [result.status for result in settled] == statuses.split()
     for result in settled:
         if statuses == "review review":
-            assert "one of 2 that this student handed in" in result.reasons
+            assert "one of 2 files for this set: say which one counts" in result.reasons
 
 
 def test_nobody_is_graded_unless_the_solution_gets_full_marks(small_class, tmp_path, capsys):
