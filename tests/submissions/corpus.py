@@ -344,6 +344,7 @@ CORPUS: dict[str, Sample] = {
     "temporary files, Colab's folder, a user, shared memory, sixteen threads": count(
         "import getpass, inspect, os, tempfile\n    import multiprocessing as mp\n"
         "    os.makedirs('/content/work', exist_ok=True)\n    os.getlogin()\n"
+        "    open('/kaggle/working/mine', 'w').close()\n"
         "    from concurrent.futures import ThreadPoolExecutor\n"
         "    with tempfile.TemporaryDirectory() as folder:\n"
         "        open(f'{folder}/x', 'w').write(getpass.getuser())\n"

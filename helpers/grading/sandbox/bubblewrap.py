@@ -213,7 +213,7 @@ def _mounts(limits: Limits) -> list[str]:
                 options += ["--perms", "0755", "--dir", str(parent)]
             made.add(parent)
         options += ["--ro-bind", str(path), str(path)]
-    for folder in ("/dev", "/etc", "/var"):
+    for folder in ("/dev", "/etc", "/var", "/kaggle"):
         options += ["--perms", "0755", "--dir", folder]
     options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     options += ["--perms", "0555", "--size", "4096", "--tmpfs", str(HIDDEN)]
