@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from submissions import corpus
 
+from helpers.grading.exercises import SETS
 from helpers.grading.grader import Grader
+from helpers.grading.names import read_name
 from helpers.grading.outcomes import Status
 from helpers.grading.results import Result
 from helpers.grading.rules import set_by_unpacking, with_deadline
@@ -46,6 +48,19 @@ AS_WRITTEN = {
         ["Anna Ö_117_assignsubmission_file/a.ipynb", "Ben B_118_assignsubmission_file_/b.ipynb"],
         ["Anna Ö", "Ben B"],
     ),
+    "Moodle, not in folders": (
+        [
+            f"Anna Ö_117_assignsubmission_file_{SET}",
+            "Anna Ö_117_assignsubmission_onlinetext_onlinetext.html",
+            "Ben B_118_assignsubmission_file_work.ipynb",
+            "Ben B_118_assignsubmission_file_train_style.zip",
+        ],
+        ["Anna Ö", "Ben B"],
+    ),
+    "Moodle, groups": (
+        [f"{name}_assignsubmission_file_/{SET}" for name in ("Default group", "Red_5")],
+        ["Default group", "Red"],
+    ),
     "Moodle, anonymous": (
         [f"Participant_{n}_assignsubmission_file/{SET}" for n in (117, 118)],
         ["Participant_117", "Participant_118"],
@@ -58,32 +73,65 @@ AS_WRITTEN = {
         ["beckben_10235_1_a.ipynb", "beckben_LATE_10235_2_a-1.ipynb", "oeanna_10236_3_x y.ipynb"],
         ["beckben", "beckben", "oeanna"],
     ),
+    "Canvas, with a text": (
+        ["beckben_10235_1_a.ipynb", "beckben_10235_text.html", "oeanna_LATE_10236_3_a.ipynb"],
+        ["beckben", "oeanna"],
+    ),
+    "Canvas, anonymous": (
+        ["LATE_anon_x1Y2z_1_a.ipynb", "anon_Z9y8x_2_a.ipynb", "anon_Z9y8x_3_train_style.zip"],
+        ["anon_x1Y2z", "anon_Z9y8x"],
+    ),
     "Blackboard": (
-        [f"{FLAT}_{name}_attempt_2026-05-01-23-58-00_{SET}" for name in ("anna", "ben")],
+        [
+            f"{FLAT}_{name}_attempt_2026-05-01-23-58-00{end}"
+            for name in ("anna", "ben")
+            for end in (".txt", f"_{SET}")
+        ],
         ["anna", "ben"],
+    ),
+    "Blackboard, names with an underscore": (
+        [f"{FLAT}_{n}_attempt_2026-05-01-23-58-00_{SET}" for n in ("a_oe", "b_oe", "carl")],
+        ["a_oe", "b_oe", "carl"],
     ),
     "Brightspace": (
         [
             f"117-235 - Anna Ö - May 1, 2026 1158 PM/{SET}",
             f"118-235 - Ben B - December 2, 2026 158 AM - {SET}",
+            f"119-235 - Carl - May 1, 2026 11:58 PM/{SET}",
+            "index.html",
         ],
-        ["Anna Ö", "Ben B"],
+        ["Anna Ö", "Ben B", "Carl"],
     ),
     "Sakai": (
-        [f"Set 1/{name}/Submission attachment(s)/{SET}" for name in ("B, Ben(ben)", "Ö, Anna(a)")],
+        [
+            "Set 1/grades.csv",
+            *(
+                f"Set 1/{name}/{file}"
+                for name in ("B, Ben(ben)", "Ö, Anna(a)")
+                for file in (f"Submission attachment(s)/{SET}", "timestamp.txt", "comments.txt")
+            ),
+        ],
         ["B, Ben(ben)", "Ö, Anna(a)"],
     ),
     "ILIAS": (
-        [f"Abgabe/{name}/20260501235800_{SET}" for name in ("B_Ben_ben_118", "Oe_Anna_anna_117")],
-        ["B_Ben_ben", "Oe_Anna_anna"],
+        [f"Abgabe/{name}/20260501235800_{SET}" for name in ("B_Ben_ben_118", "Oe-Ü_Anna M_a_7")],
+        ["B_Ben_ben", "Oe-Ü_Anna M_a"],
     ),
     "nbgrader": (
         [f"submitted/{name}/ps{n}/work.ipynb" for name in ("anna", "ben") for n in (1, 2)],
         ["anna", "anna", "ben", "ben"],
     ),
+    "nbgrader, the exchange": (
+        [f"inbound/{name}+ps1+2026-05-01 23:58:00 UTC+x/{SET}" for name in ("anna", "ben")],
+        ["anna", "ben"],
+    ),
     "Google Classroom": (
-        [f"Set 1/Anna Ö - {SET}", f"Set 1/Ben B - {SET.replace('.', ' (1).')}"],
-        ["Anna Ö", "Ben B"],
+        [
+            f"Set 1/Anna Ö - {SET}",
+            f"Set 1/Ben B - {SET.replace('.', ' (1).')}",
+            f"Set 1/Carl - Copy of {SET}",
+        ],
+        ["Anna Ö", "Ben B", "Carl"],
     ),
     "GitHub Classroom": (
         [f"set-1-submissions/set-1-{name}/{SET}" for name in ("anna", "ben")],
@@ -151,6 +199,23 @@ def test_where_it_is_not_clear_who_the_folders_and_the_option_are_named(files, f
     assert students(tmp_path, below=folders[0])
     with pytest.raises(ValueError, match="no such folder"):
         students(tmp_path, below="nowhere")
+
+
+@pytest.mark.parametrize(
+    "befores", [["Set 1", "Other"], ["C1_Set 1", "C1_Set 2"]], ids=["alike in nothing", "alike"]
+)
+def test_one_name_in_two_assignments_may_be_two_people(befores, tmp_path):
+    end = "attempt_2026-05-01-23-58-00_a.ipynb"
+    unpacked(tmp_path, *(f"{of}_{name}_{end}" for of in befores for name in ("anna", "ben")))
+    with pytest.raises(ValueError, match="_anna' the 'anna' of .*--student-pattern"):
+        students(tmp_path)
+    named = students(tmp_path, student_pattern="_([^_]+)_attempt_")
+    assert sorted(named) == ["anna", "anna", "ben", "ben"]
+
+
+@pytest.mark.parametrize("name", list(SETS))
+def test_the_name_of_every_set_is_told_from_a_student_s(name):
+    assert read_name(f"Anna Ö - Copy of {name}-1", False).student == "Anna Ö"
 
 
 def test_names_that_begin_with_a_dot_do_not_vanish(tmp_path):

@@ -17,10 +17,12 @@ from helpers.grading.exercises import SETS, Case, Exercise
 from helpers.grading.exercises.scoring import is_copy
 from helpers.grading.notebooks import (
     TOP_TO_BOTTOM,
+    UNKNOWN,
     Cell,
     Unreadable,
     find_answer,
     marked_exercises,
+    may_be_newer,
     named_exercises,
     read_cells,
     written_in,
@@ -126,7 +128,7 @@ class Grader:
                 result = found
             if result.outcome not in NOT_YET_FULL:
                 break
-        return _for_a_newer_python(result, reply, submission)
+        return _for_a_newer_python(result, reply, submission, answer.answers)
 
     def _judge(self, exercise: Exercise, reply: Reply, lines: int = 0) -> ExerciseResult:
         return judged(exercise, *self._plan(exercise), reply, lines)
@@ -142,13 +144,18 @@ class Grader:
 
 
 def _for_a_newer_python(
-    result: ExerciseResult, reply: Reply, submission: Submission
+    result: ExerciseResult, reply: Reply, submission: Submission, cells: Sequence[str]
 ) -> ExerciseResult:
     """Syntax that this Python does not have may be right in the notebook's own."""
-    python = written_in(submission.content) if reply.get("failed") == "SyntaxError" else (0, 0)
-    if result.points or python <= sys.version_info[:2]:
+    if result.points or reply.get("failed") != "SyntaxError":
         return result
-    detail = f"Python {python[0]}.{python[1]}: {result.detail}"
+    python = written_in(submission.content)
+    if python <= sys.version_info[:2] and not (
+        python == UNKNOWN and may_be_newer(result.detail, cells)
+    ):
+        return result
+    said = "another Python" if python == UNKNOWN else f"Python {python[0]}.{python[1]}"
+    detail = f"{said}: {result.detail}"
     told = (Outcome.LACKING.reason,)
     return replace(result, outcome=Outcome.LACKING, points=None, feedback=told, detail=detail)
 

@@ -2,37 +2,47 @@
 
 | system | what it writes |
 |---|---|
-| Moodle | `Anna Ö_117_assignsubmission_file/`, anonymous `Participant_117_assign…` |
-| Canvas | `oeanna_10235_1_name.ipynb`, late ones `oeanna_LATE_10235_1_name.ipynb` |
-| Blackboard | `Set 1_oeanna_attempt_2026-05-01-23-58-00_name.ipynb` |
-| Brightspace | `117-235 - Anna Ö - May 1, 2026 1158 PM/`, or ` - name.ipynb` after it |
-| Sakai | `Ö, Anna(oeanna)/Submission attachment(s)/name.ipynb`, beside it `timestamp.txt` |
+| Moodle | `Anna Ö_117_assignsubmission_file/`, or `_name.ipynb` after it; `Participant_117_…` |
+| Canvas | `oeanna_10235_1_name.ipynb`, `oeanna_LATE_10235_…`, `anon_x1Y2z_1_…`, `…_text.html` |
+| Blackboard | `Set 1_oeanna_attempt_2026-05-01-23-58-00_name.ipynb`, beside it `….txt` |
+| Brightspace | `117-235 - Anna Ö - May 1, 2026 1158 PM/`, or ` - name.ipynb`; `index.html` |
+| Sakai | `Ö, Anna(oeanna)/Submission attachment(s)/name.ipynb`, `timestamp.txt`; `grades.csv` |
 | ILIAS | `Oe_Anna_oeanna_117/20260501235800_name.ipynb` |
-| nbgrader | `oeanna/set/name.ipynb`, beside it `timestamp.txt` |
-| Google Classroom, Drive | `Anna Ö - 01_theory_exercises.ipynb` |
+| nbgrader | `oeanna/set/name.ipynb` or `oeanna+set+…/name.ipynb`, beside it `timestamp.txt` |
+| Google Classroom, Drive | `Anna Ö - 01_theory_exercises.ipynb`, or `Anna Ö - Copy of …` |
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 SYSTEMS = [  # (of a folder, of a file): what its whole name looks like
-    (True, False, r"(?P<student>.+)_(?P<id>\d+)_assignsubmission_(file|onlinetext)_?"),
-    (False, True, r"(?P<student>[^_]+)(?P<late>_LATE)?_(?P<id>\d+)_\d+_.+"),
-    (True, True, r"(.+_)?(?P<student>[^_]+)_attempt_(?P<time>\d{4}(-\d\d){5})(_.+)?"),
+    (True, True, r"(?P<student>.+?)(_(?P<id>\d+))?_assignsubmission_[a-z]+(_.*)?"),
+    (False, True, r"(?P<student>[^_]+)(?P<late>_LATE)?_(?P<id>\d+)_(\d+_.+|(text|link)\.html)"),
+    (False, True, r"(?P<late>LATE_)?(?P<student>anon_[^\W_]{5})_(\d+_.+|(text|link)\.html)"),
     (
         True,
         True,
-        r"(?P<id>\d+-\d+) - (?P<student>.+?) - (?P<time>\w+ \d+, \d{4} \d{3,4} [AP]M)( - .*)?",
+        r"(?P<before>.+_)?(?P<student>[^_]+)_attempt_(?P<time>\d{4}(-\d\d){5})(_.+|\.txt)?",
     ),
-    (True, False, r"(?P<student>[^\W\d_]+_[^\W\d_]+_[^_]+)_(?P<id>\d+)"),
+    (
+        True,
+        True,
+        r"(?P<id>\d+-\d+) - (?P<student>.+?) - (?P<time>\w+ \d+, \d{4} \d\d?:?\d\d [AP]M)( - .*)?",
+    ),
+    (True, False, r"(?P<student>[^\d_]+_[^\d_]+_[^_]+)_(?P<id>\d+)"),
+    (True, False, r"(?P<student>[^+]+)\+[^+]+\+\d{4}-\d\d-\d\d [^+]+(\+.+)?"),
 ]
+OVERVIEWS = {"index.html", "grades.csv", "grades.xls", "grades.xlsx"}
+"""What Brightspace and Sakai put beside the students' folders."""
 FORMATS = ("%Y-%m-%d-%H-%M-%S", "%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%Y%m%d%H%M%S")
-SET_NAME = re.compile(r"\d\d_[a-z]+_exercises(?: ?\(\d+\)|-\d+)?")
-"""The name of one of the course's sets, as a browser or an LMS may number it."""
+SET_NAME = re.compile(r"(?:Copy of )*\d\d(?:_[a-z]+)+_exercises(?: ?\(\d+\)|-\d+)?")
+"""The name of one of the course's sets, as Colab, a browser or an LMS may change it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Named:
     id: str = ""
     time: datetime | None = None
     late: bool | None = None
+    before: str = ""  # what stands before the student and may be part of it, as in Blackboard's
 
 
 def read_name(name: str, is_folder: bool) -> Named:
@@ -54,7 +65,13 @@ def read_name(name: str, is_folder: bool) -> Named:
         if match and not SET_NAME.search(match["student"]):
             found = match.groupdict()
             late = bool(found["late"]) if "late" in found else None
-            return Named(found["student"], found.get("id") or "", _time(found.get("time")), late)
+            return Named(
+                found["student"],
+                found.get("id") or "",
+                _time(found.get("time")),
+                late,
+                found.get("before") or "",
+            )
     return Named(SET_NAME.sub("", name).strip(" -_–") or name)
 
 
@@ -78,5 +95,37 @@ def _time(text: str | None) -> datetime | None:
     """A time as one of the systems writes it, by the clock of this machine."""
     for form in FORMATS if text else ():
         with suppress(ValueError, OverflowError):
-            return datetime.strptime(text, form).astimezone()
+            return datetime.strptime(text.replace(":", ""), form).astimezone()
     return None
+
+
+def told_apart(names: Iterable[Named]) -> dict[Named, Named]:
+    """The names with the students' own underscores: Blackboard puts the assignment and one before
+    them, so that `Set 1_anna_oe` may be `oe`. What all of them begin with is the assignment's.
+
+    Raises ValueError where what follows may be another assignment or another student.
+    """
+    names = list(names)
+    common = os.path.commonprefix([one.before for one in names if one.before])
+    common = common[: common.rfind("_") + 1]
+    of: dict[str, set[str]] = {}  # student -> what stands before
+    after: dict[str, set[str]] = {}
+    for one in names:
+        if one.before:
+            of.setdefault(one.student, set()).add(one.before)
+            after.setdefault(one.before, set()).add(one.student)
+    for student, befores in of.items():
+        several = not common or all(len(after[before]) > 1 for before in befores)
+        if len(befores) > 1 and several:
+            first, other, *_ = sorted(befores)
+            raise ValueError(
+                f"is {first + student!r} the {student!r} of {other + student!r}? If what stands "
+                "before is the assignment alone: --student-pattern '_([^_]+)_attempt_'"
+            )
+    return {one: _from(one, common) for one in names}
+
+
+def _from(one: Named, common: str) -> Named:
+    """A name whose student begins after `common`; where that is nothing, where it was read."""
+    more = one.before[len(common) :] if common else ""
+    return replace(one, student=more + one.student)

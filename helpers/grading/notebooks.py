@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -115,7 +116,7 @@ def find_answer(cells: Sequence[Cell], exercise: str) -> Answer | None:
     chosen = [
         exercise in MARKER.findall(cell.source)
         or cell.tagged == exercise
-        or exercise in _defined(cell.source)
+        or exercise in defined_names(cell.source)
         for cell in code
     ]
     if not any(chosen):
@@ -125,14 +126,35 @@ def find_answer(cells: Sequence[Cell], exercise: str) -> Answer | None:
     )
 
 
+UNKNOWN = (0, 0)
+NEWER_SYNTAX = {
+    (3, 12): (
+        r"f-string|line continuation",
+        r"^[ \t]*type \w+.*=|^[ \t]*(?:async )?(?:def|class) \w+\[",
+    ),
+    (3, 14): (r"multiple exception types", r"\b[tT][rR]?[\"']"),
+}
+"""Python -> what an older one says of its syntax, and how a cell with it looks."""
+
+
 def written_in(content: bytes) -> tuple[int, int]:
-    """The Python that a notebook says it was run in, such as (3, 12); (0, 0) if it does not."""
+    """The Python that a notebook says it was run in, such as (3, 12); `UNKNOWN` if it does not,
+    as Colab's do not."""
     try:
         found = json.loads(content)["metadata"]["language_info"]["version"]
         major, minor = re.match(r"(\d+)\.(\d+)", found).groups()
         return int(major), int(minor)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return 0, 0
+        return UNKNOWN
+
+
+def may_be_newer(said: str, cells: Sequence[str]) -> bool:
+    """Whether cells that this Python refused, saying why, may be right in a newer one."""
+    return any(
+        re.search(words, said) or any(re.search(look, cell, re.MULTILINE) for cell in cells)
+        for python, (words, look) in NEWER_SYNTAX.items()
+        if sys.version_info[:2] < python
+    )
 
 
 DEFINITION = re.compile(
@@ -140,7 +162,7 @@ DEFINITION = re.compile(
 )
 
 
-def _defined(source: str) -> set[str]:
+def defined_names(source: str) -> set[str]:
     """Names that a cell defines at its top level. The text is not parsed: Python's own parser can
     be crashed by what it is given."""
     return {function or name for function, name in DEFINITION.findall(source)}
@@ -148,7 +170,7 @@ def _defined(source: str) -> set[str]:
 
 def named_exercises(cells: Sequence[Cell]) -> set[str]:
     """Every exercise that the notebook names, in a marker, in metadata or by its function."""
-    return marked_exercises(cells).union(*(_defined(c.source) for c in cells if c.is_code))
+    return marked_exercises(cells).union(*(defined_names(c.source) for c in cells if c.is_code))
 
 
 def marked_exercises(cells: Sequence[Cell]) -> set[str]:

@@ -69,8 +69,9 @@ class Outcome(StrEnum):
     COPIED = "copied", "the adapter is the course's own", "Hand in one that you have trained."
     LACKING = (
         "lacking",
-        "it needs a module, a file or a Python that is not here",
-        "Put what your answer needs into the notebook itself, and hand it in again.",
+        "it needs what is not here: a module, a file, a card, the network or a newer Python",
+        "Put what your answer needs into the notebook itself, let it run without a graphics card "
+        "and without the network, and hand it in again.",
     )
     GRADER_ERROR = "grader error", "the grader failed", "This is no fault of yours: please wait."
     # on the way: the worker's answers, not yet compared

@@ -20,7 +20,7 @@ def with_deadline(result: Result, deadline: datetime | None, share_per_day: floa
     if deadline is None or result.late is False:
         return result
     if result.late and share_per_day:
-        reasons = (*result.reasons, "handed in late, says its name, which does not say how late")
+        reasons = (*result.reasons, "marked as late, without a time: say when it was handed in")
         return replace(result, status=Status.REVIEW, reasons=reasons)
     if result.handed_in is None or result.handed_in <= deadline:
         return result
@@ -52,7 +52,8 @@ def settle_duplicates(results: Sequence[Result], rule: str) -> list[Result]:
         chosen = RULES[rule]([results[i] for i in group])
         for place, i in enumerate(group):
             if chosen is None:
-                reasons = (*results[i].reasons, f"one of {len(group)} that this student handed in")
+                which = f"one of {len(group)} files for this set: say which one counts"
+                reasons = (*results[i].reasons, which)
                 settled[i] = replace(results[i], status=Status.REVIEW, reasons=reasons)
             elif place != chosen:
                 settled[i] = replace(results[i], status=Status.SUPERSEDED)

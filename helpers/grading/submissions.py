@@ -21,7 +21,14 @@ from pathlib import Path, PurePosixPath
 
 from helpers.grading.adapter_files import ADAPTER_FILES, OTHER_WEIGHTS, add_file, add_zip, role_of
 from helpers.grading.class_folder import class_folder
-from helpers.grading.names import Named, read_name, read_timestamp, stamped
+from helpers.grading.names import (
+    OVERVIEWS,
+    Named,
+    read_name,
+    read_timestamp,
+    stamped,
+    told_apart,
+)
 from helpers.grading.places import Folder, Zip, is_clutter, is_notebook
 
 MAX_NOTEBOOK = 20 << 20
@@ -111,7 +118,8 @@ def _named_by(pattern: str | None) -> Callable[[str, bool], Named]:
 
     def name_of(name: str, is_folder: bool) -> Named:
         match = compiled.search(name)
-        return replace(read_name(name, is_folder), student=(match and match[1]) or name, id="")
+        student = (match and match[1]) or name
+        return replace(read_name(name, is_folder), student=student, id="", before="")
 
     return name_of
 
@@ -143,9 +151,13 @@ def _submissions(
     for path in paths:
         if path.is_relative_to(top):
             first, *rest = path.relative_to(top).parts
+            if not rest and first in OVERVIEWS:
+                continue
             name = path.stem if is_notebook(path) and not rest else first
             entries.setdefault((name, bool(rest)), []).append(path)
     named = {entry: name_of(*entry) for entry in entries}
+    apart = told_apart(named.values())
+    named = {entry: apart[one] for entry, one in named.items()}
     ids: dict[str, set[str]] = {}
     for one in named.values():
         ids.setdefault(readable(one.student), set()).add(one.id)

@@ -341,8 +341,10 @@ CORPUS: dict[str, Sample] = {
             "    return plus(W, alpha / (n**0.5 if rs else n) * torch.compile(times)(B, A))"
         },
     ),
-    "temporary files, a user, shared memory, sixteen threads": count(
-        "import getpass, inspect, tempfile\n    import multiprocessing as mp\n"
+    "temporary files, Colab's folder, a user, shared memory, sixteen threads": count(
+        "import getpass, inspect, os, tempfile\n    import multiprocessing as mp\n"
+        "    os.makedirs('/content/work', exist_ok=True)\n    os.getlogin()\n"
+        "    open('/kaggle/working/mine', 'w').close()\n"
         "    from concurrent.futures import ThreadPoolExecutor\n"
         "    with tempfile.TemporaryDirectory() as folder:\n"
         "        open(f'{folder}/x', 'w').write(getpass.getuser())\n"
@@ -352,6 +354,26 @@ CORPUS: dict[str, Sample] = {
         "    with ThreadPoolExecutor(16) as pool:\n"
         "        return sum(pool.map(lambda n: (time.sleep(0.05), n)[1], [*both, *[0] * 14]))\n",
         before="import time\n",
+    ),
+    "a cell that awaits": count(
+        "return r * (n_in + n_out) * ONE",
+        change=lambda cells: [code("async def one(): return 1\nONE = await one()"), *cells],
+    ),
+    "a name of a newer library": lost("from itertools import batches\n    " + RIGHT, "lacking"),
+    "a function of a newer Python": lost("return math.sumproduct([r], [n_in])", "lacking"),
+    "a card": lost("torch.ones(1, device='cuda')\n    " + RIGHT, "lacking"),
+    "a page of the network": lost(
+        "urlopen('http://example.org')\n    " + RIGHT,
+        "lacking",
+        before="from urllib.request import urlopen\n",
+    ),
+    "a folder of one's own": lost(
+        "os.makedirs('/home/anna/work')\n    " + RIGHT, "lacking", before="import os\n"
+    ),
+    "a helper that only another Python reads": lost(
+        "return helper(r, n_in, n_out)",
+        "lacking",
+        change=lambda cells: [code("def helper(r, a, b):\n    nobody reads this"), *cells],
     ),
     "no room for a process": lost("raise OSError(12, 'Cannot allocate memory')", "lacking"),
     "seven tenths of the time": count(
@@ -497,7 +519,7 @@ CORPUS: dict[str, Sample] = {
         "return total(n_in, n_out, r)",
         "lacking",
         before="from utils_of_mine import total\n",
-        reason="lora_parameters: it needs a module, a file or",
+        reason="lora_parameters: it needs what is not here: a module, a file",
     ),
     "a file of one's own": lost(
         "return NUMBERS[r]",

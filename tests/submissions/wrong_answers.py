@@ -305,9 +305,15 @@ GOOD_FILE = {
     "name": "name",
 }
 
+ROWS_OF = "def rows_needed(tokens, rows, added, multiple):\n    return {}"
+
 LESSON_5 = [
-    ("rows_needed", "def rows_needed(tokens, rows, added):\n    return tokens + added", 1, "never fewer rows"),
-    ("rows_needed", "def rows_needed(tokens, rows, added):\n    return rows + added", 0, "a row for each token"),
+    ("rows_needed", ROWS_OF.format("-(-(tokens + added) // multiple) * multiple"), 1, "never fewer rows"),
+    ("rows_needed", ROWS_OF.format("max(rows, -(-(tokens + added) // multiple) * multiple)"), 1, "only where a token would have none"),
+    ("rows_needed", ROWS_OF.format("max(rows, tokens + added)"), 1, "up to the next multiple"),
+    ("rows_needed", ROWS_OF.format("rows if tokens + added < rows else -(-(tokens + added) // multiple) * multiple"), 1, "you return"),
+    ("rows_needed", ROWS_OF.format("rows if tokens + added <= rows else ((tokens + added) // multiple + 1) * multiple"), 1, "up to the next multiple"),
+    ("rows_needed", ROWS_OF.format("-(-(rows + added) // multiple) * multiple"), 0, "never fewer rows"),
     ("lost_share", T + "def lost_share(W, U):\n    return ((W.float() + U).to(W.dtype).float() - W.float() - U).norm().item()", 0, "over the size of the update"),
     ("lost_share", T + "def lost_share(W, U):\n    return (U.to(W.dtype).float() - U).norm().item() / U.norm().item()", 0, "what arrived"),
     ("lost_share", T + "def lost_share(W, U):\n    V = U.to(W.dtype)\n    return (((W + V).float() - W.float() - U).norm() / U.norm()).item()", 0, "only the sum is rounded"),
@@ -408,8 +414,11 @@ EVERY_SEED: list[tuple[str, str, int]] = [
     ("lora_scaling", "def lora_scaling(r, a, rs):\n    return a // r if not rs else a / r ** 0.5", 1),
     ("config_for_budget", NEAREST.format(bytes=16, config="LoraConfig(r=r, target_modules='all-linear')"), 0),
     ("config_for_budget", BUDGET.format(bytes=16, config=f"LoraConfig(r=r, target_modules={SEVEN} + ['lm_head'])"), 0),
+    *(("rows_needed", row[1], row[2]) for row in LESSON_5 if row[0] == "rows_needed"),
     ("find_fault", FAULT % {**GOOD_FAULT, "missing": "len(A) < len(base['modules'])"}, 4),
     ("find_fault", FAULT % {**GOOD_FAULT, "missing": "len(A) != len(B)"}, 4),
     ("find_fault", FAULT % {**GOOD_FAULT, "missing": "len(B) < len(base['modules'])"}, 4),
+    ("find_fault", FAULT % {**GOOD_FAULT, "untrained": "not next(iter(B.values())).any()"}, 4),
+    ("find_fault", FAULT % {**GOOD_FAULT, "untrained": "not list(B.values())[-1].any()"}, 4),
 ]  # fmt: skip
 """(exercise, answer, points at most), whatever the inputs are."""

@@ -31,6 +31,7 @@ from helpers.grading.sandbox.limits import (
 from helpers.grading.worker.namespaces import SANDBOX_ID
 
 WRITABLE = ("/tmp", "/var/tmp", "/dev/shm")  # where programs write without asking
+WORKING = ("/content", "/kaggle/working")  # where a notebook runs on Colab, and on Kaggle
 
 
 class Bubblewrap:
@@ -212,14 +213,14 @@ def _mounts(limits: Limits) -> list[str]:
                 options += ["--perms", "0755", "--dir", str(parent)]
             made.add(parent)
         options += ["--ro-bind", str(path), str(path)]
-    for folder in ("/dev", "/etc", "/var"):
+    for folder in ("/dev", "/etc", "/var", "/kaggle"):
         options += ["--perms", "0755", "--dir", folder]
     options += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     options += ["--perms", "0555", "--size", "4096", "--tmpfs", str(HIDDEN)]
     options += ["--remount-ro", str(HIDDEN), "--proc", "/proc"]
     for device in ("null", "zero", "random", "urandom"):
         options += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
-    for usual in WRITABLE:
-        if Path(usual) not in holding:
+    for usual in (*WRITABLE, *WORKING):
+        if Path(usual) not in holding | made:
             options += ["--symlink", "/scratch", usual]
     return [*options, *room, "/scratch", "--remount-ro", "/", "--chdir", "/scratch"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import builtins
 import codeop
-import errno
+import inspect
 import linecache
 import os
 import re
@@ -16,7 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.grading.borrowed import transform_cell
+from helpers.grading.notebooks import defined_names
 from helpers.grading.outcomes import Outcome
+from helpers.grading.worker.lacking import is_not_here
 
 CELL = "<your cell>"  # the file name that a traceback shows for a submission's code: with a number
 PRELUDE = (
@@ -27,7 +30,6 @@ PRELUDE = (
 ANY_NAME = "*"  # what a star import, or another notebook, would have given
 WRITES = re.compile(r"\s*%%(?:writefile|file)[ \t]+(-a[ \t]+)?([\w.-]+)[ \t]*\n")
 """A cell that writes a file into the folder that the notebook runs in."""
-REFERENCES = "helpers.grading.exercises"
 
 
 class Notebook:
@@ -45,6 +47,7 @@ class Notebook:
         if os.getcwd() not in sys.path:  # for a module that a cell has written
             sys.path.insert(0, os.getcwd())
         self._compile = codeop.Compile()  # a cell's `from __future__` counts from there on
+        self._compile.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         exec(compile(PRELUDE, CELL, "exec", dont_inherit=True), self.names)
 
     def run_answer(self, source: str, name: str) -> dict[str, Any] | None:
@@ -68,7 +71,9 @@ class Notebook:
         """The definitions of a cell, or the whole of it but its checks."""
         try:
             statements = self._statements(source)
-        except BaseException:  # no Python
+        except BaseException as raised:  # no Python, or a newer one
+            said = f"{type(raised).__name__}: {raised}"[:300]
+            self._lacks_names(defined_names(source), said)
             return
         for statement in statements:
             if _checks(statement):
@@ -101,7 +106,10 @@ class Notebook:
 
     def _run(self, statement: ast.stmt) -> None:
         try:
-            exec(self._compile(ast.Module([statement], []), self._file, "exec"), self.names)
+            code = self._compile(ast.Module([statement], []), self._file, "exec")
+            awaited = eval(code, self.names)
+            if inspect.iscoroutine(awaited) and code.co_flags & inspect.CO_COROUTINE:
+                asyncio.run(awaited)
         except BaseException as raised:
             if lacks := self._lacks(raised):
                 self._lacks_names(_names_of(statement), lacks)
@@ -118,16 +126,10 @@ class Notebook:
         return failure(error) | ({"lacks": lacks} if lacks else {})
 
     def _lacks(self, error: BaseException) -> str:
-        """What only the student has (a module, a file, room) and that led to the error, if so."""
-        if isinstance(error, ModuleNotFoundError) and str(error.name).startswith(REFERENCES):
-            return ""  # which nobody has
-        if isinstance(error, ModuleNotFoundError | FileNotFoundError):
-            return f"{type(error).__name__}: {error}"[:300]
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:  # no room for a process
-            return f"{type(error).__name__}: {error}"[:300]
-        if not isinstance(error, NameError):
-            return ""
-        return self._lacking.get(error.name) or self._lacking.get(ANY_NAME, "")
+        """What only the student has (a module, a file, a card) and that led to the error, if so."""
+        if isinstance(error, NameError):
+            return self._lacking.get(error.name) or self._lacking.get(ANY_NAME, "")
+        return f"{type(error).__name__}: {error}"[:300] if is_not_here(error) else ""
 
 
 def _python(source: str) -> str:

@@ -110,6 +110,7 @@ def preload(figures: bool = False) -> None:
         import helpers.plots  # noqa: F401
 
     torch.set_num_threads(1)
+    os.getlogin = lambda: os.environ["LOGNAME"]  # there is no terminal to ask
     # What is compiled gives the answers of what is not, and a sandbox has no place to compile in.
     torch.compile = lambda model=None, **options: model or (lambda function: function)
     torch.nn.Module.compile = lambda self, *args, **options: None

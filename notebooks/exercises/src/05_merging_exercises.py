@@ -15,15 +15,18 @@ from helpers.checks import check
 # %% [markdown]
 # ## 1 · How many rows does the embedding need?
 #
-# *2 points, 4 minutes.* A tokenizer has `tokens` tokens, its model's embedding matrix `rows` rows, at least as many. You add `added` tokens to the tokenizer. To how many rows do you resize the embedding, so that every token has one and no row is cut off? (1 point where it has to grow, 1 where it need not.)
+# *2 points, 6 minutes.* A tokenizer has `tokens` tokens, its model's embedding matrix `rows` rows, at least as many. You add `added` tokens to the tokenizer. Every token needs a row, and no row that is there may be cut off. If the matrix has to grow, it grows to a multiple of `multiple`, the next one that is enough: the tensor cores of a GPU like such sides, and `resize_token_embeddings(..., pad_to_multiple_of=64)` sees to it. If it need not grow, nothing changes. How many rows are there afterwards? (1 point where it has to grow, 1 where it need not.)
 
 
 # %%
 # EXERCISE: rows_needed
-def rows_needed(tokens: int, rows: int, added: int) -> int:
+def rows_needed(tokens: int, rows: int, added: int, multiple: int) -> int:
     """The number of rows afterwards."""
     ### BEGIN SOLUTION
-    return max(rows, tokens + added)
+    needed = tokens + added
+    if needed <= rows:
+        return rows
+    return -(-needed // multiple) * multiple
     ### END SOLUTION
 
 
@@ -38,7 +41,7 @@ check("rows_needed", rows_needed)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The larger of two numbers.
+# Ask first whether it has to grow at all: `rows` need not be a multiple itself. `-(-a // b)` is a / b, rounded up; times b, that is the next multiple.
 #
 # </details>
 #

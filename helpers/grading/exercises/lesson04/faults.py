@@ -20,6 +20,13 @@ BASE, RANK, MISSING, BARE, UNTRAINED = (
     "untrained",
 )
 PREFIX = "base_model.model."
+NAMES = (
+    "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "HuggingFaceTB/SmolLM2-135M",
+    "Qwen/Qwen3-0.6B",
+    "Qwen/Qwen3-0.6B-Base",
+)
+"""Of bases; any of them may be the wrong one for another's adapter."""
 
 
 def _healthy(rng: random.Random, fault: str) -> tuple[dict, dict, dict]:
@@ -28,7 +35,7 @@ def _healthy(rng: random.Random, fault: str) -> tuple[dict, dict, dict]:
     g = generator(rng)
     r, hidden = rng.randint(2, 6), 2 * rng.randint(4, 8)
     projections = rng.sample(["q_proj", "k_proj", "v_proj", "o_proj"], 2)
-    name = rng.choice(["HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B"])
+    name = rng.choice(NAMES)
     modules = {
         f"model.layers.{layer}.self_attn.{projection}": (hidden + 2, hidden)
         for layer in range(3)
@@ -39,8 +46,10 @@ def _healthy(rng: random.Random, fault: str) -> tuple[dict, dict, dict]:
     for module, (n_out, n_in) in modules.items():
         weights[f"{PREFIX}{module}.lora_A.weight"] = normal(g, r, n_in)
         weights[f"{PREFIX}{module}.lora_B.weight"] = normal(g, n_out, r)
-    if fault == UNTRAINED:  # one idle layer is no fault
-        weights[f"{PREFIX}{rng.choice(list(modules))}.lora_B.weight"].zero_()
+    if fault == UNTRAINED:  # idle layers are no fault: all but one, which is not at an end
+        alive = rng.choice(list(modules)[1:-1])
+        for module in modules.keys() - {alive}:
+            weights[f"{PREFIX}{module}.lora_B.weight"].zero_()
     return config, weights, {"name": name, "modules": modules}
 
 
@@ -48,7 +57,8 @@ def _plant(fault: str, config: dict, weights: dict, rng: random.Random, way: int
     """The weights with the fault in them (or in the configuration). `way` is its kind: a rank too
     low or too high; a B, an A, or the pair of some modules missing."""
     if fault == BASE:
-        config["base_model_name_or_path"] = "somebody/" + rng.choice(["a-base", "another-model"])
+        others = [name for name in NAMES if name != config["base_model_name_or_path"]]
+        config["base_model_name_or_path"] = rng.choice(others)
     elif fault == RANK:
         config["r"] += rng.choice([(-1,), (1, 4)][way % 2])
     elif fault == MISSING:

@@ -16,37 +16,8 @@ from helpers.grading.exercises.compare import (
     tensor_difference,
     wrong_type,
 )
-from helpers.grading.exercises.draw import alpha_for, generator, normal, several
+from helpers.grading.exercises.draw import alpha_for, generator, normal
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
-
-GROWS, STAYS = N_("more tokens than rows"), N_("rows to spare")
-
-
-@several(3, GROWS, STAYS)
-def _draw_rows(rng: random.Random, part: str) -> Case:
-    tokens, added = rng.randint(200, 400), rng.randint(2, 20)
-    spare = rng.randint(1, added - 1) if part == GROWS else rng.randint(added, 60)
-    named = tr("{tokens} tokens, {tokens2} rows, {added} tokens added").format(
-        tokens=tokens, tokens2=tokens + spare, added=added
-    )
-    return Case((tokens, tokens + spare, added), named, part)
-
-
-def _rows_by_counting(tokens: int, rows: int, added: int) -> int:
-    highest_id = max(range(tokens + added))  # ids count from 0
-    return len(range(max(rows, highest_id + 1)))
-
-
-ROWS_NEEDED = Exercise(
-    id="rows_needed",
-    title=N_("How many rows does the embedding need?"),
-    minutes=4,
-    parts={GROWS: 1, STAYS: 1},
-    draw=_draw_rows,
-    reference=_rows_by_counting,
-    compare=same_int(N_("a row for each token at least; and never fewer rows than there are")),
-)
-
 
 WHOLE, BROKEN = N_("all of them"), N_("none if one is broken")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from statistics import NormalDist
 from typing import Any
@@ -169,6 +169,14 @@ def _choosing(size: Sizes, choose: Callable = max) -> Callable[..., int | None]:
     return chosen
 
 
+def _first(good: Iterable[int], default: int | None) -> int | None:
+    return next(iter(good), default)
+
+
+def _last(good: Iterable[int], default: int | None) -> int | None:
+    return [default, *good][-1]
+
+
 FITS, NONE = N_("the largest that will do"), N_("or none")
 BLOCKS = (16, 32, 64, 128, 256, 512)
 
@@ -193,6 +201,8 @@ def _draw_limits(rng: random.Random) -> list[Case]:
         _choosing(lambda x: x.abs().mean().item()),
         _choosing(lambda x: x.square().mean().item()),
         _choosing(_size, min),
+        _choosing(_size, _first),
+        _choosing(_size, _last),
     )
     right = _choosing(_size)
     cases = [told_apart(lambda at=at: _outliers(rng, at), right, *wrong) for at in (0.3, 0.5, 0.7)]

@@ -32,7 +32,7 @@ def _draw_config(rng: random.Random) -> list[Case]:
         targets = rng.sample(MODULES, 4)
         config = {
             "r": r,
-            "lora_alpha": rng.randint(5, 40),
+            "lora_alpha": rng.choice([alpha for alpha in range(5, 41) if alpha not in (7, 11)]),
             "use_rslora": True,
             "target_modules": targets,
             "rank_pattern": dict(zip(targets, others[:2], strict=False)) if part == OWN else {},
