@@ -392,7 +392,7 @@ def test_a_learner_does_set_1_in_romanian(speaking):
     assert (wrong.outcome, wrong.points) == ("wrong", 0)
     assert re.fullmatch(
         r"✗ lora_parameters: greșită, 0 din 1 punct\n"
-        r"    pentru rangul \d+ pe \d+→\d+ întoarceți \d+; "
+        r"    pentru rangul \d+ pe \d+→\d+ returnați \d+; "
         r"fiecare adaptor are două matrice: A de r × in și B de out × r",
         str(wrong),
     )
