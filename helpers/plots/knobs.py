@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from helpers._language import tr
+from helpers._language import N_, tr
 from helpers.plots.plane import END, INK, MIDDLE, Plane, disc, rect
 from helpers.plots.style import SEGMENT_COLORS
 from helpers.plots.svg import drawing, memory_svg, memory_text, path, text
@@ -195,7 +195,7 @@ def rounding_svg(
     for i, (name, by_bits) in enumerate(arrived.items()):
         bold = 'font-weight="bold"' if name == way else ""
         drawn += [_shape(i, layer.x(n), layer.y(share)) for n, share in by_bits.items()]
-        drawn += [_shape(i, 76 + 180 * i, 382), text(88 + 180 * i, 386, name, bold)]
+        drawn += [_shape(i, 76 + 180 * i, 382), text(88 + 180 * i, 386, tr(name), bold)]
         for n, (distance, word) in measured[name].items():
             x, y = model.x(n), model.y(distance)
             spoken.append(
@@ -259,7 +259,7 @@ def switches_svg(
     *,
     marked: str | None,
     title: str,
-    unit: str = "tokens/s",
+    unit: str = N_("tokens/s"),
     ground: str | None = None,
 ) -> str:
     """The memory of some steps (`memory_svg`), and below the measured speed of each switch.
@@ -269,14 +269,16 @@ def switches_svg(
     picture = memory_svg(rows, devices, title=title, ground=ground)
     height = int(re.search(r'viewBox="0 0 \d+ (\d+)"', picture)[1])
     plane = Plane(150, height + 40, 360, 22 * len(speeds), (0, max(speeds.values())), (0, 1))
-    drawn = [text(10, height + 26, tr("Measured on this machine, {unit}").format(unit=unit), LARGE)]
+    drawn = [
+        text(10, height + 26, tr("Measured on this machine, {unit}").format(unit=tr(unit)), LARGE)
+    ]
     for i, (name, speed) in enumerate(speeds.items()):
         y, bold = plane.top + 22 * i, 'font-weight="bold"' if name == marked else ""
         more = "" if name == marked else 'opacity="0.5"'
-        drawn.append(text(142, y + 13, name if i == 0 else f"+ {name}", f"{END} {bold}"))
+        drawn.append(text(142, y + 13, tr(name) if i == 0 else f"+ {tr(name)}", f"{END} {bold}"))
         drawn.append(rect(150, y, plane.x(speed) - 150, 17, BLUE, more))
         drawn.append(text(plane.x(speed) + 8, y + 13, f"{speed:,.0f}", bold))
-    words = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
+    words = ", ".join(f"{tr(name)} {speed:,.0f}" for name, speed in speeds.items())
     alt = tr("{title}. {rows} Measured, {unit}: {words}.").format(
         title=title, rows=memory_text(rows, devices), unit=unit, words=words
     )

@@ -150,7 +150,7 @@ def memory_text(rows: Mapping[str, Mapping[str, float]], devices: Mapping[str, f
             f"{tr(part.replace('_', ' '))} {_gib(size)}" for part, size in parts.items() if size
         ]
         fits = _fits(total, devices)
-        sentences.append(f"{name}: {_gib(total)}{fits and f', {fits}'} ({', '.join(held)}).")
+        sentences.append(f"{tr(name)}: {_gib(total)}{fits and f', {fits}'} ({', '.join(held)}).")
     return "\n".join(sentences)
 
 
@@ -167,7 +167,7 @@ def memory_svg(
     readable in a light and in a dark theme. It draws in a fraction of a millisecond.
     """
     rows = {
-        name: {tr(part.replace("_", " ")): size for part, size in row.items()}
+        tr(name): {tr(part.replace("_", " ")): size for part, size in row.items()}
         for name, row in rows.items()
     }
     parts = list(dict.fromkeys(part for row in rows.values() for part in row))
@@ -211,7 +211,7 @@ def memory_svg(
 
 PARTS = (  # of a step's memory, as helpers.memory names them
     *(N_("weights"), N_("adapter"), N_("gradients"), N_("optimizer states"), N_("activations")),
-    *(N_("logits"), N_("overhead")),
+    *(N_("logits"), N_("overhead"), N_("gathered")),
 )
 LEFT, TOP, WIDTH = 70, 64, 440  # of the axes, in pixels
 SEEN = 0.5  # pixels: what is smaller is not drawn
