@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 
-from helpers._language import tr
 from helpers.machine import Hardware, free_memory, hardware
 from helpers.memory import MemoryEstimate, estimate_training_memory
 from helpers.models import SMALL_MODEL_ID, Profile
@@ -42,30 +41,19 @@ class Forecast:
 
     def __str__(self) -> str:
         lines = [
-            tr("trains {trainable:,} of {total:,} numbers ({percent:.2f} %)").format(
-                trainable=self.count.trainable, total=self.count.total, percent=self.count.percent
-            )
+            f"trains {self.count.trainable:,} of {self.count.total:,} numbers "
+            f"({self.count.percent:.2f} %)"
         ]
         if self.memory is None:
-            lines.append(tr("memory: no prediction for these settings"))
+            lines.append("memory: no prediction for these settings")
         else:
             lines.append(
-                tr(
-                    "memory at the peak: about {total:.2f} GiB, the model and all that "
-                    "training adds; free are {free:.1f} GiB"
-                ).format(total=self.memory.total / GIB, free=self.free / GIB)
+                f"memory at the peak: about {self.memory.total / GIB:.2f} GiB, the model and all "
+                f"that training adds; free are {self.free / GIB:.1f} GiB"
             )
-        source = (
-            tr("as {seen} earlier runs took").format(seen=self.seen)
-            if self.seen > 1
-            else tr("as the run before took")
-        )
-        source = source if self.seen else tr("a guess from this machine's speed")
-        lines.append(
-            tr("time: about {seconds:.0f} s ({source})").format(
-                seconds=max(self.seconds, 1), source=source
-            )
-        )
+        source = f"as {self.seen} earlier runs took" if self.seen > 1 else "as the run before took"
+        source = source if self.seen else "a guess from this machine's speed"
+        lines.append(f"time: about {max(self.seconds, 1):.0f} s ({source})")
         if self.nearest is not None:
             lines.append(str(self.nearest))
         return "\n".join(lines)
@@ -90,11 +78,11 @@ def forecast(
     seconds, seen = _seconds(settings, count, machine, runs, longest)
     problem = ""
     if memory is not None and memory.total > free:
-        problem = tr(
-            "This would need {total:.1f} GiB, and {free:.1f} GiB are free: the machine "
-            "would run out of memory in the middle of it. Take a lower rank, fewer "
-            "target layers, or QLoRA."
-        ).format(total=memory.total / GIB, free=free / GIB)
+        problem = (
+            f"This would need {memory.total / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free: the "
+            "machine would run out of memory in the middle of it. Take a lower rank, fewer target "
+            "layers, or QLoRA."
+        )
     nearest = nearest_stored(settings) if profile.model_id == SMALL_MODEL_ID else None
     return Forecast(count, memory, free, seconds, machine, seen, problem, nearest)
 
@@ -102,7 +90,8 @@ def forecast(
 def _memory(
     settings: RunSettings, profile: Profile, machine: Hardware, longest: int
 ) -> MemoryEstimate | None:
-    half = machine.dtype != torch.float32
+    small = profile.model_id == SMALL_MODEL_ID  # `load_model` gives it in float32 everywhere
+    half = machine.dtype != torch.float32 and not small
     mixed = "bf16-mixed" if machine.bf16 or machine.device == "cuda" else "fp32"
     try:
         return estimate_training_memory(

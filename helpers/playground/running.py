@@ -21,7 +21,6 @@ from transformers import (
 )
 from trl import SFTTrainer
 
-from helpers._language import tr
 from helpers._notebook import is_out_of_memory
 from helpers.evaluation import generate_answers
 from helpers.machine import hardware
@@ -95,7 +94,7 @@ def train_run(
     """
     recorder = recorder or RunRecorder(stop_if_diverged=True)
     began = time.perf_counter()
-    recorder.say(tr("Loading the model …"))
+    recorder.say("Loading the model …")
     model, tokenizer = load(profile, settings.quantized)
     with tempfile.TemporaryDirectory() as folder, _without_bars():
         set_seed(settings.seed)
@@ -114,11 +113,7 @@ def train_run(
     run = _run_so_far(number, settings, recorder.record, trainer.model, heldout)
     run.explanation = explain_outcome(run)
     if run.outcome != "diverged":
-        recorder.say(
-            tr("Trained. Judging it by {n_questions} answers …").format(
-                n_questions=len(task.questions)
-            )
-        )
+        recorder.say(f"Trained. Judging it by {len(task.questions)} answers …")
         _judge(run, trainer.model, tokenizer, task, recorder)
     run.seconds = time.perf_counter() - began
     return run
@@ -204,17 +199,16 @@ def explain_outcome(run: Run) -> str:
     rate = run.settings.learning_rate
     before, after = run.heldout[0][1] if run.heldout else math.nan, run.heldout_loss
     if run.outcome == "diverged" or not math.isfinite(after):
-        return tr(
-            "The loss ran away: at a rate of {rate:g} (times alpha / r, here "
-            "{scaling:g}) each step overshoots. Try a rate of {lower:g}. Nothing else "
-            "is touched by it."
-        ).format(rate=rate, scaling=run.settings.scaling, lower=rate / 10)
+        return (
+            f"The loss ran away: at a rate of {rate:g} (times alpha / r, here "
+            f"{run.settings.scaling:g}) each step overshoots. Try a rate of {rate / 10:g}. "
+            "Nothing else is touched by it."
+        )
     if len(run.heldout) > 1 and after >= before:
-        return tr(
-            "It learned nothing that helps: the held-out loss went from {before:.2f} "
-            "to {after:.2f}. A rate of {rate:g} is too high or too low for it; try a "
-            "tenth of it."
-        ).format(before=before, after=after, rate=rate)
+        return (
+            f"It learned nothing that helps: the held-out loss went from {before:.2f} to "
+            f"{after:.2f}. A rate of {rate:g} is too high or too low for it; try a tenth of it."
+        )
     return ""
 
 
@@ -222,15 +216,13 @@ def explain(error: BaseException) -> str:
     """An error of a run in words that say what to do."""
     words = f"{error}".strip() or type(error).__name__
     if is_out_of_memory(error):
-        return tr(
-            "There was not memory enough for it. Take a lower rank, fewer target "
-            "layers, or QLoRA. The runs before it are kept."
+        return (
+            "There was not memory enough for it. Take a lower rank, fewer target layers, or QLoRA. "
+            "The runs before it are kept."
         )
     if isinstance(error, ValueError | TypeError | OSError | RuntimeError):
-        return tr("This run could not be made. {words}").format(words=words)
-    return tr("This run ended in an error ({name}). {words}").format(
-        name=type(error).__name__, words=words
-    )
+        return f"This run could not be made. {words}"
+    return f"This run ended in an error ({type(error).__name__}). {words}"
 
 
 def clean_up() -> None:

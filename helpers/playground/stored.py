@@ -10,7 +10,6 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from helpers._language import N_, tr
 from helpers.landscape import nearest_run, select
 from helpers.landscape.reading import LANDSCAPE
 from helpers.landscape.settings import SETTINGS, TARGETS
@@ -21,8 +20,8 @@ ALL_LAYERS = 30  # of the small model
 NAMES = {"LoRA": "lora", "rsLoRA": "rslora", "DoRA": "dora", "QLoRA": "lora"}
 SAID = {"lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA"}
 # What of a run is told, by task: nobody can know a random code that was not learned.
-LOSSES = {"codes": ("trained_loss", N_("loss on the codes learned"))}
-HELDOUT = ("heldout_loss", N_("held-out loss"))
+LOSSES = {"codes": ("trained_loss", "loss on the codes learned")}
+HELDOUT = ("heldout_loss", "held-out loss")
 
 
 @dataclass(frozen=True)
@@ -36,40 +35,21 @@ class Stored:
     def __str__(self) -> str:
         run = self.run
         trained = ALL_LAYERS - run["first_layer"]
-        layers = (
-            tr("all layers")
-            if trained == ALL_LAYERS
-            else tr("the upper {trained} layers").format(trained=trained)
-        )
+        layers = "all layers" if trained == ALL_LAYERS else f"the upper {trained} layers"
         targets = "" if run["targets"] == ALL_LINEAR else f", {run['targets']}"
         if None in self.losses + self.forgetting:
-            came_to = tr("the loss ran away")
+            came_to = "the loss ran away"
         else:
             _, name = LOSSES.get(run["task"], HELDOUT)
-            came_to = tr(
-                "{name} {mean:.2f} (of {seeds} seeds, {least:.2f} to "
-                "{most:.2f}), forgetting {forgetting:+.2f}"
-            ).format(
-                name=tr(name),
-                mean=statistics.mean(self.losses),
-                seeds=len(self.losses),
-                least=min(self.losses),
-                most=max(self.losses),
-                forgetting=statistics.mean(self.forgetting),
+            came_to = (
+                f"{name} {statistics.mean(self.losses):.2f} (of {len(self.losses)} seeds, "
+                f"{min(self.losses):.2f} to {max(self.losses):.2f}), "
+                f"forgetting {statistics.mean(self.forgetting):+.2f}"
             )
-        return tr(
-            "the nearest stored run ({method}, rank {rank}, alpha {alpha:g}, rate "
-            "{rate:g}{targets}, {steps} steps of {rows} rows, {layers}): {came_to}"
-        ).format(
-            method=SAID[run["method"]],
-            rank=run["rank"],
-            alpha=run["alpha"],
-            rate=run["learning_rate"],
-            targets=targets,
-            steps=run["steps"],
-            rows=run["batch_size"],
-            layers=layers,
-            came_to=came_to,
+        return (
+            f"the nearest stored run ({SAID[run['method']]}, rank {run['rank']}, "
+            f"alpha {run['alpha']:g}, rate {run['learning_rate']:g}{targets}, {run['steps']} steps "
+            f"of {run['batch_size']} rows, {layers}): {came_to}"
         )
 
 
