@@ -1,8 +1,9 @@
 """What helpers say to a learner: helpers/locale/<language>/LC_MESSAGES/helpers.po.
 
-Babel finds the texts that the code marks (`tr`, `N_`, `ngettext`: helpers/_language.py). The
-catalogue for people lies beside the one that Python's gettext reads, helpers.mo: nothing has to be
-built where the course is installed.
+Babel finds the texts that the code marks (`tr`, `N_`, `ngettext`: helpers/_language.py); `texts`
+of notebook_texts.py finds what the notebooks hand to helpers to be shown. The catalogue for people
+lies beside the one that Python's gettext reads, helpers.mo: nothing has to be built where the
+course is installed.
 """
 
 import string
@@ -13,6 +14,7 @@ from babel.core import UnknownLocaleError
 from babel.messages.extract import extract_from_file
 from babel.messages.plurals import get_plural
 
+import notebook_texts
 from catalogues import HEADER, WIDTH, closest, read, take_over
 from translation_check import wrong_letters
 
@@ -26,7 +28,7 @@ def catalogue_file(language: str, root: Path) -> Path:
 
 
 def messages(root: Path) -> dict[Message, list[str]]:
-    """Every marked text of the helpers, and the files that it stands in, in the order of files."""
+    """Every text that helpers show, and the files that it stands in, in the order of files."""
     found: dict[Message, list[str]] = {}
     for path in sorted((root / "helpers").rglob("*.py")):
         name = path.relative_to(root).as_posix()
@@ -35,6 +37,10 @@ def messages(root: Path) -> dict[Message, list[str]]:
             files = found.setdefault((texts[0], texts[1]), [])
             if name not in files:
                 files.append(name)
+    for text, name in notebook_texts.texts(root):
+        files = found.setdefault((text, ""), [])
+        if name not in files:
+            files.append(name)
     return found
 
 

@@ -45,16 +45,21 @@ def stored_picture(notebook: Path, cell_id: str) -> Image.Image:
     raise ValueError(f"{notebook.name} has no stored picture in a cell {cell_id!r}")
 
 
+def small_picture(notebook: str, root: Path = ROOT) -> Image.Image:
+    """A lesson's card, from what is stored in it."""
+    cell_id, part = FIGURES[notebook]
+    whole = stored_picture(root / "notebooks" / f"{notebook}.ipynb", cell_id)
+    picture = whole.crop((0, 0, whole.width, round(whole.height * part)))
+    picture.thumbnail((SIZE[0] - 16, SIZE[1] - 16), Image.Resampling.LANCZOS)
+    card = Image.new("RGB", SIZE, "white")
+    card.paste(picture, ((SIZE[0] - picture.width) // 2, (SIZE[1] - picture.height) // 2))
+    return card
+
+
 def small_pictures(root: Path = ROOT) -> None:
     for lesson in LESSONS:
-        cell_id, part = FIGURES[lesson.notebook]
-        whole = stored_picture(root / "notebooks" / f"{lesson.notebook}.ipynb", cell_id)
-        picture = whole.crop((0, 0, whole.width, round(whole.height * part)))
-        picture.thumbnail((SIZE[0] - 16, SIZE[1] - 16), Image.Resampling.LANCZOS)
-        card = Image.new("RGB", SIZE, "white")
-        card.paste(picture, ((SIZE[0] - picture.width) // 2, (SIZE[1] - picture.height) // 2))
         file = io.BytesIO()
-        card.save(file, "WEBP", quality=70, method=6)
+        small_picture(lesson.notebook, root).save(file, "WEBP", quality=70, method=6)
         write_atomically(PICTURES / f"{lesson.notebook}.webp", file.getvalue())
         print(f"{lesson.notebook}: {len(file.getvalue()) / 1000:.0f} kB")
 

@@ -23,6 +23,7 @@ from babel.numbers import get_decimal_symbol, get_group_symbol
 import helpers_catalogue
 from address import current_address
 from catalogues import read, text_of
+from helpers._language import masked
 from relinking import Relinking
 from site_pages import WORDS
 from translation_check import problems
@@ -32,7 +33,6 @@ ALONE = re.compile(r"^(?:#|:::|</?\w|<!--|\|)")  # a line that is a unit of its 
 ITEM = re.compile(r"^(?:[-*]|\d+\.) ")
 RULE = re.compile(r"^\|[-:| ]+\|$")  # below the head of a table
 KEPT = re.compile(r"^(?!.*\balt=)(?:<.*>|:::.*|:\w+:)$")  # no words in it
-NUMBER = re.compile(r"(?<![\w.,/:-])\d+(?:[.,]\d+)*(?:e-?\d+)?(?!\w|[.,]\d|[-/]\w)")
 WRITTEN = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+")  # neither 1.16.0 nor 1024
 NAMED = re.compile(r"(?:[A-Z]\d+|(?:\[\d\d_\w+\]\([^)]*\)(?:, )?)+|[\d\W]*)")
 
@@ -60,13 +60,6 @@ def units(text: str) -> list[str]:
         found.append(line)
         joined = bool(line) and not ALONE.match(line)
     return found
-
-
-def masked(text: str) -> tuple[str, list[str]]:
-    """A measured text with its numbers taken out, and those numbers."""
-    numbers = NUMBER.findall(text)
-    count = iter(range(1, len(numbers) + 1))
-    return NUMBER.sub(lambda _: f"{{{next(count)}}}", text), numbers
 
 
 def generated(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 * `tr(text)`: a text in that language, or as it is where there is no translation
 * `N_(text)`: marks a text that is translated later, with `tr`, when it is shown
 * `ngettext(singular, plural, n)`: the form that goes with `n`
+* `handed(value)`: what a notebook hands over to be shown, with the texts in it translated
 
 A module's constants are English; whoever shows one calls `tr`. So the language may change while
 Python runs, and a value in a file or in a comparison is the same in every language. Catalogues lie
@@ -14,11 +15,17 @@ from __future__ import annotations
 import gettext
 import os
 import re
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 CHOICE = "LORA_COURSE_LANG"
 LOCALES = Path(__file__).parent / "locale"
+NUMBER = re.compile(r"(?<![\w.,/:-])\d+(?:[.,]\d+)*(?:e-?\d+)?(?!\w|[.,]\d|[-/]\w)")
+"""A number that was measured, or set: neither a name's ("T4") nor a version's ("1.16.0-rc1")."""
+
+P, R = ParamSpec("P"), TypeVar("R")
 
 
 def language() -> str:
@@ -45,3 +52,39 @@ def N_(text: str) -> str:
 def ngettext(singular: str, plural: str, n: int) -> str:
     """One of two texts, or of a language's own forms, as goes with `n`."""
     return _catalogue(language()).ngettext(singular, plural, n)
+
+
+def masked(text: str) -> tuple[str, list[str]]:
+    """A text with its numbers taken out, as ``{1}``, ``{2}``; and those numbers."""
+    numbers = NUMBER.findall(text)
+    count = iter(range(1, len(numbers) + 1))
+    return NUMBER.sub(lambda _: f"{{{next(count)}}}", text), numbers
+
+
+def handed(value: Any) -> Any:
+    """What a notebook hands over to be shown, in the learner's language.
+
+    Code is the same in every language, so its titles, labels and questions are English; the
+    catalogue has those that stand in the notebooks. Of a mapping the keys are translated, and what
+    it holds; of a list or tuple each item; a number may be another than when it was written down.
+    """
+    if language() == "en":
+        return value
+    if isinstance(value, str):
+        if (done := tr(value)) != value:
+            return done
+        pattern, numbers = masked(value)
+        return value if tr(pattern) == pattern else tr(pattern).format("", *numbers)
+    if isinstance(value, Mapping):
+        return {handed(key): handed(held) for key, held in value.items()}
+    return type(value)(map(handed, value)) if type(value) in (list, tuple) else value
+
+
+def spoken(show: Callable[P, R]) -> Callable[P, R]:
+    """A function that shows what notebooks hand over, with the texts in that translated."""
+
+    @wraps(show)
+    def translated(*arguments: P.args, **named: P.kwargs) -> R:
+        return show(*handed(arguments), **{name: handed(held) for name, held in named.items()})
+
+    return translated

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from helpers._language import N_, tr
+from helpers._language import N_, handed, tr
 from helpers.expectations import is_strict
 
 MIME_TYPE = "application/vnd.lora-course.claim+json"
@@ -140,7 +140,7 @@ class Claim:
         return (
             f"{says.format(id=self.id)} {tr(CLAIMS[self.id])}\n"
             f"{verdict} {self.line}\n"
-            f"{heading} {self.measured}"
+            f"{heading} {handed(self.measured)}"
         )
 
     def _words(self) -> tuple[str, str, str]:
@@ -155,7 +155,7 @@ class Claim:
             'padding: 0.2em 0 0.2em 1em; margin: 0.5em 0; line-height: 1.5">'
             f"{says.format(id=f'<b>{self.id}</b>')} {escape(tr(CLAIMS[self.id]))}<br>"
             f"<b>{verdict} {escape(self.line)}</b><br>"
-            f"{heading} {escape(self.measured)}</div>"
+            f"{heading} {escape(handed(self.measured))}</div>"
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, object]:
@@ -172,10 +172,12 @@ def verdict_line(verdict: str, named: Mapping[str, str], words: Callable[[str], 
     `words` translates: `helpers._language.tr` for a learner, nothing for what is collected.
     """
     if named.get("condition"):
-        return words(N_("holds, if {condition}")).format(condition=named["condition"])
+        return words(N_("holds, if {condition}")).format(condition=words(named["condition"]))
     if named.get("source"):
         said = words(N_("{verdict}: {why}; shown by {source}"))
-        return said.format(verdict=words(verdict), why=named["why"], source=named["source"])
+        return said.format(
+            verdict=words(verdict), why=words(named["why"]), source=words(named["source"])
+        )
     return words(verdict)
 
 

@@ -22,10 +22,11 @@ from functools import lru_cache
 import numpy as np
 
 from helpers._arguments import check_positive_int, require
+from helpers._language import N_
 
 D_IN, D_OUT = 32, 24
 MOST = {"rank": 64, "hidden_rank": D_OUT, "steps": 1000}
-STARTS = ("B = 0", "A = 0", "both random", "both zero", "PiSSA")
+STARTS = ("B = 0", "A = 0", N_("both random"), N_("both zero"), "PiSSA")
 SCALINGS = ("α/r", "α/√r")
 DECAY = 0.8  # each hidden direction's strength, as part of the one before
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8

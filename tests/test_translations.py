@@ -13,6 +13,7 @@ import pytest
 import address
 import helpers_catalogue
 import lab
+import notebook_texts
 import relinking
 import run_notebooks
 import translate
@@ -392,7 +393,7 @@ def test_a_learner_does_set_1_in_romanian(speaking):
     assert (wrong.outcome, wrong.points) == ("wrong", 0)
     assert re.fullmatch(
         r"✗ lora_parameters: greșită, 0 din 1 punct\n"
-        r"    pentru rangul \d+ pe \d+→\d+ întoarceți \d+; "
+        r"    pentru rangul \d+ pe \d+→\d+ returnați \d+; "
         r"fiecare adaptor are două matrice: A de r × in și B de out × r",
         str(wrong),
     )
@@ -441,6 +442,7 @@ def test_every_marked_text_is_in_the_catalogue():
                 assert not isinstance(node.args[0], ast.JoinedStr), f"{path}:{node.lineno}"
                 if isinstance(node.args[0], ast.Constant):
                     marked.add(node.args[0].value)
+    marked |= {text for text, _ in notebook_texts.texts(ROOT)}
     assert marked == {text for text, _ in helpers_catalogue.messages(ROOT)}
 
 

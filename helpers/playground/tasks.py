@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from helpers._language import tr
 from helpers.data import PLAIN_TEXT, TASKS, load_task, questions
 from helpers.evaluation import score_structure, score_style, states_fact
 from helpers.own_data import BUILDERS, load_pairs
@@ -70,21 +71,23 @@ def _scorer(exam: Dataset, wanted: Sequence[str]) -> Callable[[Sequence[str]], t
             states_fact(answer, right) and score_style([answer], [right]).style_rate == 1
             for answer, right in zip(answers, exam["answers"], strict=True)
         ]
-        return sum(both) / len(
-            both
-        ), f"in style {score.style_rate:.0%}, fact {score.facts_right:.0%}"
+        return sum(both) / len(both), tr(
+            "in style {style_rate:.0%}, fact {facts_right:.0%}"
+        ).format(style_rate=score.style_rate, facts_right=score.facts_right)
 
     def structure(answers: Sequence[str]) -> tuple[float, str]:
         score = score_structure(answers, exam["fields"])
-        return score.fields_right, f"fields right {score.fields_right:.0%}"
+        return score.fields_right, tr("fields right {fields_right:.0%}").format(
+            fields_right=score.fields_right
+        )
 
     def exact(answers: Sequence[str]) -> tuple[float, str]:
         same = [a.strip().lower() == w.lower() for a, w in zip(answers, wanted, strict=True)]
-        return sum(same) / len(same), f"right {sum(same) / len(same):.0%}"
+        return sum(same) / len(same), tr("right {same:.0%}").format(same=sum(same) / len(same))
 
     def shared_words(answers: Sequence[str]) -> tuple[float, str]:
         f1 = [word_f1(answer, text) for answer, text in zip(answers, wanted, strict=True)]
-        return sum(f1) / len(f1), f"words shared {sum(f1) / len(f1):.0%}"
+        return sum(f1) / len(f1), tr("words shared {f1:.0%}").format(f1=sum(f1) / len(f1))
 
     by_column = {"answers": style, "fields": structure, "code": exact}
     return next((by_column[c] for c in by_column if c in exam.column_names), shared_words)

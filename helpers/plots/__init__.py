@@ -26,6 +26,7 @@ them at every move, can take the theme's own colours instead.
 * ``style``: colours, axes, and ``show``; all others call it
 """
 
+from helpers._language import spoken
 from helpers.plots.charts import bars, dots, intervals, lines, pairs, panels
 from helpers.plots.cut import cut_svg
 from helpers.plots.fitted import fit_panels, fit_svg, fit_text, short
@@ -49,3 +50,10 @@ from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
 from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg, svg_output
 from helpers.plots.training import LossCurve, curves_png, curves_svg, curves_text
+
+# What a notebook hands to these is English, as its code is.
+bars, dots, intervals = spoken(bars), spoken(dots), spoken(intervals)
+lines, pairs, panels = spoken(lines), spoken(pairs), spoken(panels)
+matrices, codebooks, grid = spoken(matrices), spoken(codebooks), spoken(grid)
+timeline, token_probabilities = spoken(timeline), spoken(token_probabilities)
+memory_bars = spoken(memory_bars)

@@ -37,5 +37,7 @@ def cut_svg(
     for i, (name, picture) in enumerate(zip(names, (matrix, cut), strict=True)):
         place = {"cell": SIDE / len(matrix), "limit": limit, "name": name}
         drawn += heat_image(picture, 10 + i * (SIDE + 60), height + 26, **place)
-    words = f"{alt} Below: ΔW and its cut at rank {ranks[marked]}, as pictures."
+    words = tr("{alt} Below: ΔW and its cut at rank {ranks}, as pictures.").format(
+        alt=alt, ranks=ranks[marked]
+    )
     return drawing(drawn, max(width, 2 * SIDE + 80), height + SIDE + 34, words, ground)

@@ -36,9 +36,9 @@ def fit_panels(fit: Fit) -> list[str]:
     """Each panel as an SVG element of its own; the first one bears the text for them all."""
     panels = [
         (_loss(fit, 0, 0), CHART, fit_text(fit)),
-        (_strengths(fit, 0, 0), CHART, "singular values, as described with the loss"),
-        (_growth(fit, 0, 0, 0), PICTURES, "the update in its first steps"),
-        (_growth(fit, 0, 0, 1), PICTURES, "the update later, and the target"),
+        (_strengths(fit, 0, 0), CHART, tr("singular values, as described with the loss")),
+        (_growth(fit, 0, 0, 0), PICTURES, tr("the update in its first steps")),
+        (_growth(fit, 0, 0, 1), PICTURES, tr("the update later, and the target")),
     ]
     return [drawing(drawn, WIDTH, height, alt, None) for drawn, height, alt in panels]
 
@@ -48,11 +48,19 @@ def fit_text(fit: Fit) -> str:
     setting, (wanted, found) = fit.setting, fit.strengths
     there = int(np.sum(wanted > 1e-6 * wanted[0]))
     reached = int(np.sum(found[:there] > 0.5 * wanted[: len(found[:there])]))
-    return (
-        f"Loss {short(fit.losses[0])} at the start and {short(fit.losses[-1])} after "
-        f"{setting.steps} steps, highest {short(np.max(fit.losses))}; floor at rank "
-        f"{setting.rank}: {short(fit.floor)}. Of {there} "
-        f"directions of the target, the update has at least half the strength in {reached}."
+    return tr(
+        "Loss {first} at the start and {last} after {steps} steps, highest "
+        "{highest}; floor at rank {rank}: {floor}. Of {there} directions of the "
+        "target, the update has at least half the strength in {reached}."
+    ).format(
+        first=short(fit.losses[0]),
+        last=short(fit.losses[-1]),
+        steps=setting.steps,
+        highest=short(np.max(fit.losses)),
+        rank=setting.rank,
+        floor=short(fit.floor),
+        there=there,
+        reached=reached,
     )
 
 
@@ -61,7 +69,7 @@ def short(value: float) -> str:
     if not math.isfinite(value):
         return "infinite"
     if value < LOWEST:
-        return "0" if value < 1e-12 else f"below {LOWEST:.5f}"
+        return "0" if value < 1e-12 else tr("below {lowest:.5f}").format(lowest=LOWEST)
     if value >= 1e5:
         return _power(round(math.log10(value)))
     digits = max(0, 1 - math.floor(math.log10(value)))

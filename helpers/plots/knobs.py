@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from helpers._language import N_, tr
 from helpers.plots.plane import END, INK, MIDDLE, Plane, disc, rect
 from helpers.plots.style import SEGMENT_COLORS
 from helpers.plots.svg import drawing, memory_svg, memory_text, path, text
@@ -47,13 +48,21 @@ def quantization_svg(
     line = f'stroke="{BLUE}" stroke-width="{thin}"'
     drawn += [path(f"M{plane.x(v):.1f} {plane.top}V{plane.bottom + 4}", line) for v in levels]
     ticks = {-1: "−1", 0: "0", 1: "1"}
-    drawn += plane.axes(ticks, {}, "weight, divided by the largest of its block", "")
-    drawn.append(text(56, 33, f"grey: the weights · blue: the {len(levels)} levels"))
+    drawn += plane.axes(ticks, {}, tr("weight, divided by the largest of its block"), "")
+    drawn.append(
+        text(
+            56,
+            33,
+            tr("grey: the weights · blue: the {n_levels} levels").format(n_levels=len(levels)),
+        )
+    )
 
     below = Plane(56, 230, 400, 110, (2, 10.5), (0.003, 1), log=True)
     yticks = {0.01: "1 %", 0.1: "10 %", 1: "100 %"}
-    drawn += below.axes({n: f"{n}" for n in range(2, 11)}, yticks, "bits a weight, all in all", "")
-    drawn.append(text(56, 220, "error, as a share of the weights"))
+    drawn += below.axes(
+        {n: f"{n}" for n in range(2, 11)}, yticks, tr("bits a weight, all in all"), ""
+    )
+    drawn.append(text(56, 220, tr("error, as a share of the weights")))
     for bits, error in tried:
         drawn.append(disc(below.x(min(bits, 10.5)), below.y(error), INK, 3, 'opacity="0.4"'))
     for i, (name, (bits, error)) in enumerate((landmarks or {}).items()):
@@ -62,7 +71,9 @@ def quantization_svg(
         side = (x - 10, END) if i % 2 else (x + 10, "")
         drawn.append(text(side[0], round(y + (16 if i % 2 else -6), 1), name, side[1]))
     drawn.append(disc(below.x(min(present[0], 10.5)), below.y(present[1]), ORANGE, 5.5))
-    alt = f"{title}. {len(levels)} levels; {present[0]:.3f} bits a weight, error {present[1]:.1%}."
+    alt = tr("{title}. {n_levels} levels; {bits:.3f} bits a weight, error {error:.1%}.").format(
+        title=title, n_levels=len(levels), bits=present[0], error=present[1]
+    )
     return drawing(drawn, 480, 380, alt, ground)
 
 
@@ -103,14 +114,18 @@ def sweep_svg(
             drawn.append(_cursor(plane, marked[1]))
         for n, (skill, counts) in enumerate(skills.items()):
             drawn += _counted(plane, weights, counts, n)
-            numbers = ", ".join(f"{hits} of {of}" for hits, of in counts)
+            numbers = ", ".join(
+                tr("{hits} of {of}").format(hits=hits, of=of) for hits, of in counts
+            )
             spoken.append(f"{way}, {skill}: {numbers}")
     for n, skill in enumerate(next(iter(ways.values()))):
         y = 274 + 18 * n
         drawn += [_shape(n, 64, y - 4), text(76, y, skill)]
     by = ", ".join(f"{w:g}" for w in weights)
-    now = f"{marked[0]} at {marked[1]:g}"
-    alt = f"{title}. {xlabel} {by}. {'; '.join(spoken)}. Marked: {now}."
+    now = tr("{way} at {weight:g}").format(way=marked[0], weight=marked[1])
+    alt = tr("{title}. {xlabel} {by}. {spoken}. Marked: {now}.").format(
+        title=title, xlabel=xlabel, by=by, spoken="; ".join(spoken), now=now
+    )
     return drawing(drawn, 480, 284 + 18 * n, alt, ground)
 
 
@@ -170,23 +185,29 @@ def rounding_svg(
     model = Plane(66, 246, 390, 88, ends, (1e-7, 100), log=True)
     some = {n: f"{n}" for n in (2, 4, 6, 8, 11, 16, 20, 24)}
     shares = {0: "0 %", 0.5: "50 %", 1: "100 %"}
-    drawn += layer.axes({}, shares, "", "one layer: the share of the update that arrives")
+    drawn += layer.axes({}, shares, "", tr("one layer: the share of the update that arrives"))
     far = {1e-6: "10⁻⁶", 1e-3: "0.001", 1: "1"}
-    drawn += model.axes(some, far, "", "the model: distance of its logits")
+    drawn += model.axes(some, far, "", tr("the model: distance of its logits"))
     for n, name in {8: "bfloat16", 11: "float16", 23: "float32"}.items():
         drawn.append(text(model.x(n), model.bottom + 30, name, MIDDLE))
-    drawn.append(text(model.x(16.5), model.bottom + 30, "significant bits", MIDDLE))
+    drawn.append(text(model.x(16.5), model.bottom + 30, tr("significant bits"), MIDDLE))
     drawn += [_cursor(plane, bits) for plane in (layer, model)]
     for i, (name, by_bits) in enumerate(arrived.items()):
         bold = 'font-weight="bold"' if name == way else ""
         drawn += [_shape(i, layer.x(n), layer.y(share)) for n, share in by_bits.items()]
-        drawn += [_shape(i, 76 + 180 * i, 382), text(88 + 180 * i, 386, name, bold)]
+        drawn += [_shape(i, 76 + 180 * i, 382), text(88 + 180 * i, 386, tr(name), bold)]
         for n, (distance, word) in measured[name].items():
             x, y = model.x(n), model.y(distance)
-            spoken.append(f"{name}, {n} bits: {distance:.2g}, {word}")
+            spoken.append(
+                tr("{name}, {n} bits: {distance:.2g}, {word}").format(
+                    name=name, n=n, distance=distance, word=word
+                )
+            )
             drawn.append(_shape(i, x, y))
             drawn.append(text(x, round(y + (18 if i == 0 else -8), 1), word, MIDDLE))
-    alt = f"{title}. {way}, {bits} bits: {arrived[way][bits]:.0%} arrives. {'; '.join(spoken)}"
+    alt = tr("{title}. {way}, {bits} bits: {arrived:.0%} arrives. {spoken}").format(
+        title=title, way=way, bits=bits, arrived=arrived[way][bits], spoken="; ".join(spoken)
+    )
     return drawing(drawn, 480, 396, alt, ground)
 
 
@@ -210,9 +231,24 @@ def _grid(weight: float, update: float, bits: int) -> list[str]:
         disc(line.x(weight + update), 60, ORANGE, 5),
         path(f"M{x:.1f} 82l-6 10h12z", f'style="fill:{INK}"'),
     ]
-    far = "" if x == line.x(landed) else ", out of the picture"
-    drawn.append(text(66, 42, f"one weight, {weight:.4f} (blue), and with its update (orange)"))
-    drawn.append(text(x + (10 if x < 330 else -10), 92, f"stored{far}", "" if x < 330 else END))
+    far = "" if x == line.x(landed) else tr(", out of the picture")
+    drawn.append(
+        text(
+            66,
+            42,
+            tr("one weight, {weight:.4f} (blue), and with its update (orange)").format(
+                weight=weight
+            ),
+        )
+    )
+    drawn.append(
+        text(
+            x + (10 if x < 330 else -10),
+            92,
+            tr("stored{far}").format(far=far),
+            "" if x < 330 else END,
+        )
+    )
     return drawn
 
 
@@ -223,7 +259,7 @@ def switches_svg(
     *,
     marked: str | None,
     title: str,
-    unit: str = "tokens/s",
+    unit: str = N_("tokens/s"),
     ground: str | None = None,
 ) -> str:
     """The memory of some steps (`memory_svg`), and below the measured speed of each switch.
@@ -233,15 +269,19 @@ def switches_svg(
     picture = memory_svg(rows, devices, title=title, ground=ground)
     height = int(re.search(r'viewBox="0 0 \d+ (\d+)"', picture)[1])
     plane = Plane(150, height + 40, 360, 22 * len(speeds), (0, max(speeds.values())), (0, 1))
-    drawn = [text(10, height + 26, f"Measured on this machine, {unit}", LARGE)]
+    drawn = [
+        text(10, height + 26, tr("Measured on this machine, {unit}").format(unit=tr(unit)), LARGE)
+    ]
     for i, (name, speed) in enumerate(speeds.items()):
         y, bold = plane.top + 22 * i, 'font-weight="bold"' if name == marked else ""
         more = "" if name == marked else 'opacity="0.5"'
-        drawn.append(text(142, y + 13, name if i == 0 else f"+ {name}", f"{END} {bold}"))
+        drawn.append(text(142, y + 13, tr(name) if i == 0 else f"+ {tr(name)}", f"{END} {bold}"))
         drawn.append(rect(150, y, plane.x(speed) - 150, 17, BLUE, more))
         drawn.append(text(plane.x(speed) + 8, y + 13, f"{speed:,.0f}", bold))
-    words = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
-    alt = f"{title}. {memory_text(rows, devices)} Measured, {unit}: {words}."
+    words = ", ".join(f"{tr(name)} {speed:,.0f}" for name, speed in speeds.items())
+    alt = tr("{title}. {rows} Measured, {unit}: {words}.").format(
+        title=title, rows=memory_text(rows, devices), unit=unit, words=words
+    )
     return _extended(picture, drawn, height, height + 48 + 22 * len(speeds), alt)
 
 

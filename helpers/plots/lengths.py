@@ -57,9 +57,11 @@ def lengths_svg(
     drawn.append(path(f"M{LEFT} {base}h{WIDTH}", 'stroke="currentColor"'))
     drawn.append(text(LEFT + WIDTH + 6, round(y(max_length)) + 4, "max_length"))
     if longest > top:
-        drawn.append(text(LEFT + WIDTH + 6, TOP + 4, f"longest: {longest:,}"))
+        drawn.append(
+            text(LEFT + WIDTH + 6, TOP + 4, tr("longest: {longest:,}").format(longest=longest))
+        )
     drawn.append(text(LEFT + WIDTH, base + 16, tr("rows, by length"), 'text-anchor="end"'))
-    drawn.append(text(LEFT - 8, base + 16, "tokens", 'text-anchor="end"'))
+    drawn.append(text(LEFT - 8, base + 16, tr("tokens"), 'text-anchor="end"'))
     return drawing(drawn, LEFT + WIDTH + 90, base + 48, f"{title}. {words}.", ground)
 
 

@@ -61,7 +61,7 @@ def _curves(curves: Sequence[Curve], own: int, names: Sequence[str]) -> list[str
     points = [(x, y) for steps, values in curves for x, y in zip(steps, values, strict=True) if y]
     finite = [(x, y) for x, y in points if math.isfinite(y)]
     if not finite:
-        return [text(LEFT, 130, "nothing is stored, or the loss is no number")]
+        return [text(LEFT, 130, tr("nothing is stored, or the loss is no number"))]
     last = max(x for x, _ in finite) or 1
     low, high = min(y for _, y in finite) * 0.9, max(y for _, y in finite) * 1.1
 

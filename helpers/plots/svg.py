@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from IPython.display import display
 
 from helpers._devices import HEADROOM, usable
+from helpers._language import N_, tr
 from helpers.plots.raster import png
 from helpers.plots.style import GIB, SEGMENT_COLORS
 
@@ -76,7 +77,12 @@ def shares(
         f"{label}: " + ", ".join(f"{name} {shares[i]:.0%}" for name, shares in series.items())
         for i, label in enumerate(labels)
     )
-    return drawn, end + 170, bottom + 30, f"{title}. By {xlabel}: {numbers}."
+    return (
+        drawn,
+        end + 170,
+        bottom + 30,
+        tr("{title}. By {xlabel}: {numbers}.").format(title=title, xlabel=xlabel, numbers=numbers),
+    )
 
 
 def show_svg(picture: str, alt: str) -> None:
@@ -140,9 +146,11 @@ def memory_text(rows: Mapping[str, Mapping[str, float]], devices: Mapping[str, f
     sentences = []
     for name, parts in rows.items():
         total = sum(parts.values())
-        held = [f"{part.replace('_', ' ')} {_gib(size)}" for part, size in parts.items() if size]
+        held = [
+            f"{tr(part.replace('_', ' '))} {_gib(size)}" for part, size in parts.items() if size
+        ]
         fits = _fits(total, devices)
-        sentences.append(f"{name}: {_gib(total)}{fits and f', {fits}'} ({', '.join(held)}).")
+        sentences.append(f"{tr(name)}: {_gib(total)}{fits and f', {fits}'} ({', '.join(held)}).")
     return "\n".join(sentences)
 
 
@@ -159,7 +167,7 @@ def memory_svg(
     readable in a light and in a dark theme. It draws in a fraction of a millisecond.
     """
     rows = {
-        name: {part.replace("_", " "): size for part, size in row.items()}
+        tr(name): {tr(part.replace("_", " ")): size for part, size in row.items()}
         for name, row in rows.items()
     }
     parts = list(dict.fromkeys(part for row in rows.values() for part in row))
@@ -193,10 +201,18 @@ def memory_svg(
     drawn.append(text(LEFT + WIDTH + 22, bottom + 15, unit))
     seen = {part for row in rows.values() for part, size in row.items() if x(size) - LEFT >= SEEN}
     shown = {part: colors[part] for part in parts if part in seen}
-    drawn += _legend(shown, bottom + 40, f"kept free: {HEADROOM:.0%}" if within else "")
+    drawn += _legend(
+        shown,
+        bottom + 40,
+        tr("kept free: {headroom:.0%}").format(headroom=HEADROOM) if within else "",
+    )
     return drawing(drawn, 680, bottom + 48, f"{title}. {memory_text(rows, devices)}", ground)
 
 
+PARTS = (  # of a step's memory, as helpers.memory names them
+    *(N_("weights"), N_("adapter"), N_("gradients"), N_("optimizer states"), N_("activations")),
+    *(N_("logits"), N_("overhead"), N_("gathered")),
+)
 LEFT, TOP, WIDTH = 70, 64, 440  # of the axes, in pixels
 SEEN = 0.5  # pixels: what is smaller is not drawn
 
@@ -287,7 +303,7 @@ def _fits(total: float, devices: Mapping[str, float]) -> str:
         return ""
     large = (name for name in devices if usable(devices[name]) >= total)
     name = min(large, key=devices.get, default=None)
-    return f"fits {name}" if name else "fits none of these"
+    return tr("fits {name}").format(name=name) if name else tr("fits none of these")
 
 
 def _gib(size: float) -> str:

@@ -67,11 +67,11 @@ def curves_text(curves: Sequence[LossCurve], title: str) -> str:
     for curve in curves:
         if curve.points:
             (first, begin), (last, end) = curve.points[0], curve.points[-1]
-            values = f"{begin:.2f} at step {first}"
+            values = tr("{begin:.2f} at step {first}").format(begin=begin, first=first)
             if last != first:
-                values += f", {end:.2f} at step {last}"
+                values += tr(", {end:.2f} at step {last}").format(end=end, last=last)
             sentences.append(f"{curve.name}: {values}.")
-    return " ".join([f"{title}.", *(sentences or ["No loss yet."])])
+    return " ".join([f"{title}.", *(sentences or [tr("No loss yet.")])])
 
 
 def curves_png(

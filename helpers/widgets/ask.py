@@ -16,7 +16,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from helpers._arguments import check_positive_int, require
-from helpers._language import tr
+from helpers._language import N_, tr
 from helpers.answering import BASE, Answering
 from helpers.widgets.controls import Explorer, Number, choice
 
@@ -171,15 +171,22 @@ class AskBoth(Explorer):
         return (self.question.value, *map(str, self.sides))
 
 
+SIDES = {  # the labels of each
+    "left": (N_("left side"), N_("alpha, left")),
+    "right": (N_("right side"), N_("alpha, right")),
+}
+
+
 class Side:
     """One of the two: who answers, at which alpha, and the answer."""
 
     def __init__(self, place: str, source: Source, name: str) -> None:
         require(name in source.names, place, name, f"one of {', '.join(source.names)}")
         self.place, self.source, self.text = place, source, ""
-        self.name = choice(place, source.names, name)
+        side, alpha = SIDES[place]
+        self.name = choice(side, source.names, name)
         self.alpha = Number(
-            tr("alpha, {place}").format(place=place),
+            tr(alpha),
             source.trained_alpha(name) or 1,
             STOPS,
             whole=False,

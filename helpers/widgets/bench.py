@@ -68,7 +68,7 @@ class Bench(Explorer):
             most=100,
         )
         self.start = choice(tr("start"), STARTS, setting.start)
-        self.scaling = choice("scaling", SCALINGS, setting.scaling)
+        self.scaling = choice(tr("scaling"), SCALINGS, setting.scaling)
         self._message, self._result = widgets.HTML(), widgets.HTML()
         self._message.layout.min_height = "4.6em"  # so that the picture below does not jump
         controls = widgets.HBox([compact(control) for control in self._controls])

@@ -54,7 +54,7 @@ class CutExplorer(Explorer):
         energy = np.cumsum(self._S**2) / np.sum(self._S**2)
         self.energy_kept = {rank: float(energy[rank - 1]) for rank in improvement_kept}
         ranks = list(improvement_kept)
-        self.rank = choice("rank", ranks, ranks[0])
+        self.rank = choice(tr("rank"), ranks, ranks[0])
         slider = widgets.SelectionSlider(options=ranks, value=ranks[0], readout=False)
         widgets.link((slider, "index"), (self.rank, "index"))
         row = widgets.HBox([self.rank, named(slider, "rank")])
@@ -73,8 +73,8 @@ class CutExplorer(Explorer):
         """What is kept over the rank, and a corner of the matrix before and after the cut."""
         return plots.cut_svg(
             {
-                "improvement": list(self.improvement_kept.values()),
-                "energy": list(self.energy_kept.values()),
+                tr("improvement"): list(self.improvement_kept.values()),
+                tr("energy"): list(self.energy_kept.values()),
             },
             list(self.improvement_kept),
             marked=list(self.improvement_kept).index(self.rank.value),

@@ -25,7 +25,7 @@ import numpy as np
 from IPython.display import display
 
 from helpers._arguments import require
-from helpers._language import N_, tr
+from helpers._language import N_, handed, tr
 from helpers.expectations import is_strict
 from helpers.plots import guess_svg
 from helpers.widgets.controls import WIDGET_VIEW, check_typed, named, view_of
@@ -75,7 +75,7 @@ class Guesses:
         """
         require(low < high and (low > 0 or not log), "low", low, "below high; above 0 if log")
         require(len(options) != 1, "options", options, "none or several")
-        question = Question(words, tuple(options), unit, low, high, log, digits)
+        question = Question(handed(words), tuple(options), handed(unit), low, high, log, digits)
         self._asked[key] = asked = _Asked(question)
         display(
             {
@@ -135,7 +135,7 @@ class Question:
     @property
     def range(self) -> str:
         if self.options:
-            return " / ".join(self.options)
+            return " / ".join(map(handed, self.options))
         low, high = self.shown(self.low, unit=False), self.shown(self.high)
         return tr("{low} to {high}").format(low=low, high=high)
 
@@ -143,7 +143,7 @@ class Question:
         if value is None:
             return tr(NOT_SET)
         if self.options:
-            return str(value)
+            return handed(str(value))
         return f"{value:,.{self.digits}f}" + (f" {self.unit}" if unit and self.unit else "")
 
     def stops(self) -> list[float]:
@@ -203,7 +203,8 @@ class _Asked:
         self.view = widgets.VBox([words, self._inputs[0], self._message])
 
     def _options(self) -> list[widgets.Widget]:
-        self._field = widgets.RadioButtons(options=self.question.options, value=None)
+        options = [(handed(option), option) for option in self.question.options]
+        self._field = widgets.RadioButtons(options=options, value=None)
         self._field.layout.width = "auto"
         return [self._field, self._field]
 

@@ -167,9 +167,9 @@ class LandscapeExplorer(Explorer):
             self._losses(),
             marked=(self._shown("rank"), self._shown("learning_rate")),
             title=f"{self.task.value}: {self._settings()}",
-            rows_are="rank",
+            rows_are=tr("rank"),
             columns_are=tr("learning rate (alpha {alpha})").format(alpha=self._shown("alpha")),
-            measure=self._measure[2],
+            measure=tr(self._measure[2]),
             alt=str(self),
             ground=ground,
         )

@@ -123,7 +123,7 @@ class MergeExplorer(Knob):
         ]
         row = self.measured[way][self.nearest]
         found = tr("logits {distance:.2g} away, {right} of {n_answers} {what}").format(
-            distance=row.distance, right=row.right, n_answers=len(row.answers), what=self._right
+            distance=row.distance, right=row.right, n_answers=len(row.answers), what=tr(self._right)
         )
         if bits == self.nearest:
             return [*lines, tr("the model: {found}").format(found=found)]
@@ -149,7 +149,7 @@ class MergeExplorer(Knob):
             bits=bits,
             one=(weight, update),
             title=tr("A merge in fewer bits (numbers: answers {right}, of {n_questions})").format(
-                right=self._right, n_questions=len(self.questions)
+                right=tr(self._right), n_questions=len(self.questions)
             ),
             ground=ground,
         )

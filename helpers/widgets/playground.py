@@ -151,13 +151,13 @@ class Playground(Explorer):
         targets = widgets.Combobox(
             value=settings.targets,
             options=list(TARGETS.values()),
-            description="targets",
+            description=tr("targets"),
             ensure_option=False,
             **text,
         )
         self._controls = {
             "task": choice(tr("task"), tasks, OWN_FILE if own else settings.task),
-            "file": widgets.Text(settings.task if own else "", description="path", **text),
+            "file": widgets.Text(settings.task if own else "", description=tr("path"), **text),
             "method": choice(tr("method"), METHODS, settings.method),
             "rank": Number(tr("rank r"), settings.rank, STOPS["rank"]),
             "alpha": Number(tr("alpha"), settings.alpha, STOPS["alpha"], whole=False),

@@ -46,7 +46,10 @@ class Compare:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.first, self.second = choice("left", (), None), choice("right", (), None)
+        self.first, self.second = (
+            choice(tr("left side"), (), None),
+            choice(tr("right side"), (), None),
+        )
         self._answers = widgets.HTML(tr("Answers of two runs stand here, once there are two."))
         for control in (self.first, self.second):
             control.layout.width, control.style.description_width = "15em", "4em"
@@ -80,7 +83,7 @@ class Keep:
 
     def __init__(self, session: Session, shown: Callable[[], None]) -> None:
         self.session, self._shown = session, shown
-        self.folder = widgets.Text("playground-runs", description="folder")
+        self.folder = widgets.Text("playground-runs", description=tr("folder"))
         self.save_button = widgets.Button(description=tr("Save all runs"))
         self.load_button = widgets.Button(description=tr("Read runs"))
         self._message = widgets.HTML()

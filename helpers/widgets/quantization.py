@@ -47,7 +47,7 @@ class QuantizationExplorer(Knob):
         self.weights, self.name = weights.numpy(), name
         self.landmarks = {
             label: self._point(quantize(self.weights, double=double))
-            for label, double in (("NF4", False), ("NF4, double", True))
+            for label, double in (("NF4", False), (tr("NF4, double"), True))
         }
         self.tried: list[tuple[float, float]] = []
         self.bits = Stops(tr("bits a level"), bits, BITS)

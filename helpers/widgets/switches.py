@@ -16,7 +16,13 @@ from helpers._language import N_, tr
 from helpers.memory import estimate_training_memory
 from helpers.widgets.knob import Knob, Stops
 
-SWITCHES = (N_("half precision"), N_("no checkpointing"), N_("no dropout"), "packing", "attention")
+SWITCHES = (
+    N_("half precision"),
+    N_("no checkpointing"),
+    N_("no dropout"),
+    "packing",
+    N_("attention"),
+)
 LAST = N_("labels only")
 LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -127,8 +133,8 @@ class SwitchExplorer(Knob):
         none = step | {"precision": "fp32", "gradient_checkpointing": True, "loss": "chunked"}
         lora = self._plain if "no dropout" in on else self._lora
         self.memory = {
-            "none": estimate_training_memory(self.model, self._lora, **none),
-            "chosen": estimate_training_memory(self.model, lora, **chosen),
+            N_("none"): estimate_training_memory(self.model, self._lora, **none),
+            N_("chosen"): estimate_training_memory(self.model, lora, **chosen),
         }
         names = list(self.switches)
         first = names[: len(on)]
