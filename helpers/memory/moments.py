@@ -316,13 +316,19 @@ class Moments:
             if adapter is None:  # in attention, there are those of all but three projections
                 wide = self.layer.queries + 2 * self.layer.keys
                 missing = head_gradient + trained * self.layer.hidden * wide
-        # At its end, a tied embedding has two gradients, and their sum, to be added to the earlier.
+        yield from self._at_the_end(waiting)
+
+    def _at_the_end(self, waiting: int) -> Iterator[MemoryEstimate]:
+        """Of the backward pass, and in the optimizer's step.
+
+        A tied embedding has two gradients, and their sum, to be added to the earlier ones.
+        """
         more = sum(
-            optimizer_needs(sizes, number, self.step.optimizer, formats.gpu)
+            optimizer_needs(sizes, number, self.step.optimizer, self.formats.gpu)
             for number, sizes in self._trained.items()
         )
         for peak, overhead in (
             ("optimizer step", more),
-            ("backward", (3 if earlier else 2) * waiting),
+            ("backward", (3 if self._earlier else 2) * waiting),
         ):
             yield self._moment(peak, gradients=self._gradients, overhead=overhead)

@@ -37,26 +37,7 @@ def quantization_svg(
     `present`, each of `tried` and of the named `landmarks` is a pair (bits a weight, error as a
     share).
     """
-    counts, _ = np.histogram(scaled, bins=64, range=(-1, 1))
-    plane = Plane(56, 40, 400, 120, (-1, 1), (0, float(max(counts.max(), 1))))
-    step = plane.width / len(counts)
-    drawn = [text(10, 15, title, LARGE)]
-    for i, count in enumerate(counts):
-        y, x = plane.y(count), plane.left + i * step
-        drawn.append(rect(x, y, step - 1, plane.bottom - y, INK, 'opacity="0.25"'))
-    thin = 1.5 if len(levels) <= 32 else 0.6
-    line = f'stroke="{BLUE}" stroke-width="{thin}"'
-    drawn += [path(f"M{plane.x(v):.1f} {plane.top}V{plane.bottom + 4}", line) for v in levels]
-    ticks = {-1: "−1", 0: "0", 1: "1"}
-    drawn += plane.axes(ticks, {}, tr("weight, divided by the largest of its block"), "")
-    drawn.append(
-        text(
-            56,
-            33,
-            tr("grey: the weights · blue: the {n_levels} levels").format(n_levels=len(levels)),
-        )
-    )
-
+    drawn = [text(10, 15, title, LARGE), *_levels_on_weights(scaled, levels)]
     below = Plane(56, 230, 400, 110, (2, 10.5), (0.003, 1), log=True)
     yticks = {0.01: "1 %", 0.1: "10 %", 1: "100 %"}
     drawn += below.axes(
@@ -75,6 +56,30 @@ def quantization_svg(
         title=title, n_levels=len(levels), bits=present[0], error=present[1]
     )
     return drawing(drawn, 480, 380, alt, ground)
+
+
+def _levels_on_weights(scaled: np.ndarray, levels: Sequence[float]) -> list[str]:
+    """The upper half: a histogram of the weights, and a line for each level."""
+    counts, _ = np.histogram(scaled, bins=64, range=(-1, 1))
+    plane = Plane(56, 40, 400, 120, (-1, 1), (0, float(max(counts.max(), 1))))
+    step = plane.width / len(counts)
+    drawn = []
+    for i, count in enumerate(counts):
+        y, x = plane.y(count), plane.left + i * step
+        drawn.append(rect(x, y, step - 1, plane.bottom - y, INK, 'opacity="0.25"'))
+    thin = 1.5 if len(levels) <= 32 else 0.6
+    line = f'stroke="{BLUE}" stroke-width="{thin}"'
+    drawn += [path(f"M{plane.x(v):.1f} {plane.top}V{plane.bottom + 4}", line) for v in levels]
+    ticks = {-1: "−1", 0: "0", 1: "1"}
+    drawn += plane.axes(ticks, {}, tr("weight, divided by the largest of its block"), "")
+    drawn.append(
+        text(
+            56,
+            33,
+            tr("grey: the weights · blue: the {n_levels} levels").format(n_levels=len(levels)),
+        )
+    )
+    return drawn
 
 
 def interval(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:

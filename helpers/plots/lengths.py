@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from helpers._language import tr
 from helpers.plots.style import COLORS
@@ -10,6 +10,8 @@ from helpers.plots.svg import drawing, path, text
 
 BARS = 220  # more rows than that: so many of them, evenly spread over the sorted lengths
 LEFT, TOP, WIDTH, HEIGHT = 60, 44, 560, 180
+BASE = TOP + HEIGHT
+LOOKS = ("#8c8c8c", COLORS[1], COLORS[5])  # the prompt, the answer, what is cut off
 
 
 def lengths_svg(
@@ -36,33 +38,37 @@ def lengths_svg(
         rows = [rows[i * (len(rows) - 1) // (BARS - 1)] for i in range(BARS)]
     longest, most = rows[-1][0], rows[int(0.97 * (len(rows) - 1))][0]
     top = 1.08 * max(min(longest, 1.4 * most), max_length)
-    step, base = WIDTH / len(rows), TOP + HEIGHT
+    step = WIDTH / len(rows)
 
     def y(tokens: float) -> float:
-        return base - HEIGHT * min(tokens, top) / top
+        return BASE - HEIGHT * min(tokens, top) / top
 
     drawn = [text(10, 15, title, 'font-size="13"'), text(10, 33, words)]
-    ways = _bars(rows, max_length, y)
-    looks = ("#8c8c8c", COLORS[1], COLORS[5])
-    for n, ((name, way), color) in enumerate(zip(ways.items(), looks, strict=True)):
-        stroke = f'stroke="{color}" stroke-width'
-        if way:
-            drawn.append(path(way, f'{stroke}="{0.8 * step:.2f}"'))
-        drawn.append(path(f"M{LEFT + 150 * n} {base + 34}h14", f'{stroke}="10"'))
-        drawn.append(text(LEFT + 150 * n + 20, base + 38, name))
+    drawn += _bars_and_legend(_bars(rows, max_length, y), 0.8 * step)
     for tokens in (0, max_length):
         drawn.append(text(LEFT - 8, round(y(tokens)) + 4, f"{tokens:,}", 'text-anchor="end"'))
     line = f"M{LEFT} {y(max_length):.1f}h{WIDTH}"
     drawn.append(path(line, 'stroke="currentColor" stroke-width="1.5" stroke-dasharray="6 4"'))
-    drawn.append(path(f"M{LEFT} {base}h{WIDTH}", 'stroke="currentColor"'))
+    drawn.append(path(f"M{LEFT} {BASE}h{WIDTH}", 'stroke="currentColor"'))
     drawn.append(text(LEFT + WIDTH + 6, round(y(max_length)) + 4, "max_length"))
     if longest > top:
         drawn.append(
             text(LEFT + WIDTH + 6, TOP + 4, tr("longest: {longest:,}").format(longest=longest))
         )
-    drawn.append(text(LEFT + WIDTH, base + 16, tr("rows, by length"), 'text-anchor="end"'))
-    drawn.append(text(LEFT - 8, base + 16, tr("tokens"), 'text-anchor="end"'))
-    return drawing(drawn, LEFT + WIDTH + 90, base + 48, f"{title}. {words}.", ground)
+    drawn.append(text(LEFT + WIDTH, BASE + 16, tr("rows, by length"), 'text-anchor="end"'))
+    drawn.append(text(LEFT - 8, BASE + 16, tr("tokens"), 'text-anchor="end"'))
+    return drawing(drawn, LEFT + WIDTH + 90, BASE + 48, f"{title}. {words}.", ground)
+
+
+def _bars_and_legend(ways: Mapping[str, str], width: float) -> list[str]:
+    drawn = []
+    for n, ((name, way), color) in enumerate(zip(ways.items(), LOOKS, strict=True)):
+        stroke = f'stroke="{color}" stroke-width'
+        if way:
+            drawn.append(path(way, f'{stroke}="{width:.2f}"'))
+        drawn.append(path(f"M{LEFT + 150 * n} {BASE + 34}h14", f'{stroke}="10"'))
+        drawn.append(text(LEFT + 150 * n + 20, BASE + 38, name))
+    return drawn
 
 
 def _bars(

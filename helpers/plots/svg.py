@@ -193,12 +193,7 @@ def memory_svg(
             right += 8
         drawn.append(text(right, y + (12 if devices else 19), _gib(total), 'font-weight="bold"'))
         drawn.append(text(right, y + 26, _fits(total, devices)))
-    drawn.append(path(f"M{LEFT} {top - 6}V{bottom}H{LEFT + WIDTH}", 'stroke="currentColor"'))
-    unit, size_of_unit = ("GiB", GIB) if limit >= GIB else ("MiB", 2**20)
-    for tick in _ticks(limit):
-        name = f"{tick / size_of_unit:,.6g}"
-        drawn.append(text(x(tick), bottom + 15, name, 'text-anchor="middle"'))
-    drawn.append(text(LEFT + WIDTH + 22, bottom + 15, unit))
+    drawn += _axes(limit, top, bottom, x)
     seen = {part for row in rows.values() for part, size in row.items() if x(size) - LEFT >= SEEN}
     shown = {part: colors[part] for part in parts if part in seen}
     drawn += _legend(
@@ -242,6 +237,16 @@ def _bar(
             middle, style = (begin + end) / 2, f'text-anchor="middle" style="fill:{ink}"'
             drawn.append(text(middle, y + 18, part, style))
     return drawn
+
+
+def _axes(limit: float, top: int, bottom: int, x: Callable[[float], float]) -> list[str]:
+    """The lines at the left and below, the ticks' numbers, and their unit."""
+    drawn = [path(f"M{LEFT} {top - 6}V{bottom}H{LEFT + WIDTH}", 'stroke="currentColor"')]
+    unit, size_of_unit = ("GiB", GIB) if limit >= GIB else ("MiB", 2**20)
+    for tick in _ticks(limit):
+        name = f"{tick / size_of_unit:,.6g}"
+        drawn.append(text(x(tick), bottom + 15, name, 'text-anchor="middle"'))
+    return [*drawn, text(LEFT + WIDTH + 22, bottom + 15, unit)]
 
 
 def _legend(colors: Mapping[str, tuple[str, str]], y: float, shade: str) -> list[str]:
