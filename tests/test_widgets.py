@@ -1,6 +1,7 @@
 """The explorers without a browser: what the page sends moves, and what it would then be shown."""
 
 import json
+import math
 import re
 from html import escape, unescape
 from xml.etree import ElementTree
@@ -210,6 +211,30 @@ def test_a_first_state_that_does_not_work_is_explained_in_place(arguments, words
     explorer.sequence_length.value, explorer.dropout.value = 64, 0.0
     assert explorer.problem == "" and explorer.count.trainable > 0
     assert "image/svg+xml" in bundle(explorer)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"lora_alpha": 0}, "lora_alpha must be finite and above 0, got 0 (int)"),
+        ({"lora_alpha": "16"}, "lora_alpha must be a number, got '16' (str)"),
+        ({"lora_dropout": 1.5}, "lora_dropout must be a probability, from 0 to 1, got 1.5"),
+        ({"lora_dropout": 2, "lora_alpha": math.nan}, "lora_alpha must be finite"),
+        ({"r": -8}, "r must be a whole number of at least 1, got -8 (int)"),
+    ],
+)
+def test_a_number_that_no_control_can_stand_at_is_explained_in_place(numbers, words):
+    config = LoraConfig(target_modules="all-linear")
+    for name, number in numbers.items():  # PEFT refuses some of them, and others only when used
+        setattr(config, name, number)
+    explorer = lora_explorer(TINY, config)
+    assert words in explorer.problem and words in unescape(explorer.shown)
+    assert explorer.lora_config is None and 'role="alert"' in explorer._message.value
+    explorer.rank.value = 16
+    assert explorer.problem == "" and explorer.lora_config.r == 16
+    assert (
+        explorer.lora_config.lora_alpha == (PAGE if "lora_alpha" in numbers else config).lora_alpha
+    )
 
 
 def test_what_cannot_be_counted_is_explained_in_place_though_it_has_no_control():

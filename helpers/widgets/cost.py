@@ -7,7 +7,6 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -35,6 +34,7 @@ from helpers.widgets.cost_controls import (
     targets_text,
 )
 
+NUMBERS = ("r", "lora_alpha", "lora_dropout")  # of a LoraConfig, with a control each
 FADED = '<div style="opacity:0.3">'
 NOTE = "line-height:1.4;border-left:4px solid #E69F00;padding:0.2em 0 0.2em 0.8em;margin:0.4em 0;"
 
@@ -53,15 +53,33 @@ def lora_explorer(
     what has no control stays as it is there.
 
     Raises what `count_lora_parameters` raises for a `model` that cannot be counted, and ValueError
-    or TypeError for a number that is none. A combination that does not work, the first one too, is
-    explained in place.
+    or TypeError for a `batch_size` or `sequence_length` that is none. A configuration that does not
+    work, the first one too, is explained in place; a number in it that no control can stand at,
+    such as `lora_alpha=0`, is the page's there.
     """
-    with suppress(NotImplementedError):  # what cannot be counted is said beside the controls
-        check_lora_config(lora_config)
+    lora_config, problem = _usable(lora_config)
     check_positive_int("batch_size", batch_size)
     check_positive_int("sequence_length", sequence_length)
     count_lora_parameters(model, LoraConfig(target_modules="all-linear"))
-    return LoraExplorer(model, lora_config, batch_size, sequence_length)
+    return LoraExplorer(model, lora_config, batch_size, sequence_length, problem=problem)
+
+
+def _usable(lora_config: LoraConfig) -> tuple[LoraConfig, str]:
+    """A configuration that the controls can stand at, and what is wrong with the one given."""
+    problem = ""
+    while True:
+        try:
+            check_lora_config(lora_config)
+        except NotImplementedError:  # what cannot be counted is said beside the controls
+            return lora_config, problem
+        except (TypeError, ValueError) as error:
+            name = str(error).partition(" ")[0]
+            if name not in NUMBERS:
+                raise
+            problem = problem or str(error)
+            lora_config = dataclasses.replace(lora_config, **{name: getattr(PAGE, name)})
+        else:
+            return lora_config, problem
 
 
 @dataclass(frozen=True)
@@ -88,7 +106,13 @@ class LoraExplorer(Explorer):
     problem: str
 
     def __init__(
-        self, model: Any, lora_config: LoraConfig, batch_size: int, sequence_length: int
+        self,
+        model: Any,
+        lora_config: LoraConfig,
+        batch_size: int,
+        sequence_length: int,
+        *,
+        problem: str = "",
     ) -> None:
         self._start, self._state = lora_config, None
         lora = lora_controls(lora_config)
@@ -98,7 +122,10 @@ class LoraExplorer(Explorer):
         self.view = widgets.VBox([*folding(self._controls), self._message, self._result])
 
         self._find_preset()
-        self.update()
+        if problem:
+            self._explain(problem)
+        else:
+            self.update()
         for control in (self.model, self.preset):  # first: new targets come before a new count
             control.observe(self._use_preset, "value")
         self.targets.observe(self._find_preset, "value")
@@ -133,14 +160,7 @@ class LoraExplorer(Explorer):
                 count = count_lora_parameters(self.model.value, lora_config)
                 memory, unknown = self._estimate(lora_config)
         except Exception as error:  # whatever PEFT objects to belongs beside the controls
-            self.problem = str(error) or type(error).__name__
-            self._message.value = (
-                f'<p role="alert" style="{NOTE}border-color:#D55E00">'
-                f"<b>{escape(tr(FAILS))}</b> {escape(self.problem)}</p>"
-            )
-            self._mark()
-            if self._result.value and not self._result.value.startswith(FADED):
-                self._result.value = f"{FADED}{self._result.value}</div>"
+            self._explain(str(error) or type(error).__name__)
             return
         self._state, self.problem = _State(lora_config, count, memory, self._title()), ""
         self._mark()
@@ -155,6 +175,16 @@ class LoraExplorer(Explorer):
             f'<pre style="user-select:all;margin:0.5em 0">{escape(lora_source(lora_config))}</pre>'
             "</div>"
         )
+
+    def _explain(self, problem: str) -> None:
+        self.problem = problem
+        self._message.value = (
+            f'<p role="alert" style="{NOTE}border-color:#D55E00">'
+            f"<b>{escape(tr(FAILS))}</b> {escape(self.problem)}</p>"
+        )
+        self._mark()
+        if self._result.value and not self._result.value.startswith(FADED):
+            self._result.value = f"{FADED}{self._result.value}</div>"
 
     def _mark(self) -> None:
         """Give the field that the problem speaks of a border, and take it from all others."""
