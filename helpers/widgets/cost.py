@@ -19,11 +19,12 @@ from transformers import PretrainedConfig
 from helpers import plots
 from helpers._arguments import check_positive_int
 from helpers._devices import GPUS
-from helpers._language import N_, tr
+from helpers._language import tr
 from helpers.memory import MemoryEstimate, estimate_training_memory
 from helpers.params import ParameterCount, check_lora_config, count_lora_parameters
 from helpers.widgets.controls import FAILS, Explorer, legible
 from helpers.widgets.cost_controls import (
+    BITS,
     PAGE,
     PRESETS,
     TYPED,
@@ -36,12 +37,6 @@ from helpers.widgets.cost_controls import (
 )
 
 FADED = '<div style="opacity:0.3">'
-# Not "bf16": a T4, which is drawn beside it, has no bfloat16 and takes float16, of as many bytes.
-BITS = {
-    "fp32": N_("in 32 bits"),
-    "bf16": N_("in 16 bits"),
-    "bf16-mixed": N_("in 16 bits, weights in 32"),
-}
 NOTE = "line-height:1.4;border-left:4px solid #E69F00;padding:0.2em 0 0.2em 0.8em;margin:0.4em 0;"
 
 
