@@ -23,6 +23,7 @@ from helpers.memory import MemoryEstimate, estimate_training_memory
 from helpers.params import ParameterCount, check_lora_config, count_lora_parameters
 from helpers.widgets.controls import FAILS, Explorer, legible
 from helpers.widgets.cost_controls import (
+    BITS,
     PAGE,
     PRESETS,
     TYPED,
@@ -257,7 +258,7 @@ class LoraExplorer(Explorer):
             label=self.model.label,
             rows=self.batch_size.value,
             tokens=self.sequence_length.value,
-            precision=self.precision.value,
+            precision=tr(BITS[self.precision.value]),
         )
 
     def _numbers(self) -> tuple[str, ...]:

@@ -83,6 +83,12 @@ RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 ALPHAS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 LENGTHS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+# Not "bf16": a T4, which is drawn beside it, has no bfloat16 and takes float16, of as many bytes.
+BITS = {
+    "fp32": N_("in 32 bits"),
+    "bf16": N_("in 16 bits"),
+    "bf16-mixed": N_("in 16 bits, weights in 32"),
+}
 ATTENTION = frozenset(
     "q k v o query key value q_proj k_proj v_proj o_proj out_proj qkv_proj query_key_value "
     "c_attn Wqkv".split()
