@@ -436,9 +436,11 @@ def test_every_marked_text_is_in_the_catalogue():
     marked = set()
     for path in (ROOT / "helpers").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("N_", "ngettext"):
+            if not isinstance(node, ast.Call):
+                continue
+            if getattr(node.func, "id", "") in ("N_", "ngettext", "nworded"):
                 marked.add(ast.literal_eval(node.args[0]))
-            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tr":
+            elif getattr(node.func, "id", "") in ("tr", "worded"):
                 assert not isinstance(node.args[0], ast.JoinedStr), f"{path}:{node.lineno}"
                 if isinstance(node.args[0], ast.Constant):
                     marked.add(node.args[0].value)
