@@ -69,7 +69,8 @@ class Worded(str):
 
     def __str__(self) -> str:
         singular, plural = self.pattern
-        chosen = ngettext(singular, plural, self.n) if plural else tr(singular)
+        said = _catalogue(language())
+        chosen = said.ngettext(singular, plural, self.n) if plural else said.gettext(singular)
         return chosen.format(**self.fields)
 
     def __format__(self, spec: str) -> str:
