@@ -1,9 +1,9 @@
 """What helpers say to a learner: helpers/locale/<language>/LC_MESSAGES/helpers.po.
 
-Babel finds the texts that the code marks (`tr`, `N_`, `ngettext`: helpers/_language.py); `texts`
-of notebook_texts.py finds what the notebooks hand to helpers to be shown. The catalogue for people
-lies beside the one that Python's gettext reads, helpers.mo: nothing has to be built where the
-course is installed.
+Babel finds the texts that the code marks (`tr`, `N_`, `ngettext`, `worded`, `nworded`:
+helpers/_language.py); `texts` of notebook_texts.py finds what the notebooks hand to helpers to be
+shown. The catalogue for people lies beside the one that Python's gettext reads, helpers.mo: nothing
+has to be built where the course is installed.
 """
 
 import string
@@ -18,7 +18,7 @@ import notebook_texts
 from catalogues import HEADER, WIDTH, closest, read, take_over
 from translation_check import wrong_letters
 
-KEYWORDS = {"tr": None, "N_": None, "ngettext": (1, 2)}
+KEYWORDS = {"tr": None, "N_": None, "worded": None, "ngettext": (1, 2), "nworded": (1, 2)}
 Message = tuple[str, str]
 """A text, and its plural or ""."""
 

@@ -1,7 +1,8 @@
 """What the notebooks' code hands to helpers to be shown: `handed` of helpers/_language.py.
 
-That is guesses' questions, charts' titles and labels, claims' conditions and what was measured. The
-code stays as it is in every language; its texts stand in the helpers' catalogue.
+That is guesses' questions, charts' titles and labels, what lessons expect, claims' conditions and
+what was measured. The code stays as it is in every language; its texts stand in the helpers'
+catalogue.
 """
 
 import ast
@@ -63,6 +64,8 @@ def parts(call: ast.Call, named: dict[str, list[ast.AST]]) -> list[ast.AST]:
     """The arguments of a call that a learner sees."""
     function = ast.unparse(call.func)
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    if function == "expect":  # one that tells what a program said stays English
+        return [part for part in call.args[1:2] if isinstance(part, ast.Constant)]
     if function == "claim":
         return [keywords[name] for name in ("condition", "why", "source") if name in keywords]
     if function == "guesses.ask":

@@ -3,6 +3,8 @@
 * `tr(text)`: a text in that language, or as it is where there is no translation
 * `N_(text)`: marks a text that is translated later, with `tr`, when it is shown
 * `ngettext(singular, plural, n)`: the form that goes with `n`
+* `worded(pattern, **fields)`, `nworded(singular, plural, n, **fields)`: a text with what was found
+  in it, English to code, and in the learner's language wherever it is shown
 * `handed(value)`: what a notebook hands over to be shown, with the texts in it translated
 
 A module's constants are English; whoever shows one calls `tr`. So the language may change while
@@ -52,6 +54,48 @@ def N_(text: str) -> str:
 def ngettext(singular: str, plural: str, n: int) -> str:
     """One of two texts, or of a language's own forms, as goes with `n`."""
     return _catalogue(language()).ngettext(singular, plural, n)
+
+
+class Worded(str):
+    """A text that code reads in English, and that is shown in the learner's language.
+
+    To compare, to search and to cut it is the English one; `str()`, `print` and an f-string give
+    the translation, of the language that is chosen then.
+    """
+
+    pattern: tuple[str, str]  # singular and plural; the second is empty where there is no number
+    n: int
+    fields: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        singular, plural = self.pattern
+        said = _catalogue(language())
+        chosen = said.ngettext(singular, plural, self.n) if plural else said.gettext(singular)
+        return chosen.format(**self.fields)
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+
+def worded(pattern: str, /, **fields: Any) -> Worded:
+    """A pattern filled in; a field may be such a text again."""
+    return _worded((pattern, ""), 1, fields)
+
+
+def nworded(singular: str, plural: str, n: int, /, **fields: Any) -> Worded:
+    """One of two patterns, as goes with `n`, filled in."""
+    return _worded((singular, plural), n, fields)
+
+
+def _worded(pattern: tuple[str, str], n: int, fields: Mapping[str, Any]) -> Worded:
+    english = {
+        name: str.__str__(held) if isinstance(held, Worded) else held
+        for name, held in fields.items()
+    }
+    chosen = pattern[bool(pattern[1]) and n != 1]
+    text = Worded(chosen.format(**english))
+    text.pattern, text.n, text.fields = pattern, n, fields
+    return text
 
 
 def masked(text: str) -> tuple[str, list[str]]:

@@ -20,20 +20,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from helpers._language import N_, tr, worded
+
 # Words that nearly every sentence of a language holds, and few sentences of another.
 FUNCTION_WORDS = {
     language: frozenset(words.split())
     for language, words in {
-        "English": "the of and to is you that it for are with this not have from what how",
-        "German": "der die das und ist nicht ein eine ich wir sie mit für auf dem den von uns",
-        "French": "le la les des et est une que pour dans vous nous pas sur du il au",
-        "Spanish": "el los las del que y en es una por para con no se su como",
-        "Italian": "il di che è una per non sono con del della gli nel si",
-        "Portuguese": "os as que e em é um uma para com não do da dos na",
-        "Dutch": "de het een en van niet dat ik je op te met voor zijn",
-        "Romanian": "și de la în nu este un o pe cu ce din care sunt",
+        N_("English"): "the of and to is you that it for are with this not have from what how",
+        N_("German"): "der die das und ist nicht ein eine ich wir sie mit für auf dem den von uns",
+        N_("French"): "le la les des et est une que pour dans vous nous pas sur du il au",
+        N_("Spanish"): "el los las del que y en es una por para con no se su como",
+        N_("Italian"): "il di che è una per non sono con del della gli nel si",
+        N_("Portuguese"): "os as que e em é um uma para com não do da dos na",
+        N_("Dutch"): "de het een en van niet dat ik je op te met voor zijn",
+        N_("Romanian"): "și de la în nu este un o pe cu ce din care sunt",
     }.items()
 }
+AS_ROW = N_("as row {row}: {text!r}")
 MARKUP = re.compile(
     r"</?(?:a|b|i|p|br|div|span|ul|ol|li|h[1-6]|table|tr|td|strong|em|img|font|html|body)\b[^<>]*>"
     r"|&(?:[a-z]{2,8}|#\d+);"  # HTML
@@ -56,7 +59,8 @@ class Fault:
     seen: str
 
     def __str__(self) -> str:
-        return f"row {self.row}, {self.name}: {self.seen}"
+        said = tr("row {row}, {name}: {seen}")
+        return said.format(row=self.row, name=tr(self.name), seen=self.seen)
 
 
 def find_faults(
@@ -85,16 +89,16 @@ def find_faults(
 
 
 FAULT_NAMES = (
-    "empty question",
-    "empty answer",
-    "one-word answer",
-    "duplicate",
-    "near-duplicate",
-    "two answers",
-    "markup",
-    "wrong encoding",
-    "other language",
-    "personal data",
+    N_("empty question"),
+    N_("empty answer"),
+    N_("one-word answer"),
+    N_("duplicate"),
+    N_("near-duplicate"),
+    N_("two answers"),
+    N_("markup"),
+    N_("wrong encoding"),
+    N_("other language"),
+    N_("personal data"),
 )
 
 
@@ -161,14 +165,14 @@ def _first(pattern: re.Pattern) -> Callable[[str], str | None]:
 
 def _personal(text: str) -> str | None:
     for name, pattern, check in (
-        ("e-mail address", EMAIL, lambda found: True),
-        ("IBAN", IBAN, _is_iban),
-        ("card number", CARD, _is_card),
-        ("telephone number", PHONE, lambda found: 9 <= sum(map(str.isdigit, found)) <= 15),
+        (N_("e-mail address"), EMAIL, lambda found: True),
+        (N_("IBAN"), IBAN, _is_iban),
+        (N_("card number"), CARD, _is_card),
+        (N_("telephone number"), PHONE, lambda found: 9 <= sum(map(str.isdigit, found)) <= 15),
     ):
         for found in pattern.finditer(text):
             if check(found[0]):
-                return f"{name} {found[0]!r}"
+                return worded("{what} {text!r}", what=worded(name), text=found[0])
     return None
 
 
@@ -216,9 +220,17 @@ def _other_languages(texts: Sequence[str]) -> list[Fault]:
     for row, (script, found) in enumerate(zip(scripts, hits, strict=True)):
         best = max(found, key=found.__getitem__)
         if usual_script and script and script != usual_script[0][0]:
-            faults.append(Fault("other language", row, f"in {script.lower()} letters"))
+            faults.append(
+                Fault("other language", row, worded("in {script} letters", script=script.lower()))
+            )
         elif found[best] >= 3 and found[best] > 2 * found[usual]:
-            faults.append(Fault("other language", row, f"{best}: {texts[row][:60]!r}"))
+            faults.append(
+                Fault(
+                    "other language",
+                    row,
+                    worded("{language}: {text!r}", language=worded(best), text=texts[row][:60]),
+                )
+            )
     return faults
 
 
@@ -240,16 +252,22 @@ def _repeated(questions: Sequence[str], answers: Sequence[str], near: float) -> 
         if pair in first:
             exact = (questions[row], answers[row]) == (questions[first[pair]], answers[first[pair]])
             name = "duplicate" if exact else "near-duplicate"
-            faults.append(Fault(name, row, f"as row {first[pair]}: {questions[row]!r}"))
+            faults.append(Fault(name, row, worded(AS_ROW, row=first[pair], text=questions[row])))
             told.add(row)
             continue
         first[pair] = row
         for other in by_question[pair[0]].values():
-            faults.append(Fault("two answers", row, f"row {other} answers {answers[other]!r}"))
+            faults.append(
+                Fault(
+                    "two answers",
+                    row,
+                    worded("row {row} answers {text!r}", row=other, text=answers[other]),
+                )
+            )
             break
         by_question[pair[0]][pair[1]] = row
     for i, j in similar_pairs(questions, near=near):
         if asked[i] != asked[j] and said[i] == said[j] and j not in told and said[j]:
-            faults.append(Fault("near-duplicate", j, f"as row {i}: {questions[j]!r}"))
+            faults.append(Fault("near-duplicate", j, worded(AS_ROW, row=i, text=questions[j])))
             told.add(j)
     return faults

@@ -14,7 +14,7 @@ import os
 
 import numpy as np
 
-from helpers._language import tr
+from helpers._language import handed, tr
 
 STRICT = "LORA_COURSE_STRICT"
 
@@ -44,4 +44,4 @@ def expect(condition: bool, message: str) -> None:
     if is_strict():
         raise AssertionError(f"expected: {message}")
     said = tr("Not as when this lesson was written, where {message}. See what differs, and go on.")
-    print(said.format(message=message))
+    print(said.format(message=handed(message)))

@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from helpers._language import tr
 from helpers.machine import hardware
 from helpers.small_model import ModelNotAvailableError, no_progress_bars, prepare_small_model
 
@@ -106,9 +107,12 @@ def load_model(
     machine = hardware()
     gpu_gib = machine.memory_gib if machine.device == "cuda" else 0
     if gpu_gib < profile.minimum_gpu_gib:
+        said = tr(
+            'PROFILE = "{name}" needs an NVIDIA GPU with {gib:g} GiB or more; this machine is: '
+            '{machine}. Use PROFILE = "small".'
+        )
         raise ModelNotAvailableError(
-            f'PROFILE = "{profile.name}" needs an NVIDIA GPU with {profile.minimum_gpu_gib:g} GiB '
-            f'or more; this machine is: {machine}. Use PROFILE = "small".'
+            said.format(name=profile.name, gib=profile.minimum_gpu_gib, machine=machine)
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(profile.model_id)
@@ -116,11 +120,12 @@ def load_model(
             profile.model_id, **{"dtype": machine.dtype, "device_map": "auto", **kwargs}
         )
     except OSError as error:
-        raise ModelNotAvailableError(
-            f"{profile.model_id} could not be loaded. It must be a model's local folder, or the "
-            "Hugging Face Hub must be within reach (with an unsteady network, try again). "
-            f'PROFILE = "small" needs no Hub. The loader said: {error}'
-        ) from error
+        said = tr(
+            "{model} could not be loaded. It must be a model's local folder, or the Hugging Face "
+            "Hub must be within reach (with an unsteady network, try again). "
+            'PROFILE = "small" needs no Hub. The loader said: {error}'
+        )
+        raise ModelNotAvailableError(said.format(model=profile.model_id, error=error)) from error
     return model, tokenizer
 
 
@@ -132,7 +137,8 @@ def load_tokenizer(profile: Profile) -> PreTrainedTokenizerBase:
             prepare_small_model() if small else profile.model_id, local_files_only=small
         )
     except OSError as error:
-        raise ModelNotAvailableError(f"{profile.model_id}: no tokenizer ({error})") from error
+        said = tr("{model}: no tokenizer ({error})").format(model=profile.model_id, error=error)
+        raise ModelNotAvailableError(said) from error
 
 
 def kept_folder(profile: Profile) -> Path:

@@ -73,13 +73,17 @@ def load_pairs(
     known = ", ".join(map(repr, rows.column_names))
     for argument, column in columns:
         if column not in rows.column_names:
-            raise ValueError(f"{argument}={column!r} is not one of the columns: {known}")
+            said = tr("{argument}={column!r} is not one of the columns: {known}")
+            raise ValueError(said.format(argument=argument, column=column, known=known))
     for argument, column in columns:
         example = next((value for value in rows[column] if value is not None), "")
         if not isinstance(example, str):
+            said = tr(
+                "{argument}={column!r} must be a column of text; it holds {example!r} ({type})"
+            )
+            kind = type(example).__name__
             raise TypeError(
-                f"{argument}={column!r} must be a column of text; it holds {example!r} "
-                f"({type(example).__name__})"
+                said.format(argument=argument, column=column, example=example, type=kind)
             )
     return rows.map(lambda row: {name: row[name] or "" for name in (question, answer)})
 
@@ -88,14 +92,17 @@ def _load(source: str, split: str, options: Mapping[str, Any], columns: Sequence
     ending = Path(source).suffix.lower()
     is_file = Path(source).is_file()
     if is_file and ending not in BUILDERS:
-        hint = "; save the sheet as CSV" if ending in (".xlsx", ".xls", ".ods") else ""
-        raise ValueError(
-            f"source={source!r} ends in {ending!r}, which is none of {', '.join(BUILDERS)}{hint}"
-        )
+        hint = tr("; save the sheet as CSV") if ending in (".xlsx", ".xls", ".ods") else ""
+        said = tr("source={source!r} ends in {ending!r}, which is none of {endings}{hint}")
+        endings = ", ".join(BUILDERS)
+        raise ValueError(said.format(source=source, ending=ending, endings=endings, hint=hint))
     if not is_file and (ending in BUILDERS or source.count("/") != 1 or source.startswith(".")):
+        said = tr(
+            "source={source!r} is no file (looked in {folder}); a path ending in {endings} is "
+            "wanted, or a Hub data set as 'owner/name'"
+        )
         raise FileNotFoundError(
-            f"source={source!r} is no file (looked in {Path.cwd()}); a path ending in "
-            f"{', '.join(BUILDERS)} is wanted, or a Hub data set as 'owner/name'"
+            said.format(source=source, folder=Path.cwd(), endings=", ".join(BUILDERS))
         )
     shown = is_progress_bar_enabled()
     disable_progress_bars()  # the first reading would leave some in the notebook, a later one none
@@ -109,20 +116,24 @@ def _load(source: str, split: str, options: Mapping[str, Any], columns: Sequence
             splits = load_dataset(source, **options)
     except (ValueError, DatasetGenerationError) as error:
         reason = error.__cause__ or error
-        raise ValueError(
-            f"source={source!r} holds no rows that can be read as {ending or 'a data set'}; a "
-            f"header and rows are wanted. The loader said: {reason}"
-        ) from error
+        said = tr(
+            "source={source!r} holds no rows that can be read as {kind}; a header and rows are "
+            "wanted. The loader said: {reason}"
+        )
+        kind = ending or tr("a data set")
+        raise ValueError(said.format(source=source, kind=kind, reason=reason)) from error
     except (OSError, ConnectionError) as error:
-        raise FileNotFoundError(
-            f"source={source!r} could not be loaded. It must be a file, or a data set that the "
-            f"Hugging Face Hub holds and this machine can reach. The loader said: {error}"
-        ) from error
+        said = tr(
+            "source={source!r} could not be loaded. It must be a file, or a data set that the "
+            "Hugging Face Hub holds and this machine can reach. The loader said: {error}"
+        )
+        raise FileNotFoundError(said.format(source=source, error=error)) from error
     finally:
         if shown:
             enable_progress_bars()
     if split not in splits:
-        raise ValueError(f"split={split!r} is not one of the splits: {', '.join(splits)}")
+        said = tr("split={split!r} is not one of the splits: {splits}")
+        raise ValueError(said.format(split=split, splits=", ".join(splits)))
     return splits[split]
 
 
@@ -208,10 +219,11 @@ class Cut:
     answer_kept: float  # share of all answer tokens, 0 to 1
 
     def __str__(self) -> str:
-        return (
-            f"max_length {self.max_length}: {self.cut} of {self.rows} rows are cut, {self.lost} "
-            f"lose the whole answer, {self.answer_kept:.0%} of the answers' tokens stay"
+        said = tr(
+            "max_length {max_length}: {cut} of {rows} rows are cut, {lost} lose the whole answer, "
+            "{answer_kept:.0%} of the answers' tokens stay"
         )
+        return said.format(**vars(self))
 
 
 def token_lengths(

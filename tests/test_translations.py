@@ -1,6 +1,7 @@
 """Translations: what a cell keeps, what a catalogue gives; a new language needs no code."""
 
 import ast
+import copy
 import json
 import re
 import shutil
@@ -9,6 +10,9 @@ from pathlib import Path
 import nbformat
 import polib
 import pytest
+from datasets import Dataset
+from peft import LoraConfig
+from trl import SFTConfig
 
 import address
 import helpers_catalogue
@@ -20,7 +24,9 @@ import translate
 from catalogues import obsolete, out_of_step, read, text_of, updated
 from helpers import _language
 from helpers.checks import check
+from helpers.checkup import checkup
 from helpers.checkup.findings import PATIENTS
+from helpers.expectations import STRICT, expect
 from helpers.grading.exercises import SETS
 from relinking import outside_code
 from translation_check import problems
@@ -405,6 +411,41 @@ def test_a_learner_does_set_1_in_romanian(speaking):
     assert "Ați vrut să scrieți 'lora_layer'?" in str(check("lora_layr"))
 
 
+def test_a_check_up_s_report_is_romanian_and_english_to_code(speaking):
+    speaking("ro")
+    found = checkup(args=SFTConfig(learning_rate=0, max_steps=1, bf16=False, use_cpu=True),
+                    peft_config=LoraConfig(), train_dataset=Dataset.from_list([]))  # fmt: skip
+    said = str(found)
+    assert "EROARE rate-low: learning_rate=0 (valoarea implicită în TRL este 2e-05)" in said
+    assert "AVERTISMENT few-steps: 1 pas al optimizatorului; rânduri pe pas:" in said
+    for shown in (said, found._repr_html_()):
+        told = re.sub(r"<pre.*?</pre>|leac: .*", "", shown)  # a cure is code
+        assert not re.search(r"\b(the|is|are|of|and|no|given|rows|with|than)\b", told), told
+    assert found["rate-low"].seen == "learning_rate=0 (TRL's default is 2e-05)"
+    assert all(isinstance(one.title, _language.Worded) for one in (*found.healthy, *found.not_seen))
+
+
+@pytest.mark.parametrize(
+    ("n", "ro"), [(1, "1 rând de"), (2, "2 rânduri de"), (20, "20 de rânduri de")]
+)
+def test_a_text_with_a_number_is_english_to_code_and_shown_in_its_plural(speaking, n, ro):
+    speaking("ro")
+    one, several = "{rows} row of {length:,} tokens", "{rows} rows of {length:,} tokens"
+    text = _language.nworded(one, several, n, rows=n, length=8)
+    assert text == f"{n} row{'s' * (n != 1)} of 8 tokens"
+    assert str(text) == f"{text}" == f"{ro} câte 8 (tokeni)"
+    outer = _language.worded("and {advice}", advice=text)
+    assert (outer == f"and {text[:]}") and str(outer) == f"și {text}"
+    assert str(copy.deepcopy(outer)) == str(outer)
+
+
+def test_what_a_lesson_expects_is_told_in_romanian(speaking, monkeypatch, capsys):
+    speaking("ro")
+    monkeypatch.delenv(STRICT, raising=False)
+    expect(False, "the loss falls")
+    assert "unde pierderea scade. Vedeți" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_finding_leads_to_its_patient_in_the_translated_clinic(speaking, language):
     edition = translate.Edition(language, ROOT)
@@ -436,9 +477,11 @@ def test_every_marked_text_is_in_the_catalogue():
     marked = set()
     for path in (ROOT / "helpers").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("N_", "ngettext"):
+            if not isinstance(node, ast.Call):
+                continue
+            if getattr(node.func, "id", "") in ("N_", "ngettext", "nworded"):
                 marked.add(ast.literal_eval(node.args[0]))
-            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tr":
+            elif getattr(node.func, "id", "") in ("tr", "worded"):
                 assert not isinstance(node.args[0], ast.JoinedStr), f"{path}:{node.lineno}"
                 if isinstance(node.args[0], ast.Constant):
                     marked.add(node.args[0].value)

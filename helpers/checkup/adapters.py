@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from torch import nn
 
+from helpers._language import worded
 from helpers._libraries import AuxiliaryTrainingWrapper, Conv1D
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
@@ -19,10 +20,10 @@ from helpers.params import check_lora_config, count_lora_parameters
 MIB = 2**20
 
 
-@look("LoRA configuration", "peft_config")
+@look(worded("LoRA configuration"), "peft_config")
 def configuration(run: Run) -> Found:
     if not isinstance(run.peft_config, LoraConfig):
-        raise CannotLook(f"{type(run.peft_config).__name__} is not LoRA")
+        raise CannotLook(worded("{type} is not LoRA", type=type(run.peft_config).__name__))
     try:
         check_lora_config(run.peft_config)
     except (TypeError, ValueError) as error:
@@ -30,19 +31,19 @@ def configuration(run: Run) -> Found:
             "bad-configuration",
             "error",
             str(error),
-            "PEFT takes it, and fails later or trains something else",
+            worded("PEFT takes it, and fails later or trains something else"),
             "LoraConfig(r=8, lora_alpha=16, lora_dropout=0.05)  # values of a usual kind",
         )
         return
     yield f"r={run.peft_config.r}, lora_alpha={run.peft_config.lora_alpha}"
 
 
-@look("target modules", "model", "peft_config")
+@look(worded("target modules"), "model", "peft_config")
 def targets(run: Run) -> Found:
     if run.adapted:
-        raise CannotLook("the model is adapted already")
+        raise CannotLook(worded("the model is adapted already"))
     if not isinstance(run.peft_config, LoraConfig):
-        raise CannotLook(f"{type(run.peft_config).__name__} is not LoRA")
+        raise CannotLook(worded("{type} is not LoRA", type=type(run.peft_config).__name__))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come as findings
         try:
@@ -54,9 +55,14 @@ def targets(run: Run) -> Found:
             yield Finding(
                 "targets-not-found",
                 "error",
-                f"target_modules={run.peft_config.target_modules!r}: no layer has such a name",
-                "get_peft_model raises a ValueError; a plain string is a regular expression for "
-                "the whole name",
+                worded(
+                    "target_modules={targets!r}: no layer has such a name",
+                    targets=run.peft_config.target_modules,
+                ),
+                worded(
+                    "get_peft_model raises a ValueError; a plain string is a regular expression "
+                    "for the whole name"
+                ),
                 f'LoraConfig(target_modules="all-linear")  # or some of: {names}',
             )
             return
@@ -65,10 +71,10 @@ def targets(run: Run) -> Found:
             "names-unmatched",
             "warning",
             sentence,
-            "what it names is not adapted, and nothing says so",
+            worded("what it names is not adapted, and nothing says so"),
             f"LoraConfig(target_modules=[...])  # of: {', '.join(sorted(_linear_names(run.base)))}",
         )
-    yield f"{count.trainable:,} of {count.total:,} numbers will be trained"
+    yield worded("{n:,} of {total:,} numbers will be trained", n=count.trainable, total=count.total)
 
 
 def _linear_names(model: nn.Module) -> set[str]:
@@ -78,22 +84,22 @@ def _linear_names(model: nn.Module) -> set[str]:
     return {name.rpartition(".")[2] for name in linear}
 
 
-@look("trainable parameters", "model")
+@look(worded("trainable parameters"), "model")
 def trainable(run: Run) -> Found:
     if run.peft_config is not None and not run.adapted:
         if run.peft_config.inference_mode:
-            yield _frozen("peft_config.inference_mode is True", "inference_mode=False")
+            seen = worded("peft_config.inference_mode is True")
+            yield _frozen(seen, "inference_mode=False")
             return
-        raise CannotLook("the adapter is not made yet: see target modules")
+        raise CannotLook(worded("the adapter is not made yet: see target modules"))
     count = sum(p.numel() for p in run.trainable.values())
     total = sum(p.numel() for p in run.model.parameters())
     kinds = Counter()
     for parameter in run.trainable.values():
         kinds[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
-    words = ", ".join(f"{number:,} in {kind}" for kind, number in kinds.items())
     if not count:
         yield _frozen(
-            f"0 of {total:,} parameters require a gradient",
+            worded("0 of {total:,} parameters require a gradient", total=total),
             "PeftModel.from_pretrained(base, folder, is_trainable=True)",
         )
         return
@@ -101,11 +107,28 @@ def trainable(run: Run) -> Found:
         yield Finding(
             "mostly-trained",
             "warning",
-            f"{count:,} of {total:,} parameters are trained ({count / total:.0%})",
-            "this costs what full fine-tuning costs, and is saved as a large adapter",
+            worded(
+                "{n:,} of {total:,} parameters are trained ({share:.0%})",
+                n=count,
+                total=total,
+                share=count / total,
+            ),
+            worded("this costs what full fine-tuning costs, and is saved as a large adapter"),
             "LoraConfig(r=8, modules_to_save=None)",
         )
-    yield f"{words}, of {total:,} ({count / total:.2%})"
+    words = _listed(
+        [worded("{n:,} in {dtype}", n=number, dtype=kind) for kind, number in kinds.items()]
+    )
+    yield worded(
+        "{words}, of {total:,} ({share:.2%})", words=words, total=total, share=count / total
+    )
+
+
+def _listed(words: list[str]) -> str:
+    said = words[0]
+    for word in words[1:]:
+        said = worded("{one}, {other}", one=said, other=word)
+    return said
 
 
 def _frozen(seen: str, cure: str) -> Finding:
@@ -113,13 +136,15 @@ def _frozen(seen: str, cure: str) -> Finding:
         "frozen-adapter",
         "error",
         seen,
-        "a step changes nothing: with gradient checkpointing, TRL's default, without any error "
-        "and with a gradient norm of 0; without it, 'does not require grad'",
+        worded(
+            "a step changes nothing: with gradient checkpointing, TRL's default, without any error "
+            "and with a gradient norm of 0; without it, 'does not require grad'"
+        ),
         cure,
     )
 
 
-@look("adapters on the model", "model")
+@look(worded("adapters on the model"), "model")
 def wrappers(run: Run) -> Found:
     inner, depth = run.model, 0
     while isinstance(inner, PeftModel):
@@ -128,10 +153,16 @@ def wrappers(run: Run) -> Found:
         yield Finding(
             "wrapped-twice",
             "error",
-            f"the model was adapted {max(depth, 2)} times: {len(run.tuner_layers)} layers carry an "
-            "adapter that is not the one to be trained or loaded",
-            "weights go to names that are not there: the base answers, whatever was loaded; and "
-            "SFTTrainer refuses a PeftModel together with peft_config",
+            worded(
+                "the model was adapted {times} times: {layers} layers carry an adapter that is not "
+                "the one to be trained or loaded",
+                times=max(depth, 2),
+                layers=len(run.tuner_layers),
+            ),
+            worded(
+                "weights go to names that are not there: the base answers, whatever was loaded; "
+                "and SFTTrainer refuses a PeftModel together with peft_config"
+            ),
             "base = AutoModelForCausalLM.from_pretrained(name)  # bare\n"
             "model = PeftModel.from_pretrained(base, folder, is_trainable=True)",
         )
@@ -140,12 +171,18 @@ def wrappers(run: Run) -> Found:
         yield Finding(
             "merged-adapter",
             "error",
-            f"in {len(merged)} of {len(run.tuner_layers)} layers an adapter is merged",
-            "what is trained now starts from changed weights, and does not fit the base later",
+            worded(
+                "in {n} of {total} layers an adapter is merged",
+                n=len(merged),
+                total=len(run.tuner_layers),
+            ),
+            worded(
+                "what is trained now starts from changed weights, and does not fit the base later"
+            ),
             "model.unmerge_adapter()  # or model = model.unload()",
         )
     if not run.tuner_layers:
-        yield "the model is bare"
+        yield worded("the model is bare")
         return
     names = list(getattr(run.model, "peft_config", {}))
     active = run.model.active_adapters if isinstance(run.model, PeftModel) else names
@@ -154,27 +191,39 @@ def wrappers(run: Run) -> Found:
         yield Finding(
             "several-adapters",
             "note",
-            f"adapters {', '.join(names)}; active: {', '.join(active)}",
-            "only the active one is trained",
+            worded(
+                "adapters {names}; active: {active}",
+                names=", ".join(names),
+                active=", ".join(active),
+            ),
+            worded("only the active one is trained"),
             f"model.set_adapter({idle[0]!r})",
         )
     elif not merged and depth < 2:
-        yield f"one layer of PEFT on {len(run.tuner_layers)} modules"
+        yield worded("one layer of PEFT on {n} modules", n=len(run.tuner_layers))
 
 
-@look("vocabulary", "model", "tokenizer")
+@look(worded("vocabulary"), "model", "tokenizer")
 def vocabulary(run: Run) -> Found:
     rows = run.base.get_input_embeddings().weight.shape[0]
     used, largest = _largest_in_rows(run), max(run.tokenizer.get_vocab().values())
     if max(used or 0, largest) < rows:
-        yield f"{rows:,} embeddings for {len(run.tokenizer):,} tokens"
+        yield worded(
+            "{rows:,} embeddings for {tokens:,} tokens", rows=rows, tokens=len(run.tokenizer)
+        )
         return
     yield Finding(
         "vocabulary-too-large",
         "error" if used is None or used >= rows else "warning",  # no row uses them yet
-        f"the tokenizer gives ids up to {largest:,}, and the model has {rows:,} embeddings",
-        "'index out of range' on a CPU, a device-side assert on a GPU; resized later, a size "
-        "mismatch when the adapter is loaded",
+        worded(
+            "the tokenizer gives ids up to {largest:,}, and the model has {rows:,} embeddings",
+            largest=largest,
+            rows=rows,
+        ),
+        worded(
+            "'index out of range' on a CPU, a device-side assert on a GPU; resized later, a size "
+            "mismatch when the adapter is loaded"
+        ),
         "model.resize_token_embeddings(len(tokenizer))  # before get_peft_model\n"
         "LoraConfig(trainable_token_indices=[...])  # train the new rows alone",
     )
@@ -201,48 +250,58 @@ def _embedding_names(run: Run) -> set[str]:
     return names
 
 
-@look("embeddings", "model")
+@look(worded("embeddings"), "model")
 def embeddings(run: Run) -> Found:
     if not run.trains_adapter:
-        raise CannotLook("no adapter is trained")
+        raise CannotLook(worded("no adapter is trained"))
     names = _embedding_names(run)
     saved = {n for c in run.configs for n in (getattr(c, "modules_to_save", None) or ())}
     full = sorted(n for n in names if any(n == s.rpartition(".")[2] for s in saved))
     if not full:
-        yield "no table of embeddings is trained in full"
+        yield worded("no table of embeddings is trained in full")
         return
     weight = run.base.get_input_embeddings().weight
     each = weight.shape[0] * weight.shape[1] * weight.element_size()
     yield Finding(
         "embeddings-in-full",
         "warning",
-        f"modules_to_save trains {', '.join(full)} in full: {len(full) * weight.numel():,} "
-        f"numbers, {len(full) * each / MIB:,.0f} MiB in each adapter that is saved",
-        "the adapter is as large as the vocabulary, and AdamW keeps two more numbers for each",
+        worded(
+            "modules_to_save trains {names} in full: {n:,} numbers, {mib:,.0f} MiB in each adapter "
+            "that is saved",
+            names=", ".join(full),
+            n=len(full) * weight.numel(),
+            mib=len(full) * each / MIB,
+        ),
+        worded(
+            "the adapter is as large as the vocabulary, and AdamW keeps two more numbers for each"
+        ),
         "LoraConfig(trainable_token_indices=[...])  # the new tokens' rows alone",
     )
 
 
-@look("tied weights", "model")
+@look(worded("tied weights"), "model")
 def tied(run: Run) -> Found:
     if not run.trains_adapter:
-        raise CannotLook("no adapter is trained")
+        raise CannotLook(worded("no adapter is trained"))
     if not getattr(run.config, "tie_word_embeddings", False):
-        yield "embeddings and output layer are separate"
+        yield worded("embeddings and output layer are separate")
         return
     adapted = sorted(_adapted(run, _embedding_names(run)))
     ensured = all(getattr(c, "ensure_weight_tying", False) for c in run.configs)
     if not adapted:
-        yield "embeddings and output layer are one matrix, and stay it"
+        yield worded("embeddings and output layer are one matrix, and stay it")
         return
     yield Finding(
         "tied-weights-adapted",
         "warning" if ensured else "error",
-        f"{', '.join(adapted)} carries LoRA, and shares its {run.config.vocab_size:,} rows with "
-        "the model's other end",
-        "with ensure_weight_tying, PEFT 0.21.2 merges the update twice"
+        worded(
+            "{names} carries LoRA, and shares its {rows:,} rows with the model's other end",
+            names=", ".join(adapted),
+            rows=run.config.vocab_size,
+        ),
+        worded("with ensure_weight_tying, PEFT 0.21.2 merges the update twice")
         if ensured
-        else "merging writes the update into both ends: the merged model talks nonsense",
+        else worded("merging writes the update into both ends: the merged model talks nonsense"),
         'LoraConfig(target_modules="all-linear")  # which leaves both ends alone',
     )
 
@@ -267,10 +326,10 @@ def _adapted(run: Run, names: set[str]) -> set[str]:
     return {name for name in names if name in {w.rpartition(".")[2] for w in wanted}}
 
 
-@look("dtypes", "model")
+@look(worded("dtypes"), "model")
 def dtypes(run: Run) -> Found:
     if run.quantized:
-        raise CannotLook("quantized layers cast what they are given")
+        raise CannotLook(worded("quantized layers cast what they are given"))
     head = run.base.get_output_embeddings()
     kinds = Counter()
     for name, module in run.base.named_modules():
@@ -281,14 +340,20 @@ def dtypes(run: Run) -> Found:
     heads = list(copies.values()) if copies is not None else [head] if head is not None else []
     other = {h.weight.dtype for h in heads if getattr(h, "weight", None) is not None} - {common}
     if not other or common is None:
-        yield f"the base and its output layer are in {_name(common)}"
+        yield worded("the base and its output layer are in {dtype}", dtype=_name(common))
         return
     yield Finding(
         "dtypes-differ",
         "warning",
-        f"the output layer is in {_name(other.pop())}, the layers before it in {_name(common)}",
-        "'expected m1 and m2 to have the same dtype', wherever no autocast is on: while "
-        "answering, if not while training",
+        worded(
+            "the output layer is in {head}, the layers before it in {layers}",
+            head=_name(other.pop()),
+            layers=_name(common),
+        ),
+        worded(
+            "'expected m1 and m2 to have the same dtype', wherever no autocast is on: while "
+            "answering, if not while training"
+        ),
         f"model.get_output_embeddings().to({common})\n"
         "with torch.autocast(model.device.type, dtype=torch.bfloat16): ...  # or so",
     )

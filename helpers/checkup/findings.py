@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from helpers._language import N_, ngettext, tr
 
-SEVERITIES = ("error", "warning", "note")  # the worst first
+SEVERITIES = (N_("error"), N_("warning"), N_("note"))  # the worst first
 THEN, CURE, CHECKUP = N_("then:"), N_("cure:"), N_("Check-up:")
 FINE, UNSEEN = N_("fine"), N_("not looked at")
 CLINIC = "11_clinic.ipynb"
@@ -58,7 +58,7 @@ class Finding:
 
     name: str
     severity: str  # one of SEVERITIES
-    seen: str  # with the number
+    seen: str  # with the number; it and the consequence are shown in the learner's language
     consequence: str
     cure: str  # code
 
@@ -74,7 +74,7 @@ class Finding:
         return tr(PATIENTS.get(self.name, OTHERS)).partition(" ·")[0]
 
     def __str__(self) -> str:
-        lines = [f"{self.severity.upper()} {self.name}: {self.seen}"]
+        lines = [f"{tr(self.severity).upper()} {self.name}: {self.seen}"]
         lines += [f"    {tr(THEN)} {self.consequence}"]
         lines += [f"    {tr(CURE)} {line}" for line in self.cure.splitlines()[:1]]
         lines += [f"          {line}" for line in self.cure.splitlines()[1:]]
@@ -163,10 +163,10 @@ def _row(finding: Finding) -> str:
     colour = STYLES[finding.severity]
     badge = (
         f'<span style="background:{colour};color:#fff;padding:0 .4em;border-radius:.3em">'
-        f"{finding.severity}</span><br><code>{finding.name}</code>"
+        f"{tr(finding.severity)}</span><br><code>{finding.name}</code>"
     )
     badge += f'<br><a href="{html.escape(finding.place)}">{finding.patient}</a>'
-    texts = [html.escape(text) for text in (finding.seen, finding.consequence)]
+    texts = [html.escape(str(text)) for text in (finding.seen, finding.consequence)]
     code = f'<pre style="white-space:pre-wrap;margin:0">{html.escape(finding.cure)}</pre>'
     cells = [badge, *texts, code]
     style = "text-align:left;vertical-align:top"
@@ -174,5 +174,5 @@ def _row(finding: Finding) -> str:
 
 
 def _items(looked: tuple[Looked, ...]) -> str:
-    escaped = ((html.escape(one.title), html.escape(one.what)) for one in looked)
+    escaped = ((html.escape(str(one.title)), html.escape(str(one.what))) for one in looked)
     return "".join(f"<li>{title}: {what}</li>" for title, what in escaped)

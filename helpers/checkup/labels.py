@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 from trl import SFTConfig
 
+from helpers._language import N_, worded
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
 from helpers.checkup.rows import can_be_read
 from helpers.checkup.run import CannotLook, Run
 
+RUNS_ON = N_("the model never learns to stop: answers run on until max_new_tokens")
 
-@look("labelled tokens", "train_dataset")
+
+@look(worded("labelled tokens"), "train_dataset")
 def labelled_tokens(run: Run) -> Found:
     if run.trainer is None and isinstance(run.args, SFTConfig) and not _readable(run):
         yield _unknown_columns(run)
@@ -25,8 +28,8 @@ def labelled_tokens(run: Run) -> Found:
         yield Finding(
             "nothing-labelled",
             "error",
-            f"0 rows are left to train on, of {sample.dropped_of:,}",
-            "there is nothing to train on: no row has a token that counts in the loss",
+            worded("0 rows are left to train on, of {of:,}", of=sample.dropped_of),
+            worded("there is nothing to train on: no row has a token that counts in the loss"),
             _longer(run) if sample.dropped else "train_dataset = ...  # it is empty",
         )
         return
@@ -34,8 +37,10 @@ def labelled_tokens(run: Run) -> Found:
         yield Finding(
             "nothing-labelled",
             "error" if 2 * without >= len(labelled) else "warning",
-            f"{without:,} of {len(labelled):,} rows have no labelled token",
-            "these rows teach nothing; a batch of them has a loss of 0.0, or NaN",
+            worded(
+                "{n:,} of {total:,} rows have no labelled token", n=without, total=len(labelled)
+            ),
+            worded("these rows teach nothing; a batch of them has a loss of 0.0, or NaN"),
             _longer(run),
         )
     if sample.dropped:
@@ -43,20 +48,35 @@ def labelled_tokens(run: Run) -> Found:
         yield Finding(
             "rows-dropped",
             "error" if share >= 0.5 else "warning",
-            f"{sample.dropped:,} of {sample.dropped_of:,} rows ({share:.0%}) are not trained on",
-            "TRL leaves them out without a word: max_length cuts off every token that counts",
+            worded(
+                "{n:,} of {total:,} rows ({share:.0%}) are not trained on",
+                n=sample.dropped,
+                total=sample.dropped_of,
+                share=share,
+            ),
+            worded(
+                "TRL leaves them out without a word: max_length cuts off every token that counts"
+            ),
             _longer(run),
         )
     share = sum(labelled) / max(1, tokens)
     if not without:
-        yield f"{sum(labelled):,} of {tokens:,} tokens count in the loss ({share:.0%})"
+        yield worded(
+            "{n:,} of {total:,} tokens count in the loss ({share:.0%})",
+            n=sum(labelled),
+            total=tokens,
+            share=share,
+        )
     conversational = any("messages" in row for row in run.given)
     if share > 0.9 and conversational:
         yield Finding(
             "question-labelled",
             "note",
-            f"{share:.0%} of the tokens count, the user's words and the system prompt too",
-            "the model learns to write questions as well as answers",
+            worded(
+                "{share:.0%} of the tokens count, the user's words and the system prompt too",
+                share=share,
+            ),
+            worded("the model learns to write questions as well as answers"),
             "SFTConfig(assistant_only_loss=True)  # or prompt and completion columns",
         )
 
@@ -70,35 +90,49 @@ def _unknown_columns(run: Run) -> Finding:
     return Finding(
         "columns-unknown",
         "warning",
-        f"TRL reads none of the columns: {columns}",
-        "SFTTrainer stops with a KeyError, unless a formatting_func makes texts of the rows",
+        worded("TRL reads none of the columns: {columns}", columns=columns),
+        worded(
+            "SFTTrainer stops with a KeyError, unless a formatting_func makes texts of the rows"
+        ),
         "rows.map(lambda row: {'prompt': [{'role': 'user', 'content': row['question']}],\n"
         "                      'completion': [{'role': 'assistant', 'content': row['answer']}]})",
     )
 
 
-@look("truncation", "train_dataset")
+@look(worded("truncation"), "train_dataset")
 def truncation(run: Run) -> Found:
     sample, limit = run.sample, run.max_length
     if sample.whole is None:
-        raise CannotLook("the rows come packed or tokenized: what was cut before cannot be told")
+        raise CannotLook(
+            worded("the rows come packed or tokenized: what was cut before cannot be told")
+        )
     longest = max((len(row.ids) for row in sample.whole), default=0)
     if limit is None:
-        yield f"no limit; the longest row has {longest:,} tokens"
+        yield worded("no limit; the longest row has {longest:,} tokens", longest=longest)
         return
     cut = [row for row in sample.whole if len(row.ids) > limit]
     if getattr(run.args, "truncation_mode", "keep_start") != "keep_start":
         cut = []
     answers = sum(any(label != -100 for label in row.labels[limit:]) for row in cut)
     if not answers:
-        yield f"no answer is cut: the longest row has {longest:,} tokens, max_length is {limit:,}"
+        yield worded(
+            "no answer is cut: the longest row has {longest:,} tokens, max_length is {limit:,}",
+            longest=longest,
+            limit=limit,
+        )
         return
     yield Finding(
         "truncated-answers",
         "error" if 2 * answers >= len(sample.whole) else "warning",
-        f"{answers:,} of {len(sample.whole):,} rows lose the end of their answer at {limit:,} "
-        f"tokens; the longest has {longest:,}",
-        "the model learns answers that break off, and never sees their end token",
+        worded(
+            "{n:,} of {total:,} rows lose the end of their answer at {limit:,} tokens; the longest "
+            "has {longest:,}",
+            n=answers,
+            total=len(sample.whole),
+            limit=limit,
+            longest=longest,
+        ),
+        worded("the model learns answers that break off, and never sees their end token"),
         _longer(run),
     )
 
@@ -115,29 +149,40 @@ def _longer(run: Run) -> str:
     return f"SFTConfig(max_length={longest})  # the longest row looked at; None cuts nothing"
 
 
-@look("beginning of the text", "train_dataset", "tokenizer")
+@look(worded("beginning of the text"), "train_dataset", "tokenizer")
 def beginnings(run: Run) -> Found:
     bos = run.tokenizer.bos_token_id
     if bos is None:
-        yield "this tokenizer has no token for the beginning"
+        yield worded("this tokenizer has no token for the beginning")
         return
     starts = [ids[:2] for ids, _labels in run.labels if len(ids) > 1]
     twice = sum(start == [bos, bos] for start in starts)
     if not twice:
-        yield f"no row of {len(starts):,} begins with two {run.tokenizer.bos_token!r}"
+        yield worded(
+            "no row of {total:,} begins with two {bos!r}",
+            total=len(starts),
+            bos=run.tokenizer.bos_token,
+        )
         return
     yield Finding(
         "bos-twice",
         "error" if 2 * twice >= len(starts) else "warning",
-        f"{twice:,} of {len(starts):,} rows begin with {run.tokenizer.bos_token!r} twice",
-        "the template wrote the first, the tokenizer adds another; asked with one, the model "
-        "meets a text that it was not trained on",
+        worded(
+            "{n:,} of {total:,} rows begin with {bos!r} twice",
+            n=twice,
+            total=len(starts),
+            bos=run.tokenizer.bos_token,
+        ),
+        worded(
+            "the template wrote the first, the tokenizer adds another; asked with one, the model "
+            "meets a text that it was not trained on"
+        ),
         "rows.map(lambda row: {'messages': row['messages']})  # let TRL apply the template\n"
         "tokenizer(text, add_special_tokens=False)  # wherever a rendered text is tokenized",
     )
 
 
-@look("end of the answer", "train_dataset", "tokenizer")
+@look(worded("end of the answer"), "train_dataset", "tokenizer")
 def ends(run: Run) -> Found:
     stops, limit = stop_tokens(run), run.max_length
     whole = [pair for pair in run.labels if limit is None or len(pair[0]) < limit]
@@ -147,14 +192,19 @@ def ends(run: Run) -> Found:
         if last is not None:
             present += 1
             masked += labels[last] == -100
-    names = " or ".join(repr(run.tokenizer.decode([stop])) for stop in sorted(stops))
+    names = _one_of([repr(run.tokenizer.decode([stop])) for stop in sorted(stops)])
     if masked:
         pads = run.tokenizer.pad_token_id in stops
         yield Finding(
             "end-masked",
             "error" if 2 * masked >= present else "warning",
-            f"the end, {names}, does not count in {masked:,} of {present:,} rows",
-            "the model never learns to stop: answers run on until max_new_tokens",
+            worded(
+                "the end, {names}, does not count in {n:,} of {total:,} rows",
+                names=names,
+                n=masked,
+                total=present,
+            ),
+            worded(RUNS_ON),
             "tokenizer.pad_token = '<a token of its own>'  # the collator masks by the pad token"
             if pads and run.trainer is not None
             else "labels[-1] = input_ids[-1]  # let the end count",
@@ -163,38 +213,49 @@ def ends(run: Run) -> Found:
         yield Finding(
             "no-end",
             "warning",
-            f"no row of {len(whole):,} has an end token ({names})",
-            "the model never learns to stop: answers run on until max_new_tokens",
+            worded("no row of {total:,} has an end token ({names})", total=len(whole), names=names),
+            worded(RUNS_ON),
             "text + tokenizer.eos_token  # in each row; TRL does it where it tokenizes itself",
         )
     elif present:
-        yield f"the end counts in all {present:,} rows that have one"
+        yield worded("the end counts in all {n:,} rows that have one", n=present)
     if run.tokenizer.pad_token_id == run.tokenizer.eos_token_id and not masked:
-        yield (
-            f"the pad token is the end token, {run.tokenizer.eos_token!r}: harmless here, as "
-            "padding is masked by its place"
+        yield worded(
+            "the pad token is the end token, {eos!r}: harmless here, as padding is masked by its "
+            "place",
+            eos=run.tokenizer.eos_token,
         )
 
 
-@look("stop token of the chats", "train_dataset", "tokenizer", "model")
+@look(worded("stop token of the chats"), "train_dataset", "tokenizer", "model")
 def known_stop(run: Run) -> Found:
     end = turn_end(run)
     if end is None or not any("messages" in row or "prompt" in row for row in run.given):
-        raise CannotLook("the rows are no chats, or the template ends no turn with a token")
+        raise CannotLook(worded("the rows are no chats, or the template ends no turn with a token"))
     stops = generation_stops(run)
     word = run.tokenizer.decode([end])
     if end in stops:
-        yield f"generation stops at {word!r}, with which an answer ends"
+        yield worded("generation stops at {word!r}, with which an answer ends", word=word)
         return
     yield Finding(
         "stop-token-unknown",
         "warning",
-        f"an answer ends with {word!r}, and generation stops at "
-        f"{[run.tokenizer.decode([stop]) for stop in sorted(stops)]}",
-        "the model will write the end, and go on behind it",
+        worded(
+            "an answer ends with {word!r}, and generation stops at {stops}",
+            word=word,
+            stops=[run.tokenizer.decode([stop]) for stop in sorted(stops)],
+        ),
+        worded("the model will write the end, and go on behind it"),
         f"SFTConfig(eos_token={word!r})  # and for one that is trained already:\n"
         f"model.generation_config.eos_token_id = {end}",
     )
+
+
+def _one_of(names: list[str]) -> str:
+    said = names[0]
+    for name in names[1:]:
+        said = worded("{one} or {other}", one=said, other=name)
+    return said
 
 
 def generation_stops(run: Run) -> set[int]:
@@ -214,7 +275,7 @@ def stop_tokens(run: Run) -> set[int]:
     if run.model is not None:
         found |= generation_stops(run)
     if not found:
-        raise CannotLook("the tokenizer names no end token")
+        raise CannotLook(worded("the tokenizer names no end token"))
     return found
 
 

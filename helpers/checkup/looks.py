@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from helpers._language import worded
 from helpers.checkup.findings import SEVERITIES, Checkup, Finding, Looked
 from helpers.checkup.run import CannotLook, Run
 
@@ -25,18 +26,25 @@ def look(title: str, *needs: str) -> Callable[[Callable[[Run], Found]], Look]:
     return lambda function: Look(title, needs, function)
 
 
+def _not_given(names: Sequence[str]) -> str:
+    said = worded("no {name}", name=names[0])
+    for name in names[1:]:
+        said = worded("{others} and no {name}", others=said, name=name)
+    return worded("{what} given", what=said)
+
+
 def look_at(run: Run, looks: Sequence[Look]) -> Checkup:
     """Everything that ``looks`` find in ``run``; what one of them raises is told in its place."""
     findings, healthy, not_seen = [], [], []
     for one in looks:
         missing = [name for name in one.needs if getattr(run, name) is None]
         if missing:
-            not_seen.append(Looked(one.title, f"no {' and no '.join(missing)} given"))
+            not_seen.append(Looked(one.title, _not_given(missing)))
             continue
         try:
             found = list(one.function(run))
         except CannotLook as reason:
-            not_seen.append(Looked(one.title, str(reason)))
+            not_seen.append(Looked(one.title, *reason.args))
         except Exception as error:  # a check-up never stops anybody
             text = str(error).partition("\n")[0][:200]
             not_seen.append(Looked(one.title, f"{type(error).__name__}: {text}"))

@@ -18,6 +18,7 @@ import datasets
 from trl import SFTConfig, SFTTrainer, get_training_chat_template
 from trl.chat_template_utils import has_generation_markers
 
+from helpers._language import worded
 from helpers._libraries import attribute_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ MADE = ("input_ids", "labels", "attention_mask", "seq_lengths", "completion_mask
 
 
 class NotReadable(Exception):
-    """Why the rows cannot be read as TRL would."""
+    """Why the rows cannot be read as TRL would: one argument, a text."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def sample_of(run: Run) -> Sample:
         whole = prepared(given, run) if readable and run.tokenizer is not None else None
         held = list(_split_packs(found))
         if found and not held:
-            raise NotReadable("the trainer's rows hold no input_ids: it makes them ready by itself")
+            raise NotReadable(
+                worded("the trainer's rows hold no input_ids: it makes them ready by itself")
+            )
         prepares = isinstance(run.trainer, SFTTrainer)
         dropped, of = _dropped(run.train_dataset) if prepares else (0, len(found))
         if whole and not _same_rows(whole, held):
@@ -95,10 +98,13 @@ def sample_of(run: Run) -> Sample:
     if found and "input_ids" in found[0]:
         whole = list(_split_packs(found))
     elif not readable:
-        columns = ", ".join(given[0]) if given else "none"
-        raise NotReadable(f"the rows have no column that TRL reads (columns: {columns})")
+        columns = ", ".join(given[0]) if given else worded("none")
+        reads = worded(
+            "the rows have no column that TRL reads (columns: {columns})", columns=columns
+        )
+        raise NotReadable(reads)
     elif run.tokenizer is None:
-        raise NotReadable("no tokenizer given, so nothing can be tokenized")
+        raise NotReadable(worded("no tokenizer given, so nothing can be tokenized"))
     else:
         whole = prepared(given, run)
     held = [_cut(row, run.max_length) for row in whole]
@@ -155,7 +161,7 @@ def _split_packs(found: Iterable[dict[str, Any]]) -> Iterable[Row]:
         ids = list(row["input_ids"])
         labelled = row.get("labels") is not None
         if labelled and not hasattr(row["labels"], "__len__"):
-            raise NotReadable("a row has one label, and not one for each token")
+            raise NotReadable(worded("a row has one label, and not one for each token"))
         labels = list(row["labels"]) if labelled else ids
         lengths = row.get("seq_lengths") or [len(ids)]
         ends = itertools.accumulate(lengths)

@@ -14,12 +14,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from trl import SFTTrainer
 
 from helpers import machine
+from helpers._language import worded
 from helpers._libraries import BaseTunerLayer
 from helpers.checkup import rows
 
 
 class CannotLook(Exception):
-    """Why something cannot be looked at."""
+    """Why something cannot be looked at: one argument, a text."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ class Run:
             inside = (m for m in model.modules() if isinstance(m, PreTrainedModel))
             model = next(inside, None)
         if model is None:
-            raise CannotLook(f"{type(self.model).__name__} holds no model of transformers")
+            raise CannotLook(
+                worded("{type} holds no model of transformers", type=type(self.model).__name__)
+            )
         return model
 
     @property
@@ -134,7 +137,7 @@ class Run:
     def found(self) -> list[dict[str, Any]]:
         """Rows of the training data, spread evenly over it."""
         if self.train_dataset is None:
-            raise CannotLook("no train_dataset given")
+            raise CannotLook(worded("no train_dataset given"))
         return rows.some(self.train_dataset)
 
     @property
@@ -158,11 +161,11 @@ class Run:
     def sample(self) -> rows.Sample:
         """Rows of the training data as given, as they are tokenized, and as they are trained on."""
         if self.encoder_decoder:
-            raise CannotLook("an encoder-decoder reads its labels apart from its input")
+            raise CannotLook(worded("an encoder-decoder reads its labels apart from its input"))
         try:
             return rows.sample_of(self)
         except rows.NotReadable as reason:
-            raise CannotLook(str(reason)) from None
+            raise CannotLook(*reason.args) from None
 
     @functools.cached_property
     def labels(self) -> Sequence[tuple[list[int], list[int]]]:

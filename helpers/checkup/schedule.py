@@ -6,6 +6,7 @@ import math
 
 from trl import SFTConfig
 
+from helpers._language import nworded, worded
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
 from helpers.checkup.run import CannotLook, Run
@@ -25,9 +26,9 @@ def steps_of(run: Run) -> tuple[int, int]:
         return args.max_steps, rows_a_step
     rows = run.total
     if rows is None:
-        raise CannotLook("a stream has no length: set max_steps")
+        raise CannotLook(worded("a stream has no length: set max_steps"))
     if run.trainer is None and getattr(args, "packing", False):
-        raise CannotLook("how many packs the rows make is known once the trainer is made")
+        raise CannotLook(worded("how many packs the rows make is known once the trainer is made"))
     if run.trainer is None and run.sample.dropped:
         rows = round(rows * len(run.sample.held) / max(1, run.sample.dropped_of))
     batches = rows // batch if args.dataloader_drop_last else math.ceil(rows / batch)
@@ -35,51 +36,79 @@ def steps_of(run: Run) -> tuple[int, int]:
     return math.ceil(an_epoch * args.num_train_epochs), rows_a_step
 
 
-@look("steps", "args", "train_dataset")
+@look(worded("steps"), "args", "train_dataset")
 def steps(run: Run) -> Found:
     number, rows = steps_of(run)
     if number < FEW_STEPS:
         yield Finding(
             "few-steps",
             "error" if number < 1 else "warning",
-            f"{number} optimizer step{'s' * (number != 1)} of {rows:,} rows each, from "
-            f"{run.total} rows",
-            "too few to learn anything at a usual rate",
+            nworded(
+                "{n} optimizer step of {rows:,} rows each, from {total} rows",
+                "{n} optimizer steps of {rows:,} rows each, from {total} rows",
+                number,
+                n=number,
+                rows=rows,
+                total=run.total,
+            ),
+            worded("too few to learn anything at a usual rate"),
             "SFTConfig(per_device_train_batch_size=4, gradient_accumulation_steps=1, "
             "num_train_epochs=3)",
         )
     else:
         total = run.total
-        seen = f"; each row comes {number * rows / total:.1f} times" if total else ""
-        yield f"{number:,} steps of {rows:,} rows{seen}"
+        steps_of_rows = worded("{n:,} steps of {rows:,} rows", n=number, rows=rows)
+        yield (
+            steps_of_rows
+            if not total
+            else worded(
+                "{steps}; each row comes {times:.1f} times",
+                steps=steps_of_rows,
+                times=number * rows / total,
+            )
+        )
     warm_up = run.args.get_warmup_steps(number) if number else 0
     if number and warm_up >= number:
         yield Finding(
             "all-warm-up",
             "warning",
-            f"the rate rises over {warm_up:,} steps, and there are {number:,}",
-            "training ends before the rate is reached",
+            worded(
+                "the rate rises over {warm_up:,} steps, and there are {n:,}",
+                warm_up=warm_up,
+                n=number,
+            ),
+            worded("training ends before the rate is reached"),
             f"SFTConfig(warmup_steps={number // 10})",
         )
 
 
-@look("rate", "args")
+@look(worded("rate"), "args")
 def rate(run: Run) -> Found:
     if type(run.args).__module__.startswith("trl.") and not isinstance(run.args, SFTConfig):
         raise CannotLook(
-            f"the limits here are SFT's, and the run is one of {type(run.args).__name__}"
+            worded(
+                "the limits here are SFT's, and the run is one of {type}",
+                type=type(run.args).__name__,
+            )
         )
     value, optimizer = run.args.learning_rate, str(getattr(run.args.optim, "value", run.args.optim))
     if not run.trains_adapter:
-        raise CannotLook("no adapter is trained; the limits here are LoRA's")
+        raise CannotLook(worded("no adapter is trained; the limits here are LoRA's"))
     if not any(name in optimizer for name in ADAMS):
-        raise CannotLook(f"the limits here are AdamW's, and the optimizer is {optimizer}")
+        raise CannotLook(
+            worded(
+                "the limits here are AdamW's, and the optimizer is {optimizer}", optimizer=optimizer
+            )
+        )
     if value < LOW_RATE:
         yield Finding(
             "rate-low",
             "error" if value <= 0 else "warning",
-            f"learning_rate={value:g} (TRL's default is 2e-05)",
-            "a rate of full fine-tuning: LoRA wants about ten times as much, and hardly moves here",
+            worded("learning_rate={value:g} (TRL's default is 2e-05)", value=value),
+            worded(
+                "a rate of full fine-tuning: LoRA wants about ten times as much, and hardly moves "
+                "here"
+            ),
             "SFTConfig(learning_rate=2e-4)",
         )
     elif value > HIGH_RATE:
@@ -87,11 +116,11 @@ def rate(run: Run) -> Found:
             "rate-high",
             "warning",
             f"learning_rate={value:g}",
-            "far above the usual 1e-4 to 1e-3: the loss may jump up and stay there",
+            worded("far above the usual 1e-4 to 1e-3: the loss may jump up and stay there"),
             f"SFTConfig(learning_rate={value / 10:g})",
         )
     else:
-        yield f"{value:g} with {optimizer}"
+        yield worded("{value:g} with {optimizer}", value=value, optimizer=optimizer)
 
 
 LOOKS = (steps, rate)

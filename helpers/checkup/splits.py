@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from helpers._language import worded
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
 from helpers.checkup.rows import some
@@ -35,42 +36,51 @@ def _row(row: dict[str, Any]) -> str:
 def _readable(rows: Iterable[dict[str, Any]]) -> list[str]:
     found = [asked for asked in map(question, rows) if asked]
     if not found:
-        raise CannotLook("the rows hold tokens only")
+        raise CannotLook(worded("the rows hold tokens only"))
     return found
 
 
-@look("same questions in both splits", "train_dataset", "eval_dataset")
+@look(worded("same questions in both splits"), "train_dataset", "eval_dataset")
 def leakage(run: Run) -> Found:
     train = set(_readable(some(run.train_dataset, LOOKED_AT)))
     held_out = _readable(some(run.eval_dataset, LOOKED_AT))
     shared = sum(asked in train for asked in held_out)
     if not shared:
-        yield f"none of {len(held_out):,} held-out questions is among {len(train):,} others"
+        yield worded(
+            "none of {n:,} held-out questions is among {others:,} others",
+            n=len(held_out),
+            others=len(train),
+        )
         return
     share = shared / len(held_out)
     yield Finding(
         "leakage",
         "error" if share >= 0.5 else "warning",
-        f"{shared:,} of {len(held_out):,} held-out questions ({share:.0%}) are trained on as well",
-        "the evaluation measures what was learned by heart, and looks too good",
+        worded(
+            "{n:,} of {total:,} held-out questions ({share:.0%}) are trained on as well",
+            n=shared,
+            total=len(held_out),
+            share=share,
+        ),
+        worded("the evaluation measures what was learned by heart, and looks too good"),
         "from helpers.checkup.splits import question\n"
         "asked = {question(row) for row in eval_dataset}\n"
         "train_dataset = train_dataset.filter(lambda row: question(row) not in asked)",
     )
 
 
-@look("rows that come twice", "train_dataset")
+@look(worded("rows that come twice"), "train_dataset")
 def duplicates(run: Run) -> Found:
     rows = [_row(row) for row in itertools.islice(some(run.train_dataset, LOOKED_AT), LOOKED_AT)]
     again = len(rows) - len(set(rows))
     if not rows or again / len(rows) < 0.05:
-        yield f"{again:,} of {len(rows):,}"
+        yield worded("{n:,} of {total:,}", n=again, total=len(rows))
         return
     yield Finding(
         "duplicates",
         "note",
-        f"{again:,} of {len(rows):,} rows say what another row says",
-        "they count several times over, and a split by row puts them on both sides",
+        worded("{n:,} of {total:,} rows say what another row says", n=again, total=len(rows)),
+        worded("they count several times over, and a split by row puts them on both sides"),
         "train_dataset = Dataset.from_pandas(train_dataset.to_pandas().drop_duplicates(...))",
     )
 

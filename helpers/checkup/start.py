@@ -9,6 +9,7 @@ from peft import PeftConfig
 from torch import nn
 from transformers import PreTrainedTokenizerBase, Trainer
 
+from helpers._language import worded
 from helpers.checkup import adapters, chats, device, labels, schedule, splits
 from helpers.checkup.findings import Checkup, Looked
 from helpers.checkup.looks import look_at
@@ -49,5 +50,5 @@ def checkup(
             missing = [name for name in parts if getattr(run, name) is None]
             run = dataclasses.replace(run, **{name: getattr(given, name) for name in missing})
     except Exception as error:  # not a trainer
-        return Checkup((), (), (Looked("everything", f"{type(error).__name__}: {error}"),))
+        return Checkup((), (), (Looked(worded("everything"), f"{type(error).__name__}: {error}"),))
     return look_at(run, LOOKS)

@@ -12,6 +12,7 @@ from transformers import PretrainedConfig
 
 from helpers._arguments import check_positive_int, require
 from helpers._devices import HEADROOM, usable
+from helpers._language import ngettext, tr, worded
 from helpers.memory.estimate import base_of, estimate_of
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
 from helpers.memory.subject import subject_of
@@ -19,11 +20,14 @@ from helpers.memory.subject import subject_of
 GIB = 2**30
 LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192)
 ADVICE = {  # in the order of trying: setting -> its value, and what to say
-    "gradient_checkpointing": (True, "gradient_checkpointing=True (computes each layer twice)"),
-    "precision": ("bf16", 'precision="bf16" (weights in 16 bits)'),
+    "gradient_checkpointing": (
+        True,
+        worded("gradient_checkpointing=True (computes each layer twice)"),
+    ),
+    "precision": ("bf16", worded('precision="bf16" (weights in 16 bits)')),
     "lora_config": (
         LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"),
-        "a LoRA adapter in place of all weights",
+        worded("a LoRA adapter in place of all weights"),
     ),
     "optimizer": ("paged_adamw_8bit", 'optimizer="paged_adamw_8bit"'),
     "quantization": ("nf4-double", 'quantization="nf4-double" (QLoRA)'),
@@ -60,20 +64,23 @@ class Fit:
         )
 
     def __str__(self) -> str:
-        room = f"{self.usable / GIB:.1f} of {self.device_memory / GIB:.1f} GiB"
+        sizes = {"usable": self.usable / GIB, "all": self.device_memory / GIB}
+        room = tr("{usable:.1f} of {all:.1f} GiB").format(**sizes)
         if self.batch_sizes:
-            lines = [f"Into {room} fit at most"]
-            lines += [
-                f"{rows:>8,} row{'s' * (rows != 1)} of {length:,} tokens"
-                for length, rows in self.batch_sizes.items()
-            ]
+            lines = [tr("Into {room} fit at most").format(room=room)]
+            for length, rows in self.batch_sizes.items():
+                said = ngettext(
+                    "{rows} row of {length:,} tokens", "{rows} rows of {length:,} tokens", rows
+                )
+                lines.append(said.format(rows=f"{rows:>8,}", length=length))
             return "\n".join(lines)
-        lines = [f"Nothing fits into {room}: one short row takes {self.smallest.total / GIB:.1f}"]
+        nothing = tr("Nothing fits into {room}: one short row takes {gib:.1f}")
+        lines = [nothing.format(room=room, gib=self.smallest.total / GIB)]
         for change in self.changes:
-            enough = "fits" if change.estimate.total <= self.usable else "still too much"
+            enough = tr("fits") if change.estimate.total <= self.usable else tr("still too much")
             lines.append(f"  {change.advice}: {change.estimate.total / GIB:.1f} GiB, {enough}")
         if all(change.estimate.total > self.usable for change in self.changes):
-            lines.append("  so take a smaller model or a larger device")
+            lines.append("  " + tr("so take a smaller model or a larger device"))
         return "\n".join(lines)
 
 
@@ -151,7 +158,7 @@ def _changes(
     single, together, joined = [], [], dict(settings)
     for name, value, advice in _advice_for(settings):
         joined[name] = value
-        joining = f"and {advice}" if together else advice
+        joining = worded("and {advice}", advice=advice) if together else advice
         together.append(Change(joining, dict(joined), takes(**joined)))
         if name != "quantization" or settings["lora_config"] is not None:  # which needs an adapter
             alone = {**settings, name: value}

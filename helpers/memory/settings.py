@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from peft import LoraConfig
 
 from helpers._arguments import check_positive_int, require
+from helpers._language import N_, tr
 from helpers.params import check_lora_config
 
 PRECISIONS = ("fp32", "bf16", "bf16-mixed")
@@ -125,6 +126,9 @@ def shows_settings(*without: str) -> Callable[[Callable], Callable]:
     return decorate
 
 
+PHASES = N_("forward"), N_("loss"), N_("backward"), N_("optimizer step")
+
+
 @dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes alive at the moment of a training step when most are: by kind, and when that is.
@@ -140,7 +144,7 @@ class MemoryEstimate:
     activations: int  # what autograd keeps from the forward pass for the backward pass
     logits: int  # the scores of all tokens of the vocabulary, and the loss made of them
     overhead: int  # all else: what a kernel or the backward pass needs for a moment, the inputs
-    peak: str = ""  # when it comes: "forward", "loss", "backward" or "optimizer step"
+    peak: str = ""  # when it comes: one of PHASES
     assumed: tuple[str, ...] = field(default=(), compare=False)  # by an estimate, in words
 
     @property
@@ -156,11 +160,13 @@ class MemoryEstimate:
     def __str__(self) -> str:
         unit, size = ("GiB", 2**30) if self.total >= 16 * 2**30 else ("MiB", 2**20)
         digits = 1 if unit == "GiB" else 0
-        lines = [f"{self.total / size:>8,.{digits}f} {unit} at the peak ({self.peak}), of which"]
+        first = tr("{size} {unit} at the peak ({peak}), of which")
+        whole = f"{self.total / size:>8,.{digits}f}"
+        lines = [first.format(size=whole, unit=unit, peak=tr(self.peak))]
         for part, held in self.parts.items():
             share = held / self.total if self.total else 0
             number = f"{held / size:>8,.{digits}f} {unit}"
-            lines.append(f"{number}  {share:4.0%}  {part.replace('_', ' ')}")
+            lines.append(f"{number}  {share:4.0%}  {tr(part.replace('_', ' '))}")
         return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
+from helpers._language import N_, worded
 from helpers._libraries import (
     AuxiliaryTrainingWrapper,
     BaseTunerLayer,
@@ -23,6 +24,7 @@ from helpers._libraries import (
 )
 from helpers.params.fields import value_of
 
+MATCHES_NONE = N_("{field}: {name!r} matches no module")
 WRAPPERS = (BaseTunerLayer, AuxiliaryTrainingWrapper)  # what PEFT puts around a module
 
 
@@ -93,7 +95,9 @@ class Table:
         used = {pattern_of(module, patterns) for module in self.names}
         for pattern in patterns:
             if pattern not in used:
-                yield f"{name} key {pattern!r} matches no adapted module"
+                yield worded(
+                    "{name} key {pattern!r} matches no adapted module", name=name, pattern=pattern
+                )
 
 
 def pattern_of(name: str, patterns: tuple[str, ...]) -> str | None:
@@ -180,15 +184,15 @@ def _unmatched(
             continue  # PEFT has put other names in their place
         if isinstance(wanted, str) and field_name == "exclude_modules":
             if not any(re.fullmatch(wanted, name) for name in there):
-                yield f"{field_name}: {wanted!r} matches no module"
+                yield worded(MATCHES_NONE, field=field_name, name=wanted)
         elif isinstance(wanted, (list, set, tuple)):
             for name in sorted(wanted):
                 if not any(f".{module}".endswith(f".{name}") for module in there):
-                    yield f"{field_name}: {name!r} matches no module"
+                    yield worded(MATCHES_NONE, field=field_name, name=name)
     layers = value_of(lora_config, "layers_to_transform")
     for layer in [layers] if isinstance(layers, int) else layers or ():
         if not any(str(layer) in name.split(".") for name in targeted):
-            yield f"layers_to_transform: layer {layer} has no adapted module"
+            yield worded("layers_to_transform: layer {layer} has no adapted module", layer=layer)
 
 
 def _a_and_b(layer: LoraLayer) -> list[nn.Parameter]:

@@ -110,12 +110,16 @@ def choice(label: str, options: Iterable, value: Any) -> widgets.Dropdown:
 
     Labels that are constants, and options, may be in English: they are shown translated.
     """
+    return widgets.Dropdown(options=offered(options), value=value, description=tr(label), **FIELD)
+
+
+def offered(options: Iterable) -> list:
+    """Options of a list to choose from, with their names translated where one has a translation."""
     options = list(options)
     pairs = [o if isinstance(o, tuple) else (o, o) for o in options]
     shown = [(tr(name) if isinstance(name, str) else str(name), value) for name, value in pairs]
-    if [name for name, _ in shown] != [str(name) for name, _ in pairs]:
-        options = shown
-    return widgets.Dropdown(options=options, value=value, description=tr(label), **FIELD)
+    same = [name for name, _ in shown] == [str(name) for name, _ in pairs]
+    return options if same else shown
 
 
 def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:

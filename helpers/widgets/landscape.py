@@ -12,9 +12,9 @@ import ipywidgets as widgets
 
 from helpers import plots
 from helpers._arguments import require
-from helpers._language import N_, tr
-from helpers.landscape import load_landscape, summarize
-from helpers.widgets.controls import Explorer, choice, legible, named
+from helpers._language import N_, ngettext, tr
+from helpers.landscape import Interval, load_landscape, summarize
+from helpers.widgets.controls import Explorer, choice, legible, named, offered
 
 SAME = ("targets", "first_layer", "dropout", "rows", "steps", "batch_size")
 TURNED = ("rank", "alpha", "learning_rate")  # a knob each
@@ -23,7 +23,8 @@ LABELS = {"rank": N_("rank r"), "alpha": "alpha", "learning_rate": N_("learning 
 TRAINED = ("train_loss", "trained_loss", N_("loss on the codes learned"))
 MEASURES = {"codes": TRAINED}
 HELDOUT = ("heldout_loss", "heldout_loss", N_("held-out loss"))
-NONE = "none"  # the rank of what has no rank
+NONE = N_("none")  # the rank of what has no rank
+NAMES = N_("style"), N_("codes"), N_("full")  # of tasks and methods, those that are words
 Run = Mapping[str, Any]
 
 
@@ -90,13 +91,13 @@ class LandscapeExplorer(Explorer):
         self._settling = True
         methods = list(dict.fromkeys(run["method"] for run in self._runs[self.task.value]))
         method = self.method.value if self.method.value in methods else methods[0]
-        self.method.options = methods
+        self.method.options = offered(methods)
         self.method.value = method
         nearest = min(self._alike(), key=self._distance)
         for name in TURNED:
             control = self._control(name)
             values = sorted({run[name] for run in self._alike()} - {None}) or [NONE]
-            options = [(NONE if v == NONE else f"{v:g}", v) for v in values]
+            options = [(tr(NONE) if v == NONE else f"{v:g}", v) for v in values]
             control.options = options
             control.value = NONE if nearest[name] is None else nearest[name]
             control.disabled = self._sliders[name].disabled = len(values) == 1
@@ -166,7 +167,7 @@ class LandscapeExplorer(Explorer):
             beside,
             self._losses(),
             marked=(self._shown("rank"), self._shown("learning_rate")),
-            title=f"{self.task.value}: {self._settings()}",
+            title=f"{self.task.label}: {self._settings()}",
             rows_are=tr("rank"),
             columns_are=tr("learning rate (alpha {alpha})").format(alpha=self._shown("alpha")),
             measure=tr(self._measure[2]),
@@ -208,7 +209,7 @@ class LandscapeExplorer(Explorer):
             for n in TURNED
             if self._control(n).value is not None
         ]
-        return f"{self.method.value}, {', '.join(parts)}"
+        return f"{self.method.label}, {', '.join(parts)}"
 
     def __str__(self) -> str:
         runs = self.chosen
@@ -226,10 +227,20 @@ class LandscapeExplorer(Explorer):
         return said.format(
             settings=self._settings(),
             words=tr(words),
-            loss=loss,
+            loss=_told(loss),
             forgot=forgot.mean,
             trainable=runs[0]["trainable"],
         )
+
+
+def _told(found: Interval) -> str:
+    """An interval as it tells itself, in the learner's language."""
+    said = ngettext(
+        "{mean:.2f} ({low:.2f} to {high:.2f}, {seeds} seeds)",
+        "{mean:.2f} ({low:.2f} to {high:.2f}, {seeds} seeds)",
+        found.seeds,
+    )
+    return said.format(**vars(found))
 
 
 def _comparable(runs: Sequence[Run]) -> dict[str, list[Run]]:
