@@ -30,13 +30,13 @@ class Hardware:
     bf16: bool  # bfloat16 is computed natively: a GPU from compute capability 8.0 on, some CPUs
     dtype: torch.dtype  # the precision to load weights in; training may compute in bf16 beside it
 
-    def enough_for(self, gib: float) -> bool:
+    def enough_for(self, gib: float, *, device: str | None = None) -> bool:
         """Whether so much is free at this moment; if not, one line says so, and what to do.
 
         What is wanted is a rough number, and a lesson that goes on with less may well end, so this
-        stops nothing.
+        stops nothing. `device` is where it is wanted, if not here: "cpu" for what never leaves it.
         """
-        free = free_memory(self.device) / GIB
+        free = free_memory(device or self.device) / GIB
         if free < gib:
             said = tr(
                 "This takes about {gib:g} GiB, and {free:.1f} GiB are free here: it may end in "

@@ -743,5 +743,7 @@ def test_too_little_free_memory_is_said_before_it_is_missed(monkeypatch, capsys)
     assert here.enough_for(2) and capsys.readouterr().out == ""
     assert not here.enough_for(6)
     assert "about 6 GiB, and 3.0 GiB are free" in capsys.readouterr().out
+    on_a_gpu = replace(here, device="cuda")  # and what runs on the processor all the same
+    assert on_a_gpu.enough_for(2, device="cpu") and not on_a_gpu.enough_for(6, device="cpu")
     monkeypatch.setattr(machine, "usable_memory", lambda: 0)  # a container's limit, reached
     assert machine.free_memory() == 0
