@@ -157,7 +157,7 @@ LESSONS = {
             "03-training-004",
             "03-training-014",
             "curve",
-            "guess-steps",
+            "guess-scored",
         ),
         "03-training-091",
     ),
