@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from helpers._language import N_, tr
+from helpers.plots.memory import memory_svg, memory_text
 from helpers.plots.plane import END, INK, MIDDLE, Plane, disc, rect
 from helpers.plots.style import SEGMENT_COLORS
-from helpers.plots.svg import drawing, memory_svg, memory_text, path, text
+from helpers.plots.svg import drawing, path, text
 
 BLUE, ORANGE, GREEN = (color for color, _ in SEGMENT_COLORS[:3])
 LARGE = 'font-size="13"'
