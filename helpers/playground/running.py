@@ -28,8 +28,8 @@ from helpers.machine import hardware
 from helpers.models import PROFILES, Profile, load_model
 from helpers.playground.settings import RunSettings, quantization_arguments
 from helpers.playground.tasks import LONGEST_ANSWER, Task, plain_loss
-from helpers.recorder import RunRecord, RunRecorder
 from helpers.training import skip_unlabelled
+from helpers.training.recorder import RunRecord, RunRecorder
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 

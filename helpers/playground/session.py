@@ -9,17 +9,17 @@ from pathlib import Path
 
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 
-from helpers.answering import BASE, Answering
 from helpers.data import TASKS
 from helpers.models import PROFILES, Profile, load_tokenizer
 from helpers.own_data import token_lengths
+from helpers.playground.answering import BASE, Answering
 from helpers.playground.forecast import USUAL_TOKENS, Forecast, forecast
 from helpers.playground.running import Run, clean_up, explain, load_base, train_run
 from helpers.playground.settings import RunSettings
 from helpers.playground.store import RUN, load_run, place_for, save_run, trace
 from helpers.playground.table import as_text, verdict
 from helpers.playground.tasks import Task, open_task
-from helpers.recorder import RunRecorder
+from helpers.training.recorder import RunRecorder
 
 
 class Busy(RuntimeError):
