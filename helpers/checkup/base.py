@@ -47,7 +47,7 @@ def vocabulary(run: Run) -> Found:
 
 def _largest_in_rows(run: Run) -> int | None:
     with contextlib.suppress(Exception):  # rows that cannot be read have looks of their own
-        return max((max(row.ids, default=0) for row in run.sample.held), default=None)
+        return max((max(row.ids, default=0) for row in run.sample.trained), default=None)
     return None
 
 
@@ -154,8 +154,8 @@ def dtypes(run: Run) -> Found:
     common = kinds.most_common(1)[0][0] if kinds else None
     copies = getattr(head, "modules_to_save", None)
     heads = list(copies.values()) if copies is not None else [head] if head is not None else []
-    other = {h.weight.dtype for h in heads if getattr(h, "weight", None) is not None} - {common}
-    if not other or common is None:
+    differing = {h.weight.dtype for h in heads if getattr(h, "weight", None) is not None} - {common}
+    if not differing or common is None:
         yield worded("the base and its output layer are in {dtype}", dtype=_name(common))
         return
     yield Finding(
@@ -163,7 +163,7 @@ def dtypes(run: Run) -> Found:
         "warning",
         worded(
             "the output layer is in {head}, the layers before it in {layers}",
-            head=_name(other.pop()),
+            head=_name(differing.pop()),
             layers=_name(common),
         ),
         worded(

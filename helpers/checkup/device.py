@@ -124,7 +124,7 @@ def _reentrant(run: Run) -> bool:
 @look(worded("memory of a training step"), "model", "args", "train_dataset")
 def memory(run: Run) -> Found:
     args = run.args
-    lengths = [len(row.ids) for row in run.sample.held]
+    lengths = [len(row.ids) for row in run.sample.trained]
     if not lengths:
         raise CannotLook(worded("no row is left to train on"))
     longest = max(lengths)

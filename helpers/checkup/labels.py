@@ -16,7 +16,7 @@ def labelled_tokens(run: Run) -> Found:
     if run.trainer is None and isinstance(run.args, SFTConfig) and not _readable(run):
         yield _unknown_columns(run)
         return
-    if not run.sample.held:
+    if not run.sample.trained:
         yield _no_rows(run)
         return
     labelled = [sum(label != -100 for label in labels[1:]) for _ids, labels in run.labels]

@@ -91,7 +91,7 @@ class Moments(StepBytes):
         needs, freed = backward_needs(self.layer, formats, base.linear, quantization, ranks)
         head_gradient = self._head_number * base.head
         # To be added to the embedding's; PEFT's copy of an output layer is tied to nothing.
-        waiting = head_gradient if base.tied and adapter is None else 0
+        tied_gradient = head_gradient if base.tied and adapter is None else 0
         recomputed = self.recomputed
         within = [(needs, freed)]  # in a layer: in its MLP, and in attention that holds its scores
         if scores := backward_through_scores(self.layer, formats, ranks):
@@ -102,9 +102,9 @@ class Moments(StepBytes):
             yield self._moment(
                 "backward",
                 **copies,
-                gradients=earlier or head_gradient - waiting,
+                gradients=earlier or head_gradient - tied_gradient,
                 activations=self.kept + recomputed + self.shared - freed,
-                overhead=needs + waiting,
+                overhead=needs + tied_gradient,
             )
         # ... and the last one, when the gradients of all layers but this one are.
         if adapter:
@@ -120,14 +120,14 @@ class Moments(StepBytes):
                 "backward",
                 gradients=earlier or self.gradients - missing,
                 activations=last - freed,
-                overhead=needs + waiting,
+                overhead=needs + tied_gradient,
             )
             if adapter is None:  # in attention, there are those of all but three projections
                 wide = self.layer.queries + 2 * self.layer.keys
                 missing = head_gradient + trained * self.layer.hidden * wide
-        yield from self._at_the_end(waiting)
+        yield from self._at_the_end(tied_gradient)
 
-    def _at_the_end(self, waiting: int) -> Iterator[MemoryEstimate]:
+    def _at_the_end(self, tied_gradient: int) -> Iterator[MemoryEstimate]:
         """Of the backward pass, and in the optimizer's step.
 
         A tied embedding has two gradients, and their sum, to be added to the earlier ones.
@@ -138,6 +138,6 @@ class Moments(StepBytes):
         )
         for peak, overhead in (
             ("optimizer step", more),
-            ("backward", (3 if self.earlier_gradients else 2) * waiting),
+            ("backward", (3 if self.earlier_gradients else 2) * tied_gradient),
         ):
             yield self._moment(peak, gradients=self.gradients, overhead=overhead)

@@ -178,11 +178,11 @@ class Session:
 
     def side_by_side(self, first: str, second: str) -> list[tuple[str, str, str]]:
         """(question, first's answer, second's answer) for what both runs were asked."""
-        one, other = self.run(first), self.run(second)
-        answers = dict(zip(other.questions, other.answers, strict=True))
+        run, compared = self.run(first), self.run(second)
+        answers = dict(zip(compared.questions, compared.answers, strict=True))
         return [
             (question, answer, answers[question])
-            for question, answer in zip(one.questions, one.answers, strict=True)
+            for question, answer in zip(run.questions, run.answers, strict=True)
             if question in answers
         ]
 

@@ -38,11 +38,11 @@ def memory_text(rows: Mapping[str, Mapping[str, float]], devices: Mapping[str, f
     sentences = []
     for name, parts in rows.items():
         total = sum(parts.values())
-        held = [
+        sizes = [
             f"{tr(part.replace('_', ' '))} {_gib(size)}" for part, size in parts.items() if size
         ]
         fits = _fits(total, devices)
-        sentences.append(f"{tr(name)}: {_gib(total)}{fits and f', {fits}'} ({', '.join(held)}).")
+        sentences.append(f"{tr(name)}: {_gib(total)}{fits and f', {fits}'} ({', '.join(sizes)}).")
     return "\n".join(sentences)
 
 

@@ -260,9 +260,9 @@ class RunRecorder(TrainerCallback):
 def trainer_in(frame: FrameType | None) -> Trainer | None:
     """The trainer that trains in this frame or in one that called it."""
     while frame is not None:
-        this = frame.f_locals.get("self") if frame.f_code.co_name == "train" else None
-        if isinstance(this, Trainer):
-            return this
+        trainer = frame.f_locals.get("self") if frame.f_code.co_name == "train" else None
+        if isinstance(trainer, Trainer):
+            return trainer
         frame = frame.f_back
     return None
 

@@ -147,7 +147,7 @@ class MergeExplorer(Knob):
             },
             way=way,
             bits=bits,
-            one=(weight, update),
+            weight_and_update=(weight, update),
             title=tr("A merge in fewer bits (numbers: answers {right}, of {n_questions})").format(
                 right=tr(self._right), n_questions=len(self.questions)
             ),
