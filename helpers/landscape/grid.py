@@ -74,12 +74,16 @@ def _memory_narrow() -> list[RunSettings]:
     """One matrix of each of two layers, 150 codes, many passes: where a low rank has no room.
 
     Rank 1 at half and twice the rate and with twice as many steps, too: is it the rate, or time?
+    Then the ranks between with twice as many steps: do the bits that rank 1 stores foretell which
+    of them holds all?
     """
     lora = dict(method="lora", alpha=16.0)
     runs = _grid(**NARROW, **lora, rank=(1, 16, 4), learning_rate=1e-2)
     runs += _grid(**NARROW, method="full", learning_rate=1e-3)
     runs += _grid(**NARROW, **lora, rank=1, learning_rate=(5e-3, 2e-2))
-    return runs + _grid(**NARROW | {"steps": 540}, **lora, rank=1, learning_rate=1e-2)
+    return runs + _grid(
+        **NARROW | {"steps": 540}, **lora, rank=(1, 8, 16, 4, 2), learning_rate=1e-2
+    )
 
 
 def _full() -> list[RunSettings]:
