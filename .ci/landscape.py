@@ -103,17 +103,18 @@ def describe(s: RunSettings) -> str:
     return f"{s.task} {s.method}{rank}{alpha} {s.targets} rate={s.learning_rate:g} seed={s.seed}"
 
 
-def check_sample(weekly: bool) -> int:
-    """Make one stored run once more, or two; 1 if it lies outside what the stored seeds allow."""
+def check_sample(day: datetime.date | None = None) -> int:
+    """Make one stored run once more, and with a `day` that week's run too.
+
+    Return 1 if one lies outside what the stored seeds allow.
+    """
     from helpers.landscape.grid import sample
     from helpers.landscape.reading import compare, load_landscape
 
-    runs, curves = load_landscape()
-    week = datetime.date.today().isocalendar().week
-    stored = set(runs["run"])
-    chosen = [sample(stored), *([sample(stored, week)] if weekly else [])]
+    runs, curves = map(list, load_landscape())
+    stored = {run["run"] for run in runs}
     different = 0
-    for settings in chosen:
+    for settings in [sample(stored), *([sample(stored, day)] if day else [])]:
         result, curve = train_one(settings)
         faults = compare(settings, result, curve, runs, curves)
         print(describe(settings), "·", "; ".join(faults) or "as stored")
@@ -148,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store = Store(options.folder)
     warnings.filterwarnings("ignore")
     if options.stages == ["sample"]:
-        return check_sample(options.weekly)
+        return check_sample(datetime.date.today() if options.weekly else None)
     stages = options.stages or names
     for stage in stages:
         if stage not in names:

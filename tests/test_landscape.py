@@ -4,7 +4,6 @@ import datetime
 import json
 import math
 import multiprocessing
-import os
 import time
 from dataclasses import asdict
 
@@ -179,7 +178,11 @@ def test_settings_that_contradict_themselves_are_refused():
 
 def test_the_weeks_go_round_all_cheap_runs():
     every = {s.key for name in CHEAP for s in STAGES[name]}
-    assert {sample(every, week).key for week in range(len(every))} == every
+    monday = datetime.date(2026, 11, 30)
+    weeks = [monday + datetime.timedelta(weeks=n) for n in range(len(every))]
+    assert {sample(every, week).key for week in weeks} == every  # over the years' ends, too
+    days = [monday + datetime.timedelta(days=n) for n in range(8)]
+    assert [sample(every, day) == sample(every, monday) for day in days] == [True] * 7 + [False]
     assert sample(every) == sample(every)
     with pytest.raises(ValueError, match="no run of the stages"):
         sample([])
@@ -322,18 +325,35 @@ def test_a_higher_rank_holds_more_codes():
     assert max(map(bits_stored, low)) < min(map(bits_stored, high))
 
 
+def test_a_stored_row_that_was_tampered_with_is_found_in_its_week(monkeypatch, capsys):
+    runs, curves = map(list, load_landscape())
+    true = {run["run"]: (run, curve_of(curves, run)) for run in select(runs, kind="training")}
+    made = []
+
+    def trained(settings):  # what training would give, if what is stored is true
+        made.append(settings.key)
+        return true[settings.key]
+
+    monkeypatch.setattr(runner, "train_one", trained)
+    weeks = datetime.date(2026, 11, 23), datetime.date(2026, 11, 30)
+    assert [runner.check_sample(day) for day in weeks] == [0, 0]
+    fixed, first, fixed_again, second = made
+    assert fixed == fixed_again and len({fixed, first, second}) == 3
+    for higher in (0.5, -0.5):
+        doctored = [run | {} for run in runs]
+        next(run for run in doctored if run["run"] == second)["heldout_loss"] += higher
+        tables = doctored, curves
+        monkeypatch.setattr(
+            "helpers.landscape.reading.load_landscape", lambda tables=tables: tables
+        )
+        assert [runner.check_sample(day) for day in weeks] == [0, 1]
+    assert "heldout_loss" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_runs_made_once_more_are_what_is_stored():
-    from helpers.landscape.training import run
-
-    runs, curves = load_landscape()
-    stored = set(runs["run"])
     today = datetime.date.today()
-    weekly = os.environ.get("LANDSCAPE_WEEKLY") == "1" or today.weekday() == 0
-    chosen = [sample(stored)] + [sample(stored, today.isocalendar().week)] * weekly
-    for settings in chosen:
-        result, curve = run(settings)
-        assert not compare(settings, result, [asdict(p) for p in curve], runs, curves)
+    assert runner.check_sample(today if today.weekday() == 0 else None) == 0
 
 
 @pytest.mark.slow

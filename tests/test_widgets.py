@@ -123,8 +123,9 @@ def test_the_picture_shows_the_estimates_of_the_step_that_the_controls_describe(
     for row in explorer._parts():
         assert sum(explorer._parts()[row].values()) == wanted[row].total
     alt = picture_of(explorer).get("aria-label")
+    card = "T4 in float16" if asked.get("precision") != "fp32" else "T4"  # it has no bfloat16
     for name, estimate in wanted.items():
-        assert f"{name}: {estimate.total / 2**20:.0f} MiB, fits T4 (" in alt
+        assert f"{name}: {estimate.total / 2**20:.0f} MiB, fits {card} (" in alt
 
 
 def test_quantization_moves_qlora_alone(explorer):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 from helpers.landscape.settings import RunSettings
@@ -74,12 +75,16 @@ def _memory_narrow() -> list[RunSettings]:
     """One matrix of each of two layers, 150 codes, many passes: where a low rank has no room.
 
     Rank 1 at half and twice the rate and with twice as many steps, too: is it the rate, or time?
+    Then the ranks between with twice as many steps: do the bits that rank 1 stores foretell which
+    of them holds all?
     """
     lora = dict(method="lora", alpha=16.0)
     runs = _grid(**NARROW, **lora, rank=(1, 16, 4), learning_rate=1e-2)
     runs += _grid(**NARROW, method="full", learning_rate=1e-3)
     runs += _grid(**NARROW, **lora, rank=1, learning_rate=(5e-3, 2e-2))
-    return runs + _grid(**NARROW | {"steps": 540}, **lora, rank=1, learning_rate=1e-2)
+    return runs + _grid(
+        **NARROW | {"steps": 540}, **lora, rank=(1, 8, 16, 4, 2), learning_rate=1e-2
+    )
 
 
 def _full() -> list[RunSettings]:
@@ -215,8 +220,8 @@ def stage_runs(stage: str) -> list[RunSettings]:
     return STAGES[stage]
 
 
-def sample(stored: Iterable[str], week: int | None = None) -> RunSettings:
-    """A cheap run to make once more: always the same one, or with `week` another each week.
+def sample(stored: Iterable[str], day: date | None = None) -> RunSettings:
+    """A cheap run to make once more: always the same one, or the one for the week of `day`.
 
     `stored` are the keys of the runs that there are. Cheap are those of the upper layers and of
     twenty steps. Raises ValueError if none of these is stored.
@@ -226,5 +231,7 @@ def sample(stored: Iterable[str], week: int | None = None) -> RunSettings:
     there = [s for s in dict.fromkeys(every) if s.key in stored]
     if not there:
         raise ValueError(f"stored: no run of the stages {', '.join(CHEAP)} to make again")
-    # 37 shares no factor with the number of runs in these stages, so the weeks go round them all
-    return there[0 if week is None else 37 * week % len(there)]
+    # Weeks are counted on from year to year (day 1 was a Monday): a calendar's begin anew at 1, and
+    # would never come to most runs. 37 shares no factor with their number, so all get a turn.
+    week = (day.toordinal() - 1) // 7 if day else 0
+    return there[37 * week % len(there)]

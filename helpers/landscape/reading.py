@@ -244,8 +244,9 @@ def compare(
     """What a run made again does otherwise than the stored one; empty if it is the same.
 
     Held-out loss, loss on plain text, and each point of the held-out curve may lie as far from
-    the stored value as the stored seeds of these settings lie apart. Raises ValueError if the run
-    is not stored.
+    the stored value as the seeds of these settings lie apart, be it with the stored value among
+    them or with the new one: a wrong value must not widen what it is held to. Raises ValueError if
+    the run is not stored.
     """
     runs, curves = list(runs), list(curves)
     same = {n: v for n, v in asdict(settings).items() if n != "seed"}
@@ -253,20 +254,23 @@ def compare(
     stored = next((run for run in seeds if run["run"] == settings.key), None)
     if stored is None:
         raise ValueError(f"settings: the run {settings.key} is not stored")
+    others = [run for run in seeds if run is not stored]
     faults = []
 
-    def hold(name: str, new: float, old: float, all_seeds: Sequence[float]) -> None:
-        spread = max(max(all_seeds) - min(all_seeds), LEAST_SPREAD)
+    def hold(name: str, new: float, old: float, others: Sequence[float]) -> None:
+        spread = min(max(v, *others) - min(v, *others) for v in (new, old)) if others else 0.0
+        spread = max(spread, LEAST_SPREAD)
         if not abs(new - old) <= spread:
             faults.append(f"{name} {new:.3f}, stored {old:.3f}, seeds {spread:.3f} apart")
 
     for name in ("heldout_loss", "forgetting"):
-        hold(name, result[name], stored[name], [run[name] for run in seeds])
-    points = [{p["step"]: p["heldout_loss"] for p in curve_of(curves, run)} for run in seeds]
-    old = points[seeds.index(stored)]
+        hold(name, result[name], stored[name], [run[name] for run in others])
+    old, *rest = (
+        {p["step"]: p["heldout_loss"] for p in curve_of(curves, run)} for run in (stored, *others)
+    )
     new = {p["step"]: p["heldout_loss"] for p in curve}
     if new.keys() != old.keys():
         return [*faults, f"curve at steps {sorted(new)}, stored {sorted(old)}"]
     for step in sorted(old):
-        hold(f"curve at step {step}", new[step], old[step], [p[step] for p in points])
+        hold(f"curve at step {step}", new[step], old[step], [p[step] for p in rest])
     return faults

@@ -173,12 +173,14 @@ class LoraExplorer(Explorer):
         """The memory bars, full fine-tuning, LoRA and QLoRA; empty if no memory is known."""
         if self.problem or not self.memory:
             return ""
-        return plots.memory_svg(self._parts(), GPUS, title=self._picture_title, ground=ground)
+        return plots.memory_svg(
+            self._parts(), self._cards(), title=self._picture_title, ground=ground
+        )
 
     def __str__(self) -> str:
         if self.problem:
             return f"{tr(FAILS)} {self.problem}"
-        words = plots.memory_text(self._parts(), GPUS)
+        words = plots.memory_text(self._parts(), self._cards())
         return "\n".join(
             (self._picture_title, *self._state.numbers(), words, lora_source(self.lora_config))
         )
@@ -207,6 +209,11 @@ class LoraExplorer(Explorer):
     def _parts(self) -> dict[str, dict[str, int]]:
         """The rows of the picture: name -> part -> bytes."""
         return {name: estimate.parts for name, estimate in self.memory.items()}
+
+    def _cards(self) -> dict[str, int]:
+        """The cards' memory; a T4, which has no bfloat16, by the 16 bits that it would take."""
+        half = tr("T4 in float16") if self.precision.value != "fp32" else "T4"
+        return {half if name == "T4" else name: size for name, size in GPUS.items()}
 
     def _title(self) -> str:
         return tr(

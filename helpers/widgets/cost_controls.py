@@ -84,6 +84,7 @@ ALPHAS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 LENGTHS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 # Not "bf16": a T4, which is drawn beside it, has no bfloat16 and takes float16, of as many bytes.
+# The list to choose from and the picture's title say the same.
 BITS = {
     "fp32": N_("in 32 bits"),
     "bf16": N_("in 16 bits"),
@@ -132,7 +133,7 @@ def step_controls(model: Any, batch_size: int, sequence_length: int) -> dict[str
         "model": choice(tr("model"), models.items(), model),
         "batch_size": Number(tr("batch size"), batch_size, BATCH_SIZES),
         "sequence_length": Number(tr("tokens a row"), sequence_length, LENGTHS),
-        "precision": choice(tr("precision"), PRECISIONS, "bf16"),
+        "precision": choice(tr("precision"), [(BITS[p], p) for p in PRECISIONS], "bf16"),
         "quantization": choice(tr("QLoRA's weights"), QUANTIZATIONS, "nf4-double"),
         "optimizer": choice(tr("optimizer"), OPTIMIZERS, "adamw"),
         "checkpointing": widgets.Checkbox(False, description=tr("gradient checkpointing"), **FIELD),
