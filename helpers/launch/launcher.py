@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 
 from helpers._language import tr
+from helpers.launch.warm import TRAINING, WarmPython
 from helpers.progress import passing_line
-from helpers.warm import TRAINING, WarmPython
 
 PROGRAMS = {
     "trl": "trl.cli.main",
