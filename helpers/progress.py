@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -30,7 +30,7 @@ GONE = {"text/plain": "", "text/html": ""}  # the empty HTML has no height
 _cell: int | None = None  # the number of the cell that has a line
 
 
-def progress(items: Sequence[Item], label: str) -> Iterator[Item]:
+def progress(items: Collection[Item], label: str) -> Iterator[Item]:
     """Yield `items` one by one; a line in the output says how many are done and the time left.
 
     The time left is the mean of those done times those to come.
