@@ -11,14 +11,12 @@ would come out below whichever cell was run last. In the course's own tests ther
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
-
-from IPython import get_ipython
-from IPython.display import display
 
 from helpers._language import handed, tr
 from helpers.expectations import is_strict
@@ -80,6 +78,8 @@ def passing_line() -> Iterator[Callable[[str], None]]:
             return
         said, data = words, {"text/plain": words}
         if line is None:
+            from IPython.display import display
+
             line = display(data, raw=True, display_id=True)
         else:
             line.update(data, raw=True)
@@ -95,8 +95,9 @@ def passing_line() -> Iterator[Callable[[str], None]]:
 
 def _cell_with_lines() -> int | None:
     """The number of the cell that runs, if a line may stand below it."""
-    shell, main = get_ipython(), threading.main_thread()
-    in_notebook = getattr(shell, "kernel", None) is not None
-    if is_strict() or not in_notebook or threading.current_thread() is not main:
+    ipython = sys.modules.get("IPython")  # a program that has not imported it is no notebook
+    shell = ipython and ipython.get_ipython()
+    if is_strict() or getattr(shell, "kernel", None) is None:
         return None
-    return shell.execution_count
+    main = threading.current_thread() is threading.main_thread()
+    return shell.execution_count if main else None

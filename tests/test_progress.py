@@ -4,9 +4,9 @@ import threading
 import time
 from types import SimpleNamespace
 
+import IPython
 import pytest
 
-from helpers import progress as module
 from helpers.expectations import STRICT
 from helpers.progress import counter, passing_line, progress
 
@@ -22,9 +22,9 @@ def lines(monkeypatch):
         return SimpleNamespace(update=lambda data, raw: words.append(data["text/plain"]))
 
     monkeypatch.delenv(STRICT)
-    monkeypatch.setattr(module, "display", display)
+    monkeypatch.setattr(IPython.display, "display", display)
     shell = SimpleNamespace(kernel="there is one", execution_count=1)
-    monkeypatch.setattr(module, "get_ipython", lambda: shell)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
     return shown
 
 
@@ -48,7 +48,7 @@ def test_one_line_is_enough_and_an_interrupted_cell_leaves_the_next_its_own(line
     assert len(lines) == 1
     left_alone = progress("ab", "interrupted")
     next(left_alone)
-    module.get_ipython().execution_count += 1
+    IPython.get_ipython().execution_count += 1
     list(progress("ab", "next"))
     assert lines[1:] == [["interrupted: 0 of 2"], ["next: 0 of 2", *lines[2][1:]]]
 
@@ -64,6 +64,6 @@ def test_neither_a_test_nor_a_program_nor_a_thread_shows_one(lines, monkeypatch)
     monkeypatch.setenv(STRICT, "1")
     say()
     monkeypatch.delenv(STRICT)
-    monkeypatch.setattr(module, "get_ipython", lambda: None)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: None)
     say()
     assert lines == []
