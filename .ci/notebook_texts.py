@@ -68,6 +68,8 @@ def parts(call: ast.Call, named: dict[str, list[ast.AST]]) -> list[ast.AST]:
         return [part for part in call.args[1:2] if isinstance(part, ast.Constant)]
     if function == "claim":
         return [keywords[name] for name in ("condition", "why", "source") if name in keywords]
+    if function == "progress":
+        return call.args[1:]
     if function == "guesses.ask":
         given = [*call.args[1:], *(keywords.get(name) for name in ("unit", "options"))]
     elif function.startswith("plots.") and function.removeprefix("plots.") in CHARTS:

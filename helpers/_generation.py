@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
+
+from helpers._language import N_
+from helpers.progress import counter
 
 AT_ONCE = 4  # tokens between two looks at which answers have ended
 
@@ -32,12 +35,13 @@ def generate_answers(
     batch_size: int = 96,
     adapter_names: Sequence[str] | None = None,
     max_time: float | None = None,
+    quiet: bool = False,
 ) -> list[str]:
     """Greedy answers to `questions`, each asked in a fresh chat.
 
     `adapter_names` gives each question the PEFT adapter that answers it ("__base__" for none);
     without it the active one answers all. After `max_time` seconds a batch ends with the token
-    that is being made.
+    that is being made. Where it takes a while, a line counts the answers' tokens, unless `quiet`.
 
     Prompts are padded on the left, so that every answer starts where its question ends. Training
     mode is put back afterwards: generating in training mode (dropout on, or the cache off under
@@ -53,9 +57,9 @@ def generate_answers(
     encoded = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
     answers = [""] * len(encoded)
-    with _evaluation_mode(model):
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    with _evaluation_mode(model), _counter(len(batches) * max_new_tokens, quiet) as count:
+        for before, rows in enumerate(batches):
             new_tokens = _continue(
                 model,
                 [encoded[i] for i in rows],
@@ -63,6 +67,7 @@ def generate_answers(
                 names=None if adapter_names is None else [adapter_names[i] for i in rows],
                 max_new_tokens=max_new_tokens,
                 max_time=max_time,
+                count=lambda new, before=before: count(before * max_new_tokens + new),
             )
             decoded = tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
             for i, text in zip(rows, decoded, strict=True):
@@ -78,8 +83,9 @@ def _continue(
     names: Sequence[str] | None,
     max_new_tokens: int,
     max_time: float | None,
+    count: Callable[[int], None],
 ) -> list[list[int]]:
-    """The tokens that follow each prompt."""
+    """The tokens that follow each prompt; `count` is told how many the longest answer has."""
     divisible = _holds_every_token(model)
     ids, mask, cache = _begin(model, prompts, pad, names, share=divisible)
     start, going, end = ids.shape[1], list(range(len(prompts))), time.monotonic() + (max_time or 0)
@@ -103,6 +109,7 @@ def _continue(
         new = ids[:, start:]
         for i, tokens in zip(going, new.tolist(), strict=True):
             found[i] = tokens
+        count(new.shape[1])
         late = max_time is not None and time.monotonic() >= end
         if late or not divisible or new.shape[1] >= max_new_tokens:
             break
@@ -113,6 +120,10 @@ def _continue(
             ids, mask = ids[kept], mask[kept]
             cache.batch_select_indices(kept)
     return found
+
+
+def _counter(total: int, quiet: bool) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda done: None) if quiet else counter(N_("tokens of the answers"), total)
 
 
 def _holds_every_token(model: PreTrainedModel) -> bool:

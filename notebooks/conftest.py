@@ -41,6 +41,18 @@ def pytest_runtest_call(item):
     return result
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item, nextitem):
+    """After a notebook's last cell, end its kernel as a learner does: its temporary folder goes.
+
+    nbval would kill it, and the gigabytes that the lessons write would stay.
+    """
+    kernel = getattr(item.parent, "kernel", None)
+    if kernel is not None and (nextitem is None or nextitem.parent is not item.parent):
+        kernel.kc.stop_channels()
+        kernel.km.shutdown_kernel()
+
+
 def on_stderr(outputs):
     """What a cell's outputs hold on stderr, without blank lines and what is `HARMLESS`."""
     text = "".join(out["text"] for out in outputs if out.get("name") == "stderr")

@@ -92,7 +92,7 @@ class Interval:
     seeds: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f}, {self.seeds} seeds)"
+        return f"{self.mean:z.2f} ({self.low:z.2f} to {self.high:z.2f}, {self.seeds} seeds)"
 
 
 def interval(values: Sequence[float]) -> Interval:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import psutil
 
+from helpers._language import tr
 from helpers.launch.warm import TRAINING, WarmPython
+from helpers.progress import passing_line
 
 PROGRAMS = {
     "trl": "trl.cli.main",
@@ -56,7 +59,8 @@ class Launcher:
         environment = os.environ | SETTINGS
         if self._python is None:
             self._python = WarmPython(TRAINING, environment, children=True)
-        log, end = self.folder / "log.txt", time.monotonic() + seconds
+        log, start = self.folder / "log.txt", time.monotonic()
+        end = start + seconds
         with log.open("w") as output:
             child = subprocess.Popen(
                 [self._python.executable, "-m", PROGRAMS[program], *arguments],
@@ -66,10 +70,13 @@ class Launcher:
                 stderr=subprocess.STDOUT,
             )
         try:
-            while child.poll() is None and time.monotonic() < end:
-                time.sleep(0.1)
-                if last_words and last_words in log.read_text():
-                    end, last_words = min(end, time.monotonic() + LEAVE), None
+            with passing_line() as say:
+                while child.poll() is None and time.monotonic() < end:
+                    time.sleep(0.1)
+                    said = log.read_text(errors="replace")  # half a letter may be written
+                    say(_so_far(time.monotonic() - start, said))
+                    if last_words and last_words in said:
+                        end, last_words = min(end, time.monotonic() + LEAVE), None
         finally:
             if child.poll() is None:
                 _kill_all(child)
@@ -80,6 +87,13 @@ class Launcher:
         python, self._python = self._python, None
         if python is not None:
             python.close()
+
+
+def _so_far(seconds: float, said: str) -> str:
+    """A line about a command that still runs: for how long, and what it said last."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", said) if line.strip()]
+    words = tr("{seconds:.0f} s").format(seconds=seconds)
+    return f"{words} · {lines[-1][:100]}" if lines else words
 
 
 def _kill_all(child: subprocess.Popen) -> None:

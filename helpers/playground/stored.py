@@ -46,7 +46,7 @@ class Stored:
             _, name = LOSSES.get(run["task"], HELDOUT)
             came_to = tr(
                 "{name} {loss:.2f} (of {n} seeds, {lowest:.2f} to {highest:.2f}), forgetting "
-                "{forgetting:+.2f}"
+                "{forgetting:+z.2f}"
             ).format(
                 name=tr(name),
                 loss=statistics.mean(self.losses),

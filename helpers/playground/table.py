@@ -34,7 +34,7 @@ def row(run: Run) -> list[str]:
         f"{run.memory_peak / MIB:,.0f} MiB",
         f"{run.heldout_loss:.2f}",
         "" if run.score is None else f"{run.score:.0%} ({run.score_text})",
-        "" if run.forgetting is None else f"{run.forgetting:+.2f}",
+        "" if run.forgetting is None else f"{run.forgetting:+z.2f}",
         tr(OUTCOMES[run.outcome]).format(step=run.steps_done),
     ]
 

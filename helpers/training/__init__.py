@@ -4,8 +4,10 @@
 * ``recorder``: ``RunRecorder``, a callback that keeps losses, answers, speed and memory, and stops;
   it asks by ``helpers.evaluation``, predicts by ``helpers.memory``, and measures by
 * ``memory_watch``: ``MemoryWatch``, what a training really takes while it runs
+* ``step_counter``: ``StepCounter``, a line about a run that is too short for a live view
 """
 
 from helpers.training.memory_watch import MemoryWatch
 from helpers.training.recorder import RunRecord, RunRecorder
+from helpers.training.step_counter import StepCounter
 from helpers.training.unlabelled import skip_unlabelled

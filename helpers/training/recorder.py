@@ -204,6 +204,7 @@ class RunRecorder(TrainerCallback):
             self.questions,
             max_new_tokens=self.max_new_tokens,
             max_time=left if limited else None,
+            quiet=True,
         )
         took = time.perf_counter() - began
         self.record.asking_seconds += took

@@ -13,8 +13,9 @@ from transformers import PreTrainedTokenizerBase
 
 from helpers import plots
 from helpers._arguments import require
-from helpers._language import tr
+from helpers._language import N_, tr
 from helpers.evaluation import StyleScore, generate_answers, in_style, score_style, states_fact
+from helpers.progress import progress
 from helpers.widgets.controls import Explorer, choice, legible, named
 
 
@@ -46,7 +47,7 @@ def training_explorer(
     fit = all(0 <= alpha < math.inf for alpha in alphas) and len(set(alphas)) == len(alphas) > 1
     require(fit, "alphas", alphas, "at least two different numbers, finite and not negative")
     answers = {}
-    for alpha in sorted(alphas):
+    for alpha in progress(sorted(alphas), N_("alphas")):
         with rescale_adapter_scale(model, alpha / peft_config.lora_alpha):
             answers[alpha] = generate_answers(
                 model, tokenizer, questions, max_new_tokens=max_new_tokens

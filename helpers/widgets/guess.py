@@ -221,7 +221,7 @@ class _Asked:
         self._slider = widgets.SelectionSlider(options=stops, readout=False)
         self._slider.observe(self._slid, "value")
         self._field.observe(self._typed, "value")
-        unit = widgets.Label(question.unit)
+        unit = widgets.Label(question.unit, layout={"margin": "2px 1em 2px 2px"})
         row = widgets.HBox([self._field, unit, named(self._slider, question.words)])
         row.layout.flex_flow = "row wrap"
         return [row, self._field, self._slider]

@@ -221,7 +221,7 @@ class LandscapeExplorer(Explorer):
         [loss] = summarize(runs, "method", value=column).values()
         [forgot] = summarize(runs, "method", value="forgetting").values()
         said = tr(
-            "{settings}: {words} {loss}; loss on plain text up by {forgot:.2f}; "
+            "{settings}: {words} {loss}; loss on plain text up by {forgot:z.2f}; "
             "{trainable:,} numbers trained."
         )
         return said.format(
