@@ -1,7 +1,7 @@
 """Ask PEFT about every bundled model as the explorers do; store its answers and the shapes.
 
 ``python .ci/stored_counts.py``, after a new release of PEFT or transformers, or a new row in
-``helpers/architectures.json``. A test says when it is due.
+``helpers/architectures/table.json``. A test says when it is due.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ This file imports the standard library alone, so that ``import helpers`` stays i
 
 import logging
 
-from helpers import logbook
+from helpers import _logbook as logbook
 from helpers._notebook import say_what_errors_mean
 
 __version__ = "0.1.0"

@@ -89,8 +89,8 @@ def nworded(singular: str, plural: str, n: int, /, **fields: Any) -> Worded:
 
 def _worded(pattern: tuple[str, str], n: int, fields: Mapping[str, Any]) -> Worded:
     english = {
-        name: str.__str__(held) if isinstance(held, Worded) else held
-        for name, held in fields.items()
+        name: str.__str__(field) if isinstance(field, Worded) else field
+        for name, field in fields.items()
     }
     chosen = pattern[bool(pattern[1]) and n != 1]
     text = Worded(chosen.format(**english))
@@ -120,7 +120,7 @@ def handed(value: Any) -> Any:
         pattern, numbers = masked(value)
         return value if tr(pattern) == pattern else tr(pattern).format("", *numbers)
     if isinstance(value, Mapping):
-        return {handed(key): handed(held) for key, held in value.items()}
+        return {handed(key): handed(item) for key, item in value.items()}
     return type(value)(map(handed, value)) if type(value) in (list, tuple) else value
 
 
@@ -129,6 +129,6 @@ def spoken(show: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(show)
     def translated(*arguments: P.args, **named: P.kwargs) -> R:
-        return show(*handed(arguments), **{name: handed(held) for name, held in named.items()})
+        return show(*handed(arguments), **{name: handed(value) for name, value in named.items()})
 
     return translated

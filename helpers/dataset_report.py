@@ -256,12 +256,12 @@ def _repeated(questions: Sequence[str], answers: Sequence[str], near: float) -> 
             told.add(row)
             continue
         first[pair] = row
-        for other in by_question[pair[0]].values():
+        for earlier in by_question[pair[0]].values():
             faults.append(
                 Fault(
                     "two answers",
                     row,
-                    worded("row {row} answers {text!r}", row=other, text=answers[other]),
+                    worded("row {row} answers {text!r}", row=earlier, text=answers[earlier]),
                 )
             )
             break

@@ -6,7 +6,7 @@
   (`fields_right`)?
 * codes: is the answer the name's code, and nothing else (`is_code`)?
 
-`generate_answers` (of `helpers.generation`) does the asking: greedy, in batches, so that the same
+`generate_answers` (of `helpers._generation`) does the asking: greedy, in batches, so that the same
 model gives the same answers.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from helpers.generation import generate_answers as generate_answers  # the lessons take it here
+from helpers._generation import generate_answers as generate_answers  # the lessons take it here
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The lessons: what each takes and needs first, its picture, and how far this learner has come.
 
 * `LESSONS`: the facts, which the index and the README also state
-* `course_map()`: the cards that the index shows, with what :mod:`helpers.logbook` has recorded
+* `course_map()`: the cards that the index shows, with what :mod:`helpers._logbook` has recorded
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from helpers import logbook
+from helpers import _logbook as logbook
 from helpers._language import N_, ngettext, tr
 
 FIRST, NOT_BEGUN = N_("first:"), N_("not begun")

@@ -57,10 +57,15 @@ def write_llama_gguf(
     pre_tokenizer = PRE_TOKENIZERS.get(
         sha256(str(tokenizer.encode(CHECK_TEXT)).encode()).hexdigest()
     )
+    require(
+        len(tokenizer) <= config.vocab_size,
+        "tokenizer's length",
+        len(tokenizer),
+        f"at most {config.vocab_size}, the model's embeddings",
+    )
     require(pre_tokenizer, "tokenizer", type(tokenizer).__name__, "SmolLM2's, or made from it")
 
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:20]}.")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.part")
     writer = gguf.GGUFWriter(temporary, "llama")
     try:
         writer.add_type(gguf.GGUFType.MODEL)
@@ -74,7 +79,7 @@ def write_llama_gguf(
         writer.close()
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def llama_cpp_rows(weight: torch.Tensor, heads: int) -> torch.Tensor:

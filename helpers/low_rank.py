@@ -63,10 +63,10 @@ class Setting:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, most in MOST.items():
+        for name, limit in MOST.items():
             value = getattr(self, name)
             check_positive_int(name, value)
-            require(value <= most, name, value, f"at most {most}")
+            require(value <= limit, name, value, f"at most {limit}")
         for name in ("alpha", "learning_rate"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, value, "above 0 and finite")

@@ -61,8 +61,8 @@ def chat_markers(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()) -
     system = {"role": "system", "content": SYSTEM}
     asked = [system, {"role": "user", "content": FIRST}]
     replied = [*asked, {"role": "assistant", "content": REPLY}]
-    again = [*replied, {"role": "user", "content": SECOND}]
-    parts, rest = [], text(again)
+    second_turn = [*replied, {"role": "user", "content": SECOND}]
+    parts, rest = [], text(second_turn)
     for content in (SYSTEM, FIRST, REPLY, SECOND):
         part, found, rest = rest.partition(content)
         if not found:
@@ -84,7 +84,7 @@ def chat_markers(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()) -
         reply=text(asked, call=True).removeprefix(text(asked)),
         stop=tuple(dict.fromkeys([tokenizer.eos_token, *stop])),
     )
-    for messages in (asked, again):
+    for messages in (asked, second_turn):
         if markers.render(messages) != text(messages, call=True):
             raise ValueError(
                 "tokenizer: its template does more than to put a fixed text around each message: "

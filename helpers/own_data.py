@@ -147,9 +147,9 @@ def _written_as(
     as_text = {}
     if builder == "csv":
         headers = _headers(source, chosen["encoding"])
-        fits = [one for one, header in headers.items() if set(columns) <= set(header)]
-        most = max(headers, key=lambda one: len(headers[one]))
-        chosen["sep"] = told.get("sep") or (fits[0] if fits else most)
+        fits = [separator for separator, header in headers.items() if set(columns) <= set(header)]
+        widest = max(headers, key=lambda separator: len(headers[separator]))
+        chosen["sep"] = told.get("sep") or (fits[0] if fits else widest)
         names = headers.get(chosen["sep"], ())
         as_text = {"converters": dict.fromkeys(names, str), "keep_default_na": False}
     guessed = {name: value for name, value in chosen.items() if name not in told}

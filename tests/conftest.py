@@ -6,8 +6,8 @@ import os
 import ipykernel.kernelspec
 
 from helpers.expectations import STRICT
+from helpers.launch.warm import TRAINING, WarmPython
 from helpers.machine import usable_memory
-from helpers.warm import TRAINING, WarmPython
 
 os.environ[STRICT] = "1"  # what a lesson expects must come true here, or the test fails
 # Stored outputs come from a CPU. `CUDA_VISIBLE_DEVICES=0 python -m pytest tests` tries a GPU.

@@ -10,9 +10,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import Trainer
 
-from helpers.answering import BASE, Answering
 from helpers.evaluation import generate_answers
 from helpers.models import load_model
+from helpers.playground.answering import BASE, Answering
 from helpers.stand_in import make_page_stand_in
 from helpers.widgets import ask_both
 

@@ -31,7 +31,6 @@ from submissions import corpus
 from transformers import LlamaConfig
 
 import release
-from helpers import warm
 from helpers.checks import check
 from helpers.data import course_adapter
 from helpers.grading import cli, sandbox
@@ -48,6 +47,7 @@ from helpers.grading.rules import settle_duplicates
 from helpers.grading.sandbox import bubblewrap, conversation
 from helpers.grading.sandbox.limits import HELPERS
 from helpers.grading.submissions import Submission, find_submissions
+from helpers.launch import warm
 from helpers.params import count_lora_parameters
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,6 @@ from peft import LoraConfig
 
 from helpers.memory import estimate_training_memory
 from helpers.plots.knobs import interval
-from helpers.quantization import quantize, round_to_bits
 from helpers.widgets import (
     MergedAt,
     merge_explorer,
@@ -20,6 +19,7 @@ from helpers.widgets import (
     quantization_explorer,
     switch_explorer,
 )
+from helpers.widgets.rounding import quantize, round_to_bits
 
 WEIGHTS = torch.randn(64, 96, generator=torch.Generator().manual_seed(0))
 UPDATE = 0.01 * torch.randn(64, 96, generator=torch.Generator().manual_seed(1))

@@ -18,10 +18,10 @@ from trl import SFTConfig, SFTTrainer
 
 from helpers import plots
 from helpers.data import load_smoltalk
-from helpers.memory_watch import MemoryWatch
 from helpers.models import load_model
-from helpers.recorder import RunRecord, RunRecorder, _has_diverged
 from helpers.stand_in import make_page_stand_in, make_smoltalk_stand_in
+from helpers.training.memory_watch import MemoryWatch
+from helpers.training.recorder import RunRecord, RunRecorder, _has_diverged
 from helpers.widgets import LiveView, live_view
 from helpers.widgets.live_view import numbers
 
@@ -134,8 +134,8 @@ def test_answers_take_no_more_than_their_share(make_trainer, monkeypatch):
         return ["word " * tokens, "no"]
 
     recorder = RunRecorder(QUESTIONS, max_new_tokens=8, asking_share=0.1)
-    monkeypatch.setattr("helpers.recorder.time.perf_counter", lambda: clock[0])
-    monkeypatch.setattr("helpers.recorder.generate_answers", answer)
+    monkeypatch.setattr("helpers.training.recorder.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("helpers.training.recorder.generate_answers", answer)
     at_each = [At(step, lambda: clock.__setitem__(0, clock[0] + 4)) for step in range(1, 36)]
     trainer = make_trainer(*at_each, recorder, max_steps=35, eval_steps=7)
     trainer.train()

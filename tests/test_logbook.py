@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from helpers import logbook
+from helpers import _logbook as logbook
 from helpers.checks import check
 from helpers.expectations import STRICT
 from helpers.grading.exercises import EXERCISES, SETS

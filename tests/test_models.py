@@ -33,13 +33,14 @@ from safetensors.torch import load_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoModelForCausalLM
 
-from helpers import machine, models, small_model
+from helpers import machine, models
 from helpers.architectures import architecture_info, get_architecture
 from helpers.machine import Hardware, hardware
 from helpers.memory import estimate_training_memory
 from helpers.models import PROFILES, load_model, load_small_model
 from helpers.small_model import ModelNotAvailableError, prepare_small_model
-from helpers.small_model_source import SMALL_MODEL, SmallModelSource, TokenizerFacts
+from helpers.small_model import prepare as small_model
+from helpers.small_model.source import SMALL_MODEL, SmallModelSource, TokenizerFacts
 from helpers.stand_in import make_page_stand_in
 
 GIB = 2**30

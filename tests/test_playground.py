@@ -24,8 +24,8 @@ from helpers.playground.session import Busy
 from helpers.playground.store import RUN
 from helpers.playground.stored import nearest_stored
 from helpers.playground.table import verdict
-from helpers.recorder import RunRecorder
 from helpers.stand_in import make_page_stand_in
+from helpers.training.recorder import RunRecorder
 from helpers.widgets import playground
 from helpers.widgets.playground import OWN_FILE
 

@@ -298,7 +298,7 @@ def test_words_on_a_colour_have_enough_contrast():
 
 
 def test_words_in_bars_and_cells_take_the_ink_of_their_ground():
-    bars = svg_text.memory_svg({"a": {part: 1e9 for part in "uvwxyz"}}, {}, title="t")
+    bars = plots.memory_svg({"a": {part: 1e9 for part in "uvwxyz"}}, {}, title="t")
     cells = plots.runs_svg(
         [([0, 1], [2.0, 1.0])], {}, {"2": {f"{i}": 2.0**-i for i in range(6)}},
         marked=None, title="t", rows_are="", columns_are="", measure="", alt="",

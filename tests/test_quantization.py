@@ -6,7 +6,7 @@ import torch
 from bitsandbytes import functional as bnb
 
 from helpers.memory import bits_per_parameter
-from helpers.quantization import even_levels, normal_levels, quantize, round_to_bits
+from helpers.widgets.rounding import even_levels, normal_levels, quantize, round_to_bits
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from helpers.machine import Hardware
 from helpers.memory import estimate_training_memory
 from helpers.models import PROFILES
 from helpers.params import count_lora_parameters
-from helpers.small_model_source import SMALL_MODEL
+from helpers.small_model.source import SMALL_MODEL
 from helpers.stand_in import make_page_stand_in, make_smoltalk_stand_in
 
 pytestmark = pytest.mark.slow

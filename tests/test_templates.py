@@ -44,7 +44,7 @@ def test_no_cell_gives_a_rendered_template_special_tokens_twice(path):
 
 
 def test_no_helper_does():
-    plain = {"small_model_source.py"}  # compares the tokens of a sentence, and a rendering
+    plain = {"source.py"}  # the small model's: compares the tokens of a sentence, and a rendering
     paths = [path for path in sorted((ROOT / "helpers").rglob("*.py")) if path.name not in plain]
     found = {path.name: doubled(path.read_text(encoding="utf-8")) for path in paths}
     assert {name: lines for name, lines in found.items() if lines} == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.launch import PROGRAMS, Launcher
-from helpers.warm import WarmPython
+from helpers.launch.warm import WarmPython
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are used on Linux alone")
 
@@ -116,8 +116,8 @@ def terminal(tmp_path, monkeypatch):
     """A terminal with one more command, which prints and then hangs."""
     (tmp_path / "hang.py").write_text("import time; print('Saved.', flush=True); time.sleep(99)")
     monkeypatch.setitem(PROGRAMS, "hang", "hang")
-    monkeypatch.setattr("helpers.launch.TRAINING", [])
-    monkeypatch.setattr("helpers.launch.LEAVE", 0.1)
+    monkeypatch.setattr("helpers.launch.launcher.TRAINING", [])
+    monkeypatch.setattr("helpers.launch.launcher.LEAVE", 0.1)
     launcher = Launcher(tmp_path)
     yield launcher
     launcher.close()

@@ -140,7 +140,7 @@ class Checkup:
     def __str__(self) -> str:
         parts = [self.summary, *map(str, self.findings)]
         for heading, looked in {FINE: self.healthy, UNSEEN: self.not_seen}.items():
-            parts += [f"{tr(heading)}: {one.title}: {one.what}" for one in looked]
+            parts += [f"{tr(heading)}: {item.title}: {item.what}" for item in looked]
         return "\n".join(parts)
 
     __repr__ = __str__
@@ -176,5 +176,5 @@ def _row(finding: Finding) -> str:
 
 
 def _items(looked: tuple[Looked, ...]) -> str:
-    escaped = ((html.escape(str(one.title)), html.escape(str(one.what))) for one in looked)
+    escaped = ((html.escape(str(item.title)), html.escape(str(item.what))) for item in looked)
     return "".join(f"<li>{title}: {what}</li>" for title, what in escaped)

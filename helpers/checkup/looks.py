@@ -36,20 +36,20 @@ def _not_given(names: Sequence[str]) -> str:
 def look_at(run: Run, looks: Sequence[Look]) -> Checkup:
     """Everything that ``looks`` find in ``run``; what one of them raises is told in its place."""
     findings, healthy, not_seen = [], [], []
-    for one in looks:
-        missing = [name for name in one.needs if getattr(run, name) is None]
+    for this_look in looks:
+        missing = [name for name in this_look.needs if getattr(run, name) is None]
         if missing:
-            not_seen.append(Looked(one.title, _not_given(missing)))
+            not_seen.append(Looked(this_look.title, _not_given(missing)))
             continue
         try:
-            found = list(one.function(run))
+            found = list(this_look.function(run))
         except CannotLook as reason:
-            not_seen.append(Looked(one.title, *reason.args))
+            not_seen.append(Looked(this_look.title, *reason.args))
         except Exception as error:  # a check-up never stops anybody
             text = str(error).partition("\n")[0][:200]
-            not_seen.append(Looked(one.title, f"{type(error).__name__}: {text}"))
+            not_seen.append(Looked(this_look.title, f"{type(error).__name__}: {text}"))
         else:
-            findings += [thing for thing in found if isinstance(thing, Finding)]
-            healthy += [Looked(one.title, thing) for thing in found if isinstance(thing, str)]
+            findings += [said for said in found if isinstance(said, Finding)]
+            healthy += [Looked(this_look.title, said) for said in found if isinstance(said, str)]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Checkup(tuple(findings), tuple(healthy), tuple(not_seen))

@@ -53,7 +53,7 @@ class Sample:
     """Some rows of a dataset, tokenized."""
 
     whole: Sequence[Row] | None  # before anything is cut; None where that cannot be told
-    held: Sequence[Row]  # what is trained on
+    trained: Sequence[Row]  # what is trained on
     dropped: int  # rows that are not trained on at all: of the sample, or where known of all
     dropped_of: int
 
@@ -85,16 +85,16 @@ def sample_of(run: Run) -> Sample:
     readable = bool(found) and can_be_read(given[0], run.args)
     if run.trainer is not None:
         whole = prepared(given, run) if readable and run.tokenizer is not None else None
-        held = list(_split_packs(found))
-        if found and not held:
+        trained = list(_split_packs(found))
+        if found and not trained:
             raise NotReadable(
                 worded("the trainer's rows hold no input_ids: it makes them ready by itself")
             )
         prepares = isinstance(run.trainer, SFTTrainer)
         dropped, of = _dropped(run.train_dataset) if prepares else (0, len(found))
-        if whole and not _same_rows(whole, held):
+        if whole and not _same_rows(whole, trained):
             whole = None
-        return Sample(whole, held, dropped, of)
+        return Sample(whole, trained, dropped, of)
     if found and "input_ids" in found[0]:
         whole = list(_split_packs(found))
     elif not readable:
@@ -107,10 +107,10 @@ def sample_of(run: Run) -> Sample:
         raise NotReadable(worded("no tokenizer given, so nothing can be tokenized"))
     else:
         whole = prepared(given, run)
-    held = [_cut(row, run.max_length) for row in whole]
+    cut = [_cut(row, run.max_length) for row in whole]
     packs = bool(getattr(run.args, "packing", False))
-    kept = [row for row in held if row.labelled or packs or not run.truncates]
-    return Sample(whole, kept, len(held) - len(kept), len(held))
+    kept = [row for row in cut if row.labelled or packs or not run.truncates]
+    return Sample(whole, kept, len(cut) - len(kept), len(cut))
 
 
 def prepared(given: Sequence[dict[str, Any]], run: Run) -> list[Row]:
@@ -175,16 +175,16 @@ def _cut(row: Row, length: int | None) -> Row:
     return Row(row.ids[:length], row.labels[:length], row.has_labels)
 
 
-def _same_rows(whole: Sequence[Row], held: Sequence[Row]) -> bool:
-    """Whether what is held is the beginning of what was tokenized here, row by row."""
-    if len(whole) != len(held):
+def _same_rows(whole: Sequence[Row], trained: Sequence[Row]) -> bool:
+    """Whether what is trained on is the beginning of what was tokenized here, row by row."""
+    if len(whole) != len(trained):
         return False
-    return all(a.ids[: len(b.ids)] == b.ids for a, b in zip(whole, held, strict=True))
+    return all(a.ids[: len(b.ids)] == b.ids for a, b in zip(whole, trained, strict=True))
 
 
 def _dropped(dataset: Any) -> tuple[int, int]:
     """(rows that TRL has dropped, rows that there were): a filter leaves them in the table."""
     if not isinstance(dataset, datasets.Dataset):
         return 0, 0
-    there = dataset.data.num_rows
-    return there - len(dataset), there
+    unfiltered = dataset.data.num_rows
+    return unfiltered - len(dataset), unfiltered

@@ -170,9 +170,9 @@ class Run:
     @functools.cached_property
     def labels(self) -> Sequence[tuple[list[int], list[int]]]:
         """(token ids, labels) of the sample's rows, as the collator hands them to the model."""
-        held, collator = self.sample.held, getattr(self.trainer, "data_collator", None)
-        return [_collated(row, collator) for row in held] if collator else [
-            (row.ids, row.labels) for row in held
+        trained, collator = self.sample.trained, getattr(self.trainer, "data_collator", None)
+        return [_collated(row, collator) for row in trained] if collator else [
+            (row.ids, row.labels) for row in trained
         ]  # fmt: skip
 
     @functools.cached_property

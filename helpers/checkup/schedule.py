@@ -30,7 +30,7 @@ def steps_of(run: Run) -> tuple[int, int]:
     if run.trainer is None and getattr(args, "packing", False):
         raise CannotLook(worded("how many packs the rows make is known once the trainer is made"))
     if run.trainer is None and run.sample.dropped:
-        rows = round(rows * len(run.sample.held) / max(1, run.sample.dropped_of))
+        rows = round(rows * len(run.sample.trained) / max(1, run.sample.dropped_of))
     batches = rows // batch if args.dataloader_drop_last else math.ceil(rows / batch)
     an_epoch = max(math.ceil(batches / args.gradient_accumulation_steps), 1) if batches else 0
     return math.ceil(an_epoch * args.num_train_epochs), rows_a_step

@@ -72,14 +72,14 @@ def leakage(run: Run) -> Found:
 @look(worded("rows that come twice"), "train_dataset")
 def duplicates(run: Run) -> Found:
     rows = [_row(row) for row in itertools.islice(some(run.train_dataset, LOOKED_AT), LOOKED_AT)]
-    again = len(rows) - len(set(rows))
-    if not rows or again / len(rows) < 0.05:
-        yield worded("{n:,} of {total:,}", n=again, total=len(rows))
+    repeated = len(rows) - len(set(rows))
+    if not rows or repeated / len(rows) < 0.05:
+        yield worded("{n:,} of {total:,}", n=repeated, total=len(rows))
         return
     yield Finding(
         "duplicates",
         "note",
-        worded("{n:,} of {total:,} rows say what another row says", n=again, total=len(rows)),
+        worded("{n:,} of {total:,} rows say what another row says", n=repeated, total=len(rows)),
         worded("they count several times over, and a split by row puts them on both sides"),
         "train_dataset = Dataset.from_pandas(train_dataset.to_pandas().drop_duplicates(...))",
     )

@@ -10,14 +10,26 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from helpers._language import worded
-from helpers.checkup import adapters, chats, device, labels, schedule, splits
+from helpers.checkup import (
+    adapters,
+    base,
+    chats,
+    device,
+    ends,
+    evaluation,
+    labels,
+    placement,
+    schedule,
+    splits,
+)
 from helpers.checkup.findings import Checkup, Looked
 from helpers.checkup.looks import look_at
 from helpers.checkup.run import Run
 
 LOOKS = (
-    *(*labels.LOOKS, *chats.LOOKS, *splits.LOOKS),
-    *(*adapters.LOOKS, *schedule.LOOKS, *device.LOOKS),
+    *(*labels.LOOKS, *ends.LOOKS, *chats.LOOKS, *splits.LOOKS),
+    *(*adapters.LOOKS, *base.LOOKS, *schedule.LOOKS),
+    *(*device.LOOKS, *evaluation.LOOKS, *placement.LOOKS),
 )
 
 

@@ -30,12 +30,14 @@ def grade_all(
     Whatever goes wrong with one of them, a person has to look at it; the others are graded.
     """
 
-    def grade(one: HandedIn) -> list[tuple[Result, bool]]:
+    def grade(submission: HandedIn) -> list[tuple[Result, bool]]:
         try:
-            return [graded(each) for each in sets_apart(one.load())]
+            return [graded(each) for each in sets_apart(submission.load())]
         except Exception as error:
             reasons = (grader_failed(error),)
-            return [(Result(one.student, "", one.file, Status.REVIEW, reasons), False)]
+            return [
+                (Result(submission.student, "", submission.file, Status.REVIEW, reasons), False)
+            ]
 
     def graded(submission: Submission) -> tuple[Result, bool]:
         kept = journal.get(submission)
@@ -51,7 +53,7 @@ def grade_all(
     results: dict[int, list[Result]] = {}
     total, run, start = len(handed_in), 0, time.monotonic()
     with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(grade, one): i for i, one in enumerate(handed_in)}
+        futures = {pool.submit(grade, submission): i for i, submission in enumerate(handed_in)}
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 results[futures[future]] = [result for result, _ in future.result()]
@@ -113,10 +115,10 @@ def solution(folder: Path, name: str) -> Submission:
 def sets_of(submissions: Sequence[HandedIn]) -> list[str]:
     """The sets that the submissions answer, in the course's order."""
     found = set()
-    for one in submissions:
+    for submission in submissions:
         try:
-            for part in sets_apart(one.load()):
-                found.add(part.only_set or which_set(read_cells(part.content), one.file))
+            for part in sets_apart(submission.load()):
+                found.add(part.only_set or which_set(read_cells(part.content), submission.file))
         except Exception:  # which grading will tell of
             continue
     return [name for name in SETS if name in found]

@@ -106,14 +106,14 @@ def told_apart(names: Iterable[Named]) -> dict[Named, Named]:
     Raises ValueError where what follows may be another assignment or another student.
     """
     names = list(names)
-    common = os.path.commonprefix([one.before for one in names if one.before])
+    common = os.path.commonprefix([named.before for named in names if named.before])
     common = common[: common.rfind("_") + 1]
     of: dict[str, set[str]] = {}  # student -> what stands before
     after: dict[str, set[str]] = {}
-    for one in names:
-        if one.before:
-            of.setdefault(one.student, set()).add(one.before)
-            after.setdefault(one.before, set()).add(one.student)
+    for named in names:
+        if named.before:
+            of.setdefault(named.student, set()).add(named.before)
+            after.setdefault(named.before, set()).add(named.student)
     for student, befores in of.items():
         several = not common or all(len(after[before]) > 1 for before in befores)
         if len(befores) > 1 and several:
@@ -122,10 +122,10 @@ def told_apart(names: Iterable[Named]) -> dict[Named, Named]:
                 f"is {first + student!r} the {student!r} of {other + student!r}? If what stands "
                 "before is the assignment alone: --student-pattern '_([^_]+)_attempt_'"
             )
-    return {one: _from(one, common) for one in names}
+    return {named: _from(named, common) for named in names}
 
 
-def _from(one: Named, common: str) -> Named:
+def _from(named: Named, common: str) -> Named:
     """A name whose student begins after `common`; where that is nothing, where it was read."""
-    more = one.before[len(common) :] if common else ""
-    return replace(one, student=more + one.student)
+    more = named.before[len(common) :] if common else ""
+    return replace(named, student=more + named.student)

@@ -1,7 +1,7 @@
 """Check an exercise in the notebook: `check("lora_parameters", lora_parameters)`.
 
 The answer is called with inputs drawn from a seed and compared with a reference. Nothing leaves the
-machine; on it, `helpers.logbook` notes which exercises are right. A grader calls the same answer
+machine; on it, `helpers._logbook` notes which exercises are right. A grader calls the same answer
 with inputs of its own.
 """
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers._language import ngettext, tr
+from helpers._logbook import record_passed
 from helpers.grading.outcomes import Outcome
 from helpers.grading.plain import plainly
 from helpers.grading.worker.drivers import DRIVERS, is_untouched
-from helpers.logbook import record_passed
 
 __all__ = ["CheckResult", "check"]
 

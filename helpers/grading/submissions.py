@@ -97,7 +97,7 @@ def find_submissions(
     paths = [path for path in paths if path not in holds]  # no folder that has something in it
     top = class_folder(paths, files.name, below)
     found = list(_submissions(files, top, paths, _named_by(student_pattern)))
-    if not any(is_notebook(PurePosixPath(one.file)) for one in found):
+    if not any(is_notebook(PurePosixPath(submission.file)) for submission in found):
         raise ValueError(
             f"submissions={str(source)!r} holds no <student>.ipynb and no <student>/<set>.ipynb"
         )
@@ -157,15 +157,15 @@ def _submissions(
             entries.setdefault((name, bool(rest)), []).append(path)
     named = {entry: name_of(*entry) for entry in entries}
     apart = told_apart(named.values())
-    named = {entry: apart[one] for entry, one in named.items()}
+    named = {entry: apart[name] for entry, name in named.items()}
     ids: dict[str, set[str]] = {}
-    for one in named.values():
-        ids.setdefault(readable(one.student), set()).add(one.id)
+    for name in named.values():
+        ids.setdefault(readable(name.student), set()).add(name.id)
     by_student: dict[str, list[tuple[str, bool]]] = {}
-    for entry, one in named.items():
-        student = readable(one.student)
+    for entry, name in named.items():
+        student = readable(name.student)
         if len(ids[student]) > 1:  # namesakes, or all that are anonymous
-            student = f"{student}_{one.id}"
+            student = f"{student}_{name.id}"
         by_student.setdefault(student, []).append(entry)
     for student, theirs in by_student.items():
         every = [path for entry in theirs for path in entries[entry]]

@@ -8,8 +8,15 @@
     nearest_run(runs, task="style", rank=6, learning_rate=3e-3)
     stage_rows(runs, "rank")               # the runs that the grid's stage `rank` asks for
 
-How the runs are made: `.ci/landscape.py`. What the columns mean: the card,
-`helpers/course_data/landscape/README.md`. Nothing here trains or needs the model.
+What the columns mean: the card, `helpers/course_data/landscape/README.md`. Nothing of this face
+trains or needs the model: that is for `.ci/landscape.py`, which makes the runs. Where to look; each
+file calls only those below it:
+
+* ``reading``: what is above
+* ``training``: one run, at a ``bench``: the model's upper layers, and rows that stand ready
+* ``prompting``: what the untouched model does when it is simply asked
+* ``grid``: which runs there are, stage by stage; ``store``: where they lie
+* ``settings``: what one run is made of, and its name
 """
 
 from helpers.landscape.reading import (

@@ -174,8 +174,8 @@ def arrive(encoded: Sequence[tuple[list[int], int]], first_layer: int) -> list[R
         padded = [ids + [tokenizer.pad_token_id] * (longest - len(ids)) for ids, _ in some]
         with torch.autocast("cpu", torch.bfloat16, enabled=base.dtype == torch.bfloat16):
             states = lower(input_ids=torch.tensor(padded), use_cache=False).last_hidden_state
-        for one, (ids, labels) in zip(states, some, strict=True):
-            kept = one[: len(ids)].to(base.dtype).clone()
+        for hidden_states, (ids, labels) in zip(states, some, strict=True):
+            kept = hidden_states[: len(ids)].to(base.dtype).clone()
             rows.append(Row(kept, torch.tensor(ids[-labels:])))
     return rows
 

@@ -12,6 +12,7 @@ against the steps. Where to look; each file calls only those below it:
 * ``fit``: ``fits``; ``sharding``: DDP, ZeRO-1 to ZeRO-3; ``of_trainer``: for a trainer's settings
 * ``estimate``: ``estimate_training_memory``, the largest of ``moments``: at the loss, in the
   backward pass, at the end of a step
+* ``step_bytes``: what a step holds all the time, and what its forward pass leaves
 * ``subject``: what a model or a config says of itself, and that nothing contradicts it
 * ``kept``: what autograd keeps of a layer; ``states``: weights, as quantized, and the optimizer's
 * ``loss``: all logits at once, or in chunks

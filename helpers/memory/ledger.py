@@ -99,11 +99,11 @@ class Ledger(TorchDispatchMode):
 
     def peak(self, begin: int) -> tuple[str, dict[str, int]]:
         """The phase in which most bytes are alive, from ``begin`` on, and how many of each part."""
-        most, when, parts = -1, begin, {}
+        largest, when, parts = -1, begin, {}
         for clock, alive in self._history(begin):
             total = sum(alive.values())
-            if total > most:
-                most, when, parts = total, clock, dict(alive)
+            if total > largest:
+                largest, when, parts = total, clock, dict(alive)
         phase = [name for start, name in self.phases if start < when or start <= begin][-1]
         return phase.removesuffix(" backward"), parts
 
@@ -133,9 +133,9 @@ class Ledger(TorchDispatchMode):
             step = max(1, math.ceil(len(states) / points))
             states = states or [{part: line[-1] for part, line in lines.items()}]  # no change
             for i in range(0, len(states), step):
-                most = max(states[i : i + step], key=lambda state: sum(state.values()))
+                fullest = max(states[i : i + step], key=lambda state: sum(state.values()))
                 for part, line in lines.items():
-                    line.append(most[part])
+                    line.append(fullest[part])
             for line in lines.values():
                 line += line[-1:] * (phases[phase] + points // 10 - len(line))
         return lines, phases

@@ -163,9 +163,9 @@ class MemoryEstimate:
         first = tr("{size} {unit} at the peak ({peak}), of which")
         whole = f"{self.total / size:>8,.{digits}f}"
         lines = [first.format(size=whole, unit=unit, peak=tr(self.peak))]
-        for part, held in self.parts.items():
-            share = held / self.total if self.total else 0
-            number = f"{held / size:>8,.{digits}f} {unit}"
+        for part, part_bytes in self.parts.items():
+            share = part_bytes / self.total if self.total else 0
+            number = f"{part_bytes / size:>8,.{digits}f} {unit}"
             lines.append(f"{number}  {share:4.0%}  {tr(part.replace('_', ' '))}")
         return "\n".join(lines)
 

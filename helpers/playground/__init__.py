@@ -10,6 +10,7 @@
 calls only those below it:
 
 * ``session``: ``Session``: one run at a time, in a thread if wanted; the runs, and asking them
+* ``answering``: ``Answering``, one question to a base or an adapter, at any alpha, word by word
 * ``table``: what came of the runs, in words: a table, and which was best
 * ``store``: a run in a folder, as safetensors and JSON
 * ``forecast``: count, memory and time before a run, and whether it can be begun

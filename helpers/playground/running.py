@@ -28,8 +28,8 @@ from helpers.machine import hardware
 from helpers.models import PROFILES, Profile, load_model
 from helpers.playground.settings import RunSettings, quantization_arguments
 from helpers.playground.tasks import LONGEST_ANSWER, Task, plain_loss
-from helpers.recorder import RunRecord, RunRecorder
 from helpers.training import skip_unlabelled
+from helpers.training.recorder import RunRecord, RunRecorder
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
@@ -69,13 +69,13 @@ class Run:
 
 def load_base(profile: str | Profile, quantized: bool) -> Loaded:
     """A fresh base on the device that is there, in NF4 if it is to be quantized."""
-    machine, how = hardware(), {}
+    machine, load_settings = hardware(), {}
     if quantized:
-        how["quantization_config"] = BitsAndBytesConfig(**quantization_arguments())
-        how["device_map"] = {"": machine.device}
+        load_settings["quantization_config"] = BitsAndBytesConfig(**quantization_arguments())
+        load_settings["device_map"] = {"": machine.device}
     elif machine.device == "cpu":
-        how["attn_implementation"] = "eager"  # quicker there for rows as short as these
-    model, tokenizer = load_model(profile, **how)
+        load_settings["attn_implementation"] = "eager"  # quicker there for rows as short as these
+    model, tokenizer = load_model(profile, **load_settings)
     return (model if quantized else model.to(machine.device)), tokenizer
 
 

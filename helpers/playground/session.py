@@ -9,17 +9,17 @@ from pathlib import Path
 
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 
-from helpers.answering import BASE, Answering
 from helpers.data import TASKS
 from helpers.models import PROFILES, Profile, load_tokenizer
 from helpers.own_data import token_lengths
+from helpers.playground.answering import BASE, Answering
 from helpers.playground.forecast import USUAL_TOKENS, Forecast, forecast
 from helpers.playground.running import Run, clean_up, explain, load_base, train_run
 from helpers.playground.settings import RunSettings
 from helpers.playground.store import RUN, load_run, place_for, save_run, trace
 from helpers.playground.table import as_text, verdict
 from helpers.playground.tasks import Task, open_task
-from helpers.recorder import RunRecorder
+from helpers.training.recorder import RunRecorder
 
 
 class Busy(RuntimeError):
@@ -178,11 +178,11 @@ class Session:
 
     def side_by_side(self, first: str, second: str) -> list[tuple[str, str, str]]:
         """(question, first's answer, second's answer) for what both runs were asked."""
-        one, other = self.run(first), self.run(second)
-        answers = dict(zip(other.questions, other.answers, strict=True))
+        run, compared = self.run(first), self.run(second)
+        answers = dict(zip(compared.questions, compared.answers, strict=True))
         return [
             (question, answer, answers[question])
-            for question, answer in zip(one.questions, one.answers, strict=True)
+            for question, answer in zip(run.questions, run.answers, strict=True)
             if question in answers
         ]
 

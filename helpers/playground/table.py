@@ -39,10 +39,10 @@ def row(run: Run) -> list[str]:
     ]
 
 
-def differences(one: RunSettings, other: RunSettings) -> str:
+def differences(settings: RunSettings, compared: RunSettings) -> str:
     """The settings in which two runs differ: "alpha 32 for 16"."""
     names = RunSettings.__dataclass_fields__
-    pairs = [(name, getattr(one, name), getattr(other, name)) for name in names]
+    pairs = [(name, getattr(settings, name), getattr(compared, name)) for name in names]
     what = tr("{name} {one} for {other}")
     words = [
         what.format(name=name.replace("_", " "), one=a, other=b) for name, a, b in pairs if a != b

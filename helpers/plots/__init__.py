@@ -13,7 +13,8 @@ them at every move, can take the theme's own colours instead.
   ``token_probabilities``; and as HTML ``masked_tokens``, ``answer_table``
 * ``training``: ``LossCurve``, ``curves_svg``, ``curves_png``, ``curves_text``: losses of runs
 * ``lengths``: ``lengths_svg``
-* ``svg``: ``memory_bars``, ``memory_svg``, ``memory_text``, ``shares_svg``; ``show_svg``
+* ``memory``: ``memory_bars``, ``memory_svg``, ``memory_text``
+* ``svg``: ``shares_svg``, ``show_svg``; what all that draw SVG text are made of
 * ``scheme``: ``scheme``, how data flows through an adapted layer
 * ``cut``: ``cut_svg``, a matrix, what is left of it at a rank, and what that keeps
 * ``fitted``: ``fit_svg``, ``fit_panels``, ``fit_text``, what a training of ``low_rank`` came to
@@ -35,6 +36,7 @@ from helpers.plots.guessed import guess_svg
 from helpers.plots.heat import heat_image, heat_png
 from helpers.plots.knobs import quantization_svg, rounding_svg, sweep_svg, switches_svg
 from helpers.plots.lengths import lengths_svg
+from helpers.plots.memory import memory_bars, memory_svg, memory_text
 from helpers.plots.pictures import (
     answer_table,
     codebooks,
@@ -48,7 +50,7 @@ from helpers.plots.raster import png
 from helpers.plots.runs import Curve, runs_svg
 from helpers.plots.scheme import scheme, scheme_svg
 from helpers.plots.style import COLORS, LINESTYLES, MARKERS, show
-from helpers.plots.svg import memory_bars, memory_svg, memory_text, shares_svg, show_svg, svg_output
+from helpers.plots.svg import shares_svg, show_svg, svg_output
 from helpers.plots.training import LossCurve, curves_png, curves_svg, curves_text
 
 # What a notebook hands to these is English, as its code is.

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from helpers._language import N_, tr
+from helpers.plots.memory import memory_svg, memory_text
 from helpers.plots.plane import END, INK, MIDDLE, Plane, disc, rect
 from helpers.plots.style import SEGMENT_COLORS
-from helpers.plots.svg import drawing, memory_svg, memory_text, path, text
+from helpers.plots.svg import drawing, path, text
 
 BLUE, ORANGE, GREEN = (color for color, _ in SEGMENT_COLORS[:3])
 LARGE = 'font-size="13"'
@@ -174,17 +175,17 @@ def rounding_svg(
     *,
     way: str,
     bits: int,
-    one: tuple[float, float],
+    weight_and_update: tuple[float, float],
     title: str,
     ground: str | None = None,
 ) -> str:
     """What of an update arrives at `bits` significant bits.
 
-    Above, `one` weight and its update between the numbers that can be stored; in the middle the
-    share of a layer's update that arrives (`arrived`: way -> bits -> share); below the distance of
-    the model's logits where it was measured. `way` and `bits` are those in hand.
+    Above, `weight_and_update` between the numbers that can be stored; in the middle the share of a
+    layer's update that arrives (`arrived`: way -> bits -> share); below the distance of the model's
+    logits where it was measured. `way` and `bits` are those in hand.
     """
-    drawn = [text(10, 15, title, LARGE), *_grid(*one, bits)]
+    drawn = [text(10, 15, title, LARGE), *_grid(*weight_and_update, bits)]
     ends, spoken = (1.5, 24.5), []
     layer = Plane(66, 124, 390, 92, ends, (0, 1.2))
     model = Plane(66, 246, 390, 88, ends, (1e-7, 100), log=True)

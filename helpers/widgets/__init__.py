@@ -13,7 +13,8 @@ error is an alert, and the picture has a text alternative.
 Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 
 * ``bench``: ``lora_bench``, which trains at each move
-* ``cost``: ``lora_explorer``, with its ``cost_controls``; ``alpha``: ``training_explorer``
+* ``cost``: ``lora_explorer``, with its ``cost_controls`` and ``cost_numbers``
+* ``alpha``: ``training_explorer``
 * ``live_view``: a training as it runs, with a Stop button
 * ``ask``: a question of one's own, and the base's and an adapter's answers side by side
 * ``lengths``: ``length_explorer``, what a ``max_length`` cuts off
@@ -21,7 +22,8 @@ Seen without a kernel, on GitHub say, a cell shows a picture of the first state.
 * ``cut``: ``cut_explorer``, the rank at which a change of weights is cut
 * ``guess``: ``Guesses``, a guess set before the answer is seen
 * ``playground``, with its ``playground_parts``: runs of one's own, seen, kept and compared
-* ``quantization``, ``mix``, ``merge``, ``switches``: a lesson's own knob, with ``knob``
+* ``quantization``, ``mix``, ``merge``, ``switches``: a lesson's own knob, with ``knob``; the first
+  and the third compute by ``rounding``
 * ``sharding``: ``sharding_explorer``, a step divided among several GPUs
 * ``controls``: a choice, a number typed or dragged; and ``Explorer``, what a cell shows of either
 

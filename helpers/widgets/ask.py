@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from helpers._arguments import check_positive_int, require
 from helpers._language import N_, tr
-from helpers.answering import BASE, Answering
+from helpers.playground.answering import BASE, Answering
 from helpers.widgets.controls import Explorer, Number, choice
 
 REDRAW = 0.1  # seconds between two states of a growing answer
@@ -29,7 +29,7 @@ COLUMN = {
 
 
 class Source(Protocol):
-    """What can be asked: `helpers.answering.Answering`, or what behaves like it."""
+    """What can be asked: `helpers.playground.answering.Answering`, or what behaves like it."""
 
     @property
     def names(self) -> tuple[str, ...]: ...

@@ -1,13 +1,11 @@
-"""What a LoRA configuration costs: its count, its file, its memory and its source."""
+"""What a LoRA configuration costs: controls, and beside them its count, file, memory and source."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -19,8 +17,8 @@ from helpers import plots
 from helpers._arguments import check_positive_int
 from helpers._devices import GPUS
 from helpers._language import tr
-from helpers.memory import MemoryEstimate, estimate_training_memory
-from helpers.params import ParameterCount, check_lora_config, count_lora_parameters
+from helpers.memory import MemoryEstimate
+from helpers.params import ParameterCount, count_lora_parameters
 from helpers.widgets.controls import FAILS, Explorer, legible
 from helpers.widgets.cost_controls import (
     BITS,
@@ -34,8 +32,8 @@ from helpers.widgets.cost_controls import (
     step_controls,
     targets_text,
 )
+from helpers.widgets.cost_numbers import Cost, estimates, linear_layers, usable
 
-NUMBERS = ("r", "lora_alpha", "lora_dropout")  # of a LoraConfig, with a control each
 FADED = '<div style="opacity:0.3">'
 NOTE = "line-height:1.4;border-left:4px solid #E69F00;padding:0.2em 0 0.2em 0.8em;margin:0.4em 0;"
 
@@ -58,39 +56,11 @@ def lora_explorer(
     work, the first one too, is explained in place; a number in it that no control can stand at,
     such as `lora_alpha=0`, is the page's there.
     """
-    lora_config, problem = _usable(lora_config)
+    lora_config, problem = usable(lora_config)
     check_positive_int("batch_size", batch_size)
     check_positive_int("sequence_length", sequence_length)
     count_lora_parameters(model, LoraConfig(target_modules="all-linear"))
     return LoraExplorer(model, lora_config, batch_size, sequence_length, problem=problem)
-
-
-def _usable(lora_config: LoraConfig) -> tuple[LoraConfig, str]:
-    """A configuration that the controls can stand at, and what is wrong with the one given."""
-    problem = ""
-    while True:
-        try:
-            check_lora_config(lora_config)
-        except NotImplementedError:  # what cannot be counted is said beside the controls
-            return lora_config, problem
-        except (TypeError, ValueError) as error:
-            name = str(error).partition(" ")[0]
-            if name not in NUMBERS:
-                raise
-            problem = problem or str(error)
-            lora_config = dataclasses.replace(lora_config, **{name: getattr(PAGE, name)})
-        else:
-            return lora_config, problem
-
-
-@dataclass(frozen=True)
-class _State:
-    """A combination that worked."""
-
-    lora_config: LoraConfig
-    count: ParameterCount
-    memory: Mapping[str, MemoryEstimate]
-    title: str  # of the picture
 
 
 class LoraExplorer(Explorer):
@@ -115,7 +85,7 @@ class LoraExplorer(Explorer):
         *,
         problem: str = "",
     ) -> None:
-        self._start, self._state = lora_config, None
+        self._start, self._state, self._picture_title = lora_config, None, ""
         lora = lora_controls(lora_config)
         step = step_controls(model, batch_size, sequence_length)
         self._controls = lora | step
@@ -159,20 +129,23 @@ class LoraExplorer(Explorer):
                 warnings.simplefilter("ignore")  # what they say is said in the notes, each time
                 lora_config = self._lora_config()
                 count = count_lora_parameters(self.model.value, lora_config)
-                memory, unknown = self._estimate(lora_config)
+                memory, unknown = estimates(
+                    self.model.value, lora_config, self.quantization.value, self._step()
+                )
         except Exception as error:  # whatever PEFT objects to belongs beside the controls
             self._explain(str(error) or type(error).__name__)
             return
-        self._state, self.problem = _State(lora_config, count, memory, self._title()), ""
+        self._state, self.problem = Cost(self.model.value, lora_config, count, memory), ""
+        self._picture_title = self._title()
         self._mark()
         self._message.value = "".join(
             f'<p role="status" style="{NOTE}">{escape(note)}</p>'
-            for note in (*self._passed_over(), *unknown)
+            for note in (*self._state.passed_over(), *unknown)
         )
         self._result.value = (
             f"{legible(self.picture())}"
             '<div style="display:flex;flex-wrap:wrap;gap:0 3em;line-height:1.5">'
-            f'<p role="status">{"<br>".join(map(escape, self._numbers()))}</p>'
+            f'<p role="status">{"<br>".join(map(escape, self._state.numbers()))}</p>'
             f'<pre style="user-select:all;margin:0.5em 0">{escape(lora_source(lora_config))}</pre>'
             "</div>"
         )
@@ -200,14 +173,14 @@ class LoraExplorer(Explorer):
         """The memory bars, full fine-tuning, LoRA and QLoRA; empty if no memory is known."""
         if self.problem or not self.memory:
             return ""
-        return plots.memory_svg(self._parts(), GPUS, title=self._state.title, ground=ground)
+        return plots.memory_svg(self._parts(), GPUS, title=self._picture_title, ground=ground)
 
     def __str__(self) -> str:
         if self.problem:
             return f"{tr(FAILS)} {self.problem}"
         words = plots.memory_text(self._parts(), GPUS)
         return "\n".join(
-            (self._state.title, *self._numbers(), words, lora_source(self.lora_config))
+            (self._picture_title, *self._state.numbers(), words, lora_source(self.lora_config))
         )
 
     def _lora_config(self) -> LoraConfig:
@@ -221,31 +194,15 @@ class LoraExplorer(Explorer):
             use_dora=self.dora.value,
         )
 
-    def _estimate(self, lora_config: LoraConfig) -> tuple[dict[str, MemoryEstimate], list[str]]:
-        """An estimate for each way to train, and why there is none for the others."""
-        step = {
+    def _step(self) -> dict[str, Any]:
+        """What the controls say of the step, as `estimate_training_memory` takes it."""
+        return {
             "batch_size": self.batch_size.value,
             "sequence_length": self.sequence_length.value,
             "precision": self.precision.value,
             "optimizer": self.optimizer.value,
             "gradient_checkpointing": self.checkpointing.value,
         }
-        ways = {
-            "full": {},
-            "LoRA": {"lora_config": lora_config},
-            "QLoRA": {"lora_config": lora_config, "quantization": self.quantization.value},
-        }
-        memory, unknown = {}, []
-        for name, way in ways.items():
-            try:
-                memory[name] = estimate_training_memory(self.model.value, **way, **step)
-            except NotImplementedError as error:
-                unknown.append(
-                    tr("The memory of {name} cannot be predicted here: {error}").format(
-                        name=name, error=error
-                    )
-                )
-        return memory, unknown
 
     def _parts(self) -> dict[str, dict[str, int]]:
         """The rows of the picture: name -> part -> bytes."""
@@ -261,41 +218,6 @@ class LoraExplorer(Explorer):
             precision=tr(BITS[self.precision.value]),
         )
 
-    def _numbers(self) -> tuple[str, ...]:
-        config = self.lora_config
-        under = math.sqrt(config.r) if config.use_rslora else config.r
-        return (
-            tr("trainable: {trainable:,} of {total:,} ({percent:.4f} %)").format(
-                trainable=self.count.trainable, total=self.count.total, percent=self.count.percent
-            ),
-            tr("adapter on disk: {size:,.1f} MB (in float32)").format(
-                size=4 * self.count.trainable / 1e6
-            ),
-            tr("scaling, alpha / {root}r: {scaling:.3g}").format(
-                root="√" if config.use_rslora else "", scaling=config.lora_alpha / under
-            ),
-        )
-
-    def _passed_over(self) -> list[str]:
-        """What works, and yet cannot be what was meant."""
-        asked = self.lora_config.target_modules
-        share = self.count.trainable / (self.count.total - self.count.trainable)
-        much = tr(
-            "This trains {share:.0%} as many numbers as the model has: at such a rank, "
-            "LoRA saves little over full fine-tuning."
-        ).format(share=share)
-        notes = [much] * (share > 0.5)
-        for name in sorted(asked) if isinstance(asked, (set, list)) else ():
-            if name.split(".")[-1] not in self.count.by_module:
-                linear = ", ".join(_linear_layers(self.model.value))
-                notes.append(
-                    tr(
-                        "target_modules: {name!r} adapts nothing in this model, and PEFT does not "
-                        'say so. "all-linear" adapts {linear}.'
-                    ).format(name=name, linear=linear)
-                )
-        return notes + [s for s in self.count.unmatched if not s.startswith("target_modules")]
-
     def _use_preset(self, _change: object = None) -> None:
         """Put the chosen preset's layers, as this model calls them, into the text field."""
         if self.preset.value != TYPED:
@@ -310,10 +232,4 @@ class LoraExplorer(Explorer):
         chosen = PRESETS[preset]
         if chosen is None:
             return "all-linear"
-        return targets_text([n for n in _linear_layers(self.model.value) if chosen(n)])
-
-
-def _linear_layers(model: Any) -> list[str]:
-    """Names of the layers that "all-linear" adapts, in the model's order."""
-    count = count_lora_parameters(model, LoraConfig(target_modules="all-linear"))
-    return [name for name in count.by_module if name != "weight"]  # a router's, without a name
+        return targets_text([n for n in linear_layers(self.model.value) if chosen(n)])

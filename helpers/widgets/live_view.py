@@ -45,7 +45,7 @@ from helpers import plots
 from helpers._language import N_, tr
 from helpers._libraries import reachable_while_busy
 from helpers.memory import MemoryEstimate
-from helpers.recorder import ASKING_SHARE, RunRecord, RunRecorder, trainer_in
+from helpers.training.recorder import ASKING_SHARE, RunRecord, RunRecorder, trainer_in
 from helpers.widgets.controls import WIDGET_VIEW, legible
 
 REDRAW = 0.25  # seconds between two pictures: more often than one can read, and yet little work

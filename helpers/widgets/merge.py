@@ -10,9 +10,9 @@ import torch
 from helpers import plots
 from helpers._arguments import require
 from helpers._language import N_, tr
-from helpers.quantization import round_to_bits
 from helpers.widgets.controls import choice
 from helpers.widgets.knob import Knob, Stops, answers_html
+from helpers.widgets.rounding import round_to_bits
 
 NAMES = {8: "bfloat16", 11: "float16", 24: "float32"}
 ALL = tuple(range(2, 25))
@@ -147,7 +147,7 @@ class MergeExplorer(Knob):
             },
             way=way,
             bits=bits,
-            one=(weight, update),
+            weight_and_update=(weight, update),
             title=tr("A merge in fewer bits (numbers: answers {right}, of {n_questions})").format(
                 right=tr(self._right), n_questions=len(self.questions)
             ),

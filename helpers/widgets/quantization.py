@@ -8,9 +8,9 @@ import torch
 from helpers import plots
 from helpers._arguments import require
 from helpers._language import N_, tr
-from helpers.quantization import LEVELS, quantize
 from helpers.widgets.controls import choice
 from helpers.widgets.knob import NARROW, Knob, Stops
+from helpers.widgets.rounding import LEVELS, quantize
 
 BITS = tuple(range(2, 9))
 BLOCKS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -22,9 +22,9 @@ def quantization_explorer(
 ) -> QuantizationExplorer:
     """Sliders for bits and block size, the kind of levels and double quantization, of one matrix.
 
-    Every move quantizes the whole matrix anew (`helpers.quantization.quantize`). The settings that
-    were tried stay in the picture as dots; NF4 of 64, with double quantization and without, is a
-    landmark in it.
+    Every move quantizes the whole matrix anew (`helpers.widgets.rounding.quantize`). The settings
+    that were tried stay in the picture as dots; NF4 of 64, with double quantization and without, is
+    a landmark in it.
 
     Raises ValueError for `weights` that hold no number or one that is not finite, and for `bits`
     and `block` that the sliders do not have.

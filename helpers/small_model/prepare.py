@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from helpers.small_model_source import (
+from helpers.small_model.source import (
     SMALL_MODEL,
     ModelNotAvailableError,
     SmallModelSource,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from helpers.warm import TRAINING, WarmPython
+from helpers.launch.warm import TRAINING, WarmPython
 
 PROGRAMS = {
     "trl": "trl.cli.main",

@@ -1,6 +1,6 @@
-"""Dimensions of well-known models, bundled so that they can be counted without a network.
+"""The table of bundled models, read from its file.
 
-``architectures.json`` holds, for each model, the fields of its config that set the shapes of its
+``table.json`` holds, for each model, the fields of its config that set the shapes of its
 weights, where they come from, and the published number of parameters, which a test holds against
 the model built from the row. Fields that change no shape (rotary frequencies, dropout, ...) are
 left at their defaults: a config from here is right for counting, not for running the model.
@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
-
-__all__ = ["Architecture", "architecture_info", "architectures", "get_architecture"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from peft.helpers import rescale_adapter_scale
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
 
 from helpers._arguments import check_positive_int, require
-from helpers.recorder import trainer_in
+from helpers.training.recorder import trainer_in
 
 BASE = "base"
 

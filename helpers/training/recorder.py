@@ -27,7 +27,7 @@ from helpers._arguments import check_positive_int, require
 from helpers.evaluation import generate_answers
 from helpers.memory import MemoryEstimate
 from helpers.memory.of_trainer import predict_memory
-from helpers.memory_watch import MemoryWatch
+from helpers.training.memory_watch import MemoryWatch
 
 DIVERGED = 1.5  # times the first loss, twice in a row: no batch is so much harder than another
 ASKING_SHARE = 0.01  # of the run's time that answers may take: with the view, less than 2 %
@@ -260,9 +260,9 @@ class RunRecorder(TrainerCallback):
 def trainer_in(frame: FrameType | None) -> Trainer | None:
     """The trainer that trains in this frame or in one that called it."""
     while frame is not None:
-        this = frame.f_locals.get("self") if frame.f_code.co_name == "train" else None
-        if isinstance(this, Trainer):
-            return this
+        trainer = frame.f_locals.get("self") if frame.f_code.co_name == "train" else None
+        if isinstance(trainer, Trainer):
+            return trainer
         frame = frame.f_back
     return None
 
