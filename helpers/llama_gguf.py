@@ -48,23 +48,7 @@ def write_llama_gguf(
         ValueError: The model or the tokenizer needs more than is written here: biases, scaled
             positions, another way to cut a text. llama.cpp's converter may know it.
     """
-    is_llama = isinstance(model, LlamaForCausalLM)
-    require(is_llama, "model", type(model).__name__, "a LlamaForCausalLM", TypeError)
-    config, rope = model.config, model.config.rope_parameters["rope_type"]
-    require(rope == "default", "model.config's rope_type", rope, "'default'")
-    biased = [name for name, _ in model.named_parameters() if name.endswith(".bias")]
-    require(not biased, "model", biased[:1], "without biases")
-    pre_tokenizer = PRE_TOKENIZERS.get(
-        sha256(str(tokenizer.encode(CHECK_TEXT)).encode()).hexdigest()
-    )
-    require(
-        len(tokenizer) <= config.vocab_size,
-        "tokenizer's length",
-        len(tokenizer),
-        f"at most {config.vocab_size}, the model's embeddings",
-    )
-    require(pre_tokenizer, "tokenizer", type(tokenizer).__name__, "SmolLM2's, or made from it")
-
+    pre_tokenizer, config = _known(model, tokenizer), model.config
     temporary = path.with_name(f".{path.name}.part")
     writer = gguf.GGUFWriter(temporary, "llama")
     try:
@@ -80,6 +64,27 @@ def write_llama_gguf(
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _known(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> str:
+    """llama.cpp's name for the tokenizer's way to cut a text; all that is not known is refused."""
+    is_llama = isinstance(model, LlamaForCausalLM)
+    require(is_llama, "model", type(model).__name__, "a LlamaForCausalLM", TypeError)
+    rows, rope = model.config.vocab_size, model.config.rope_parameters["rope_type"]
+    require(rope == "default", "model.config's rope_type", rope, "'default'")
+    biased = [name for name, _ in model.named_parameters() if name.endswith(".bias")]
+    require(not biased, "model", biased[:1], "without biases")
+    pre_tokenizer = PRE_TOKENIZERS.get(
+        sha256(str(tokenizer.encode(CHECK_TEXT)).encode()).hexdigest()
+    )
+    require(
+        len(tokenizer) <= rows,
+        "tokenizer's length",
+        len(tokenizer),
+        f"at most {rows}, the model's embeddings",
+    )
+    require(pre_tokenizer, "tokenizer", type(tokenizer).__name__, "SmolLM2's, or made from it")
+    return pre_tokenizer
 
 
 def llama_cpp_rows(weight: torch.Tensor, heads: int) -> torch.Tensor:
