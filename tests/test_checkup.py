@@ -260,6 +260,19 @@ def grown(tokenizer, tmp_path):
     return {"model": model}
 
 
+def resized(tokenizer, tmp_path):
+    """After it was adapted: the adapter does not load onto a fresh base."""
+    tiny(tokenizer).save_pretrained(tmp_path / "base")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), lora())
+    tokenizer.add_tokens(["<new>"])
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.save_pretrained(tmp_path / "adapter")
+    fresh = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    with pytest.raises(RuntimeError, match="size mismatch for base_model.model.model.embed_tokens"):
+        PeftModel.from_pretrained(fresh, tmp_path / "adapter")
+    return {"model": model, "peft_config": None}
+
+
 def heavy(tokenizer, tmp_path):
     return {"peft_config": lora(modules_to_save=["embed_tokens", "lm_head"])}
 
@@ -367,6 +380,7 @@ PLANTED = {
     wrapped_base: "wrapped-twice",
     merged: "merged-adapter",
     grown: "vocabulary-too-large",
+    resized: "base-resized",
     heavy: "embeddings-in-full",
     heavy_already: "embeddings-in-full",
     tied_head: "tied-weights-adapted",

@@ -24,6 +24,8 @@ def vocabulary(run: Run) -> Found:
     rows = run.base.get_input_embeddings().weight.shape[0]
     used, largest = _largest_in_rows(run), max(run.tokenizer.get_vocab().values())
     if max(used or 0, largest) < rows:
+        if run.trains_adapter:
+            yield from _resized(run)
         yield worded(
             "{rows:,} embeddings for {tokens:,} tokens", rows=rows, tokens=len(run.tokenizer)
         )
@@ -42,6 +44,37 @@ def vocabulary(run: Run) -> Found:
         ),
         "model.resize_token_embeddings(len(tokenizer))  # before get_peft_model\n"
         "LoraConfig(trainable_token_indices=[...])  # train the new rows alone",
+    )
+
+
+def _resized(run: Run) -> Found:
+    """What PEFT compares when it saves an adapter, before that (`get_peft_model_state_dict`)."""
+    named = (getattr(config, "base_model_name_or_path", None) for config in run.configs)
+    name = next(filter(None, named), run.base.name_or_path)
+    if not name:
+        return
+    try:
+        there = type(run.base.config).from_pretrained(name, local_files_only=True)
+    except (OSError, ValueError):  # not on this machine: PEFT, too, will take it for unchanged
+        return
+    rows, of_base = run.config.vocab_size, there.get_text_config().vocab_size
+    if rows == of_base:
+        return
+    yield Finding(
+        "base-resized",
+        "warning",
+        worded(
+            "the model has {rows:,} embeddings, and its base in {name} has {of_base:,}",
+            rows=rows,
+            name=name,
+            of_base=of_base,
+        ),
+        worded(
+            "the adapter is saved with all rows of the embeddings, and raises a size mismatch on "
+            "every base that is not resized first"
+        ),
+        f"base.resize_token_embeddings({rows})  # before PeftModel.from_pretrained\n"
+        "base.save_pretrained(folder)  # or once before get_peft_model, and trained from there",
     )
 
 

@@ -36,7 +36,9 @@ PATIENTS = {  # name of a finding -> the heading in lesson 11 that shows it
     ),
     "frozen-adapter": N_("Patient 9 · Trained on, and nothing changed"),
     **dict.fromkeys(("wrapped-twice", "merged-adapter"), N_("Patient 10 · The base answers")),
-    "vocabulary-too-large": N_("Patient 11 · Index out of range"),
+    **dict.fromkeys(
+        ("vocabulary-too-large", "base-resized"), N_("Patient 11 · Index out of range")
+    ),
     "embeddings-in-full": N_("Patient 12 · The adapter that weighs more than it learned"),
     "tied-weights-adapted": N_("Patient 13 · Merged, and it talks nonsense"),
     **dict.fromkeys(
