@@ -444,6 +444,8 @@ def test_what_a_lesson_expects_is_told_in_romanian(speaking, monkeypatch, capsys
     monkeypatch.delenv(STRICT, raising=False)
     expect(False, "the loss falls")
     assert "unde pierderea scade. Vedeți" in capsys.readouterr().out
+    expect(False, "the command succeeded; it said: {log}", log="{no} such file")
+    assert "unde comanda a reușit; ea a spus: {no} such file. Ved" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
