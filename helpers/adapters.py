@@ -19,6 +19,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
@@ -129,30 +130,8 @@ def check_adapter(
     there = {name: tuple(tensor.shape) for name, tensor in adapted.state_dict().items()}
     trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
     loaded = _as_loaded(adapted, found, folder / WEIGHTS)
-    unlike = [name for name in loaded.keys() & there.keys() if loaded[name] != there[name]]
-    for problem, names in {
-        N_("it lacks {n} of {total} tensors"): trained - loaded.keys(),
-        N_("it has, and the base does not know, {n} of {total} tensors"): loaded.keys()
-        - there.keys(),
-        N_("it has another shape than the base for {n} of {total} tensors"): unlike,
-        N_("it would overwrite the base with {n} of {total} tensors"): loaded.keys()
-        & there.keys() - trained - embeddings,
-    }.items():
-        if names:
-            first = min(names)
-            sizes = ""
-            if first in unlike:
-                found, wanted = list(loaded[first]), list(there[first])
-                sizes = worded(" ({found} for {wanted})", found=found, wanted=wanted)
-            raise AdapterError(
-                worded(
-                    "{file} does not fit: {problem}, such as {first}{sizes}",
-                    file=folder / WEIGHTS,
-                    problem=worded(problem, n=len(names), total=len(trained)),
-                    first=first,
-                    sizes=sizes,
-                )
-            )
+    own = trained | embeddings  # what the adapter may bring
+    _check_tensors(folder / WEIGHTS, loaded, there, trained, own)
     return config
 
 
@@ -172,6 +151,33 @@ def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
                 continue
             steps[int(path.name.removeprefix("checkpoint-"))] = path
     return steps[max(steps)] if steps else None
+
+
+def _check_tensors(
+    file: Path, loaded: dict[str, Any], there: dict[str, Any], trained: set[str], own: set[str]
+) -> None:
+    """Raise AdapterError unless the shapes in the file are those of the model's own tensors."""
+    unlike = [name for name in loaded.keys() & there.keys() if loaded[name] != there[name]]
+    for problem, names in (
+        (N_("it lacks {n} of {total} tensors"), trained - loaded.keys()),
+        (
+            N_("it has, and the base does not know, {n} of {total} tensors"),
+            loaded.keys() - there.keys(),
+        ),
+        (N_("it has another shape than the base for {n} of {total} tensors"), unlike),
+        (
+            N_("it would overwrite the base with {n} of {total} tensors"),
+            loaded.keys() & there.keys() - own,
+        ),
+    ):
+        if names:
+            first, sizes = min(names), ""
+            if first in unlike:
+                found, wanted = list(loaded[first]), list(there[first])
+                sizes = worded(" ({found} for {wanted})", found=found, wanted=wanted)
+            problem = worded(problem, n=len(names), total=len(trained))
+            said = N_("{file} does not fit: {problem}, such as {first}{sizes}")
+            raise AdapterError(worded(said, file=file, problem=problem, first=first, sizes=sizes))
 
 
 def _check_header(weights: Path) -> dict[str, tuple[int, ...]]:

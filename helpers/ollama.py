@@ -20,11 +20,16 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from helpers._language import worded
+from helpers._language import N_, worded
 
 Message = Mapping[str, str]
 # Texts that no template knows, so that what stands between them is the template's own.
 SYSTEM, FIRST, REPLY, SECOND = ("qq1systemqq", "qq2askqq", "qq3replyqq", "qq4againqq")
+
+NOT_FIXED = N_(
+    "tokenizer: its template does more than to put a fixed text around each message: it writes "
+    "{written!r}, and fixed texts {messages!r} as {fixed!r}"
+)
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,8 @@ def chat_markers(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()) -
     for content in (SYSTEM, FIRST, REPLY, SECOND):
         part, found, rest = rest.partition(content)
         if not found:
-            raise ValueError(
-                worded(
-                    "tokenizer: its template drops or changes a message ({content!r})",
-                    content=content,
-                )
-            )
+            said = N_("tokenizer: its template drops or changes a message ({content!r})")
+            raise ValueError(worded(said, content=content))
         parts.append(part)
     after_user, after_assistant = rest, text(replied).rpartition(REPLY)[2]
     before_user = parts[3].removeprefix(after_assistant)
@@ -94,17 +95,10 @@ def chat_markers(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()) -
         stop=tuple(dict.fromkeys([tokenizer.eos_token, *stop])),
     )
     for messages in (asked, second_turn):
-        if markers.render(messages) != text(messages, call=True):
-            raise ValueError(
-                worded(
-                    "tokenizer: its template does more than to put a fixed text around "
-                    "each message: it writes {written!r}, and fixed texts {messages!r} as "
-                    "{fixed!r}",
-                    written=text(messages, call=True),
-                    messages=messages,
-                    fixed=markers.render(messages),
-                )
-            )
+        wanted, fixed = text(messages, call=True), markers.render(messages)
+        if fixed != wanted:
+            said = worded(NOT_FIXED, written=wanted, messages=messages, fixed=fixed)
+            raise ValueError(said)
     return markers
 
 

@@ -104,15 +104,11 @@ def fits(
     The other arguments are those of ``estimate_training_memory``, and so are the errors raised.
     """
     check_positive_int("device_memory", device_memory)
-    least = N_("in bytes, such as 16 * 2**30")
-    require(device_memory >= 2**20, "device_memory", device_memory, least)
+    require(device_memory >= 2**20, "device_memory", device_memory, "in bytes, such as 16 * 2**30")
     for name in ("batch_size", "sequence_length"):
         if name in settings:
-            raise TypeError(
-                worded(
-                    "{name}={value!r}: fits finds it out; leave it", name=name, value=settings[name]
-                )
-            )
+            said = N_("{name}={value!r}: fits finds it out; leave it")
+            raise TypeError(worded(said, name=name, value=settings[name]))
     require(0 <= headroom < 1, "headroom", headroom, "a share, from 0 to below 1")
     require(len(sequence_lengths), "sequence_lengths", sequence_lengths, "at least one length")
     for length in sequence_lengths:

@@ -21,6 +21,13 @@ from helpers._language import N_, worded
 from helpers.params import resolve_config
 
 MEASURE = N_("measure_training_memory measures it as it is")
+FROZEN = N_(
+    "{type} has frozen parameters and no adapter: there are rules for full fine-tuning and for "
+    "LoRA only; {advice}"
+)
+FOREIGN = N_(
+    "{type} is no model of transformers, with a config: there are rules for these only; {advice}"
+)
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "bf16"}  # 16 bits are 16
 
 
@@ -60,22 +67,10 @@ def subject_of(
         lora_config, said = _adapter_of(model)
         model = model.get_base_model()
     elif lora_config is None and not all(_trains(p) for p in model.parameters()):
-        raise NotImplementedError(
-            worded(
-                "{type} has frozen parameters and no adapter: there are rules for full "
-                "fine-tuning and for LoRA only; {advice}",
-                type=type(model).__name__,
-                advice=worded(MEASURE),
-            )
-        )
+        raise NotImplementedError(worded(FROZEN, type=type(model).__name__, advice=worded(MEASURE)))
     if not isinstance(model, PreTrainedModel):  # torch.compile's wrapper passes on its config
         raise NotImplementedError(
-            worded(
-                "{type} is no model of transformers, with a config: there are rules "
-                "for these only; {advice}",
-                type=type(model).__name__,
-                advice=worded(MEASURE),
-            )
+            worded(FOREIGN, type=type(model).__name__, advice=worded(MEASURE))
         )
     said["quantization"] = _quantization_of_model(model)
     said["precision"] = _precision(model, settings)
