@@ -18,12 +18,12 @@ from datasets import (
     load_dataset,
 )
 
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers.models import ModelNotAvailableError, Profile
 
 COURSE_DATA = Path(__file__).parent / "course_data"
 ADAPTERS = COURSE_DATA / "adapters"
-TASKS = ("style", "structure", "codes")
+TASKS = (N_("style"), N_("structure"), N_("codes"))
 ADAPTED = ("style", "structure")  # the tasks that the course has a trained adapter of
 # What no task teaches: how much worse a model has become at it is what it forgot.
 PLAIN_TEXT = (

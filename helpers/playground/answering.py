@@ -19,10 +19,10 @@ from peft.helpers import rescale_adapter_scale
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
 
 from helpers._arguments import check_positive_int, one_of, require
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers.training.recorder import trainer_in
 
-BASE = "base"
+BASE = N_("base")
 
 
 class Answering:
