@@ -125,12 +125,17 @@ def class_of_type(model_type, config_class):
 
 def small(config):
     """Arguments that make a config like this one with two layers, in every part of it."""
-    return {
-        name: small(value) if isinstance(value, PretrainedConfig) else 2
-        for name, value in vars(config).items()
-        if isinstance(value, PretrainedConfig)
-        or (name in LAYERS and isinstance(value, int) and value > 2)
-    }
+    given = vars(config)
+    depths = {n for name, n in given.items() if name in LAYERS and isinstance(n, int) and n > 2}
+    less = {}
+    for name, value in given.items():
+        if isinstance(value, PretrainedConfig):
+            less[name] = small(value)
+        elif name in LAYERS and isinstance(value, int) and value > 2:
+            less[name] = 2
+        elif isinstance(value, list) and len(value) in depths:  # what each layer is
+            less[name] = value[:2]
+    return less
 
 
 def build(model_type):
