@@ -216,10 +216,12 @@ def site_url(address: str) -> str:
 
 def replace_address(text: str, old: str, new: str) -> str:
     """Point ``text``'s links from the repository ``old`` to ``new``: GitHub's, Colab's,
-    Codespaces', and those to the site on GitHub Pages."""
+    Codespaces', and those to the site on GitHub Pages; and the folder that a clone lies in."""
     before = r"(github\.com/|colab\.research\.google\.com/github/|codespaces\.new/)"
     name_ends = r"(?![\w-]|\.(?!git\b)\w)"
     text = re.sub(before + re.escape(old) + name_ends, lambda match: match[1] + new, text)
+    folders = [f"cd {address.rpartition('/')[2]}" for address in (old, new)]
+    text = re.sub(rf"\b{re.escape(folders[0])}(?![\w.-])", folders[1], text)
     return text.replace(site_url(old), site_url(new))
 
 

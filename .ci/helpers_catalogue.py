@@ -19,6 +19,7 @@ from catalogues import HEADER, WIDTH, closest, read, take_over
 from translation_check import wrong_letters
 
 KEYWORDS = {"tr": None, "N_": None, "worded": None, "ngettext": (1, 2), "nworded": (1, 2)}
+KEYWORDS["require"] = (4,)  # what an argument must be
 Message = tuple[str, str]
 """A text, and its plural or ""."""
 

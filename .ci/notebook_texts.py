@@ -64,8 +64,8 @@ def parts(call: ast.Call, named: dict[str, list[ast.AST]]) -> list[ast.AST]:
     """The arguments of a call that a learner sees."""
     function = ast.unparse(call.func)
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-    if function == "expect":  # one that tells what a program said stays English
-        return [part for part in call.args[1:2] if isinstance(part, ast.Constant)]
+    if function == "expect":
+        return call.args[1:2]
     if function == "claim":
         return [keywords[name] for name in ("condition", "why", "source") if name in keywords]
     if function == "progress":

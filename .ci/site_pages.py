@@ -29,7 +29,7 @@ WORDS = (
     "Open on Colab|Open on Kaggle|Open in Codespaces|On your machine|GitHub|Run this notebook|"
     "Run on Colab|Run on Kaggle|Run in Codespaces|Run on your machine|Source|"
     "A still picture of something to turn:|run it on Colab|or|on your machine|Language|"
-    "this lesson: |lesson 11: |"
+    "this lesson: |lesson 11: |Published counts, and ours|Reported memory, and ours|"
     # what the theme says, where Sphinx has no translation of it
     "Skip to content|Back to top|On this page|Made with |Home|Next|Previous"
 ).split("|")
@@ -154,9 +154,11 @@ def toctrees(links: Links) -> str:
     say = links.say
     groups: dict[str, list[str]] = {"Lessons": [], "Graded exercises": []}
     groups |= {"Look it up": ["symptoms", "cheatsheet", "claims", "glossary"]}
-    groups["Look it up"] += ["published_counts", "published_memory"]
+    tables = {"published_counts": "Published counts, and ours"}
+    tables |= {"published_memory": "Reported memory, and ours"}
+    groups["Look it up"] += [f"{say(title)} <{page}>" for page, title in tables.items()]
     groups |= {"About": ["install", "trust", "notebooks/instructor_guide", "maintaining"]}
-    listed = {"index", *groups["Look it up"], *groups["About"]}
+    listed = {"index", *tables, *groups["Look it up"], *groups["About"]}
     for page in (place.rpartition(".")[0] for place in dict.fromkeys(links.pages.values())):
         name, of_exercises = Path(page).name, "exercises" in Path(page).parent.parts
         if page in listed:

@@ -21,7 +21,7 @@ from babel.core import UnknownLocaleError
 from babel.numbers import get_decimal_symbol, get_group_symbol
 
 import helpers_catalogue
-from address import current_address
+from address import current_address, site_url
 from catalogues import read, text_of
 from helpers._language import masked
 from relinking import Relinking
@@ -172,16 +172,23 @@ def is_text(unit: str) -> bool:
 
 
 class PageLinks(Relinking):
-    """Changes the links of a translated page: to translations where there are any. What leads to
-    the page's own translation leads to the English page there."""
+    """Changes the links of a translated page: to translations where there are any, those of a
+    folder and of the site too. What leads to the page's own translation leads to the English page
+    there."""
 
     def __init__(self, pages: Pages, name: str):
         super().__init__(pages.edition, name, current_address(pages.root))
         self.here, self.home = pages.english[name].parent, pages.target(name).parent
         edition = pages.edition
         self.translated = {edition.english[n]: edition.target(n) for n in edition.built}
+        self.translated |= {one.parent: other.parent for one, other in self.translated.items()}
         self.translated |= {pages.english[n]: pages.target(n) for n in pages.built}
         self.translated[pages.target(name)] = pages.english[name]
+        self.site = f"]({site_url(current_address(pages.root))}"
+        self.own_site = self.site + (f"{pages.language}/" if "index" in pages.built else "")
+
+    def _piece(self, text: str) -> str:
+        return super()._piece(text).replace(self.site, self.own_site)
 
     def _beside(self, match: re.Match) -> str:
         before, path, fragment = match[1], match[2], match[3] or ""

@@ -35,6 +35,7 @@ templates_path = ["_templates"]
 html_favicon = "_static/favicon.svg"
 html_css_files = ["course.css"]
 html_js_files = [("course.js", {"defer": "defer"})]
+html_search_scorer = str(HERE / "_static" / "scorer.js")
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-__all__ = ["check_positive_int", "require"]
+from helpers._language import Worded, worded
+
+__all__ = ["check_positive_int", "one_of", "require"]
 
 
 def require(
     valid: object, name: str, value: object, what: str, error: type[Exception] = ValueError
 ) -> None:
-    """Raise ``error`` with one sentence, ``<name> must be <what>, got <value>``, unless valid."""
+    """Raise ``error`` with one sentence, ``<name> must be <what>, got <value>``, unless valid.
+
+    ``what`` is a constant, or ``worded`` where something is filled in: it is translated.
+    """
     if not valid:
-        raise error(f"{name} must be {what}, got {value!r} ({type(value).__name__})")
+        what = what if isinstance(what, Worded) else worded(what)
+        given = {"value": repr(value), "type": type(value).__name__}
+        raise error(
+            worded("{name} must be {what}, got {value} ({type})", name=name, what=what, **given)
+        )
+
+
+def one_of(valid: object) -> Worded:
+    """What an argument must be where there is a choice."""
+    return worded("one of {valid}", valid=valid)
 
 
 def check_positive_int(name: str, value: object) -> None:

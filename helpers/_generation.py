@@ -19,7 +19,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
-from helpers._language import N_
+from helpers._language import N_, worded
 from helpers.progress import counter
 
 AT_ONCE = 4  # tokens between two looks at which answers have ended
@@ -166,11 +166,19 @@ def _begin(
 
 def _check_questions(questions: Sequence[str], adapter_names: Sequence[str] | None) -> None:
     if isinstance(questions, str):
-        raise TypeError(f"questions must be a list of strings, got the string {questions!r}")
+        raise TypeError(
+            worded(
+                "questions must be a list of strings, got the string {questions!r}",
+                questions=questions,
+            )
+        )
     if adapter_names is not None and len(adapter_names) != len(questions):
         raise ValueError(
-            f"adapter_names: {len(adapter_names)} names for {len(questions)} questions; "
-            "must be equal"
+            worded(
+                "adapter_names: {n} names for {wanted} questions; must be equal",
+                n=len(adapter_names),
+                wanted=len(questions),
+            )
         )
 
 

@@ -71,14 +71,17 @@ class Worded(str):
         singular, plural = self.pattern
         said = _catalogue(language())
         chosen = said.ngettext(singular, plural, self.n) if plural else said.gettext(singular)
-        return chosen.format(**self.fields)
+        return chosen.format(**self.fields) if self.fields else chosen
+
+    def __repr__(self) -> str:  # of a list of them, which a notebook shows so
+        return repr(str(self))
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)
 
 
 def worded(pattern: str, /, **fields: Any) -> Worded:
-    """A pattern filled in; a field may be such a text again."""
+    """A pattern filled in; a field may be such a text again. Without fields its braces are kept."""
     return _worded((pattern, ""), 1, fields)
 
 
@@ -93,7 +96,7 @@ def _worded(pattern: tuple[str, str], n: int, fields: Mapping[str, Any]) -> Word
         for name, field in fields.items()
     }
     chosen = pattern[bool(pattern[1]) and n != 1]
-    text = Worded(chosen.format(**english))
+    text = Worded(chosen.format(**english) if fields else chosen)
     text.pattern, text.n, text.fields = pattern, n, fields
     return text
 

@@ -1,6 +1,7 @@
 """What a learner has done, kept on this machine alone: cells run, exercises passed.
 
-It lies in `logbook/` beside the small model (`LORA_COURSE_CACHE`, or the user's cache folder):
+It lies in `logbook/` beside the small model (`LORA_COURSE_CACHE`, or the user's cache folder). On
+Colab, where each notebook has a machine of its own, that is in one's Drive, if it is mounted:
 
 * `NAME.json` for a notebook: its place, and which of its code cells have run without an error
 * `passed/ID`, an empty file, for each exercise that `check` found right
@@ -23,11 +24,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+DRIVE = Path("/content/drive/MyDrive")
+"""Where Colab mounts it; the set-up cell puts the small model there, too, if it comes later."""
+
 
 def folder() -> Path:
     """Where the records lie."""
     from helpers._files import course_cache
 
+    if "LORA_COURSE_CACHE" not in os.environ and DRIVE.is_dir():  # mounted after the set-up cell
+        return DRIVE / "lora-course" / "logbook"
     return course_cache() / "logbook"
 
 

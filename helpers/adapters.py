@@ -19,6 +19,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
@@ -27,6 +28,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from helpers._arguments import require
+from helpers._language import N_, worded
 from helpers.params.models import skeleton
 
 CONFIG = "adapter_config.json"
@@ -50,7 +52,13 @@ def save_adapter(model: PeftModel, folder: str | Path, adapter_name: str | None 
     adapter_name = adapter_name or model.active_adapter
     if adapter_name not in model.peft_config:
         known = ", ".join(map(repr, model.peft_config))
-        raise ValueError(f"adapter_name={adapter_name!r} is not one of the model's: {known}")
+        raise ValueError(
+            worded(
+                "adapter_name={adapter_name!r} is not one of the model's: {known}",
+                adapter_name=adapter_name,
+                known=known,
+            )
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -65,8 +73,12 @@ def save_adapter(model: PeftModel, folder: str | Path, adapter_name: str | None 
             changed = _changed_settings(folder, saved)
             if changed:
                 raise FileExistsError(
-                    f"{folder} holds an adapter of another configuration ({changed}); "
-                    "save this one into a folder of its own"
+                    worded(
+                        "{folder} holds an adapter of another configuration ({changed}); save "
+                        "this one into a folder of its own",
+                        folder=folder,
+                        changed=changed,
+                    )
                 )
         os.replace(saved / WEIGHTS, folder / WEIGHTS)
         if not (folder / CONFIG).exists():  # last: a folder without it is no adapter
@@ -99,32 +111,27 @@ def check_adapter(
     try:
         config = PeftConfig.from_pretrained(str(folder))
     except (TypeError, ValueError, KeyError, RecursionError) as error:
-        raise AdapterError(f"{folder / CONFIG} is damaged: {error}") from error
+        raise AdapterError(
+            worded("{file} is damaged: {error}", file=folder / CONFIG, error=error)
+        ) from error
     made_for = config.base_model_name_or_path or ""
     base_name = base_name or getattr(model, "name_or_path", "")
     if made_for != base_name:
-        raise AdapterError(f"{folder} was made for {made_for!r}, and the base is {base_name!r}")
+        raise AdapterError(
+            worded(
+                "{folder} was made for {made_for!r}, and the base is {base_name!r}",
+                folder=folder,
+                made_for=made_for,
+                base_name=base_name,
+            )
+        )
     found = _check_header(folder / WEIGHTS)
     embeddings, adapted = _adapted_copy(model, config, folder)
     there = {name: tuple(tensor.shape) for name, tensor in adapted.state_dict().items()}
     trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
     loaded = _as_loaded(adapted, found, folder / WEIGHTS)
-    unlike = [name for name in loaded.keys() & there.keys() if loaded[name] != there[name]]
-    for problem, names in {
-        "lacks": trained - loaded.keys(),
-        "has, and the base does not know,": loaded.keys() - there.keys(),
-        "has another shape than the base for": unlike,
-        "would overwrite the base with": loaded.keys() & there.keys() - trained - embeddings,
-    }.items():
-        if names:
-            first = min(names)
-            sizes = ""
-            if first in unlike:
-                sizes = f" ({list(loaded[first])} for {list(there[first])})"
-            raise AdapterError(
-                f"{folder / WEIGHTS} does not fit: it {problem} {len(names)} of {len(trained)} "
-                f"tensors, such as {first}{sizes}"
-            )
+    own = trained | embeddings  # what the adapter may bring
+    _check_tensors(folder / WEIGHTS, loaded, there, trained, own)
     return config
 
 
@@ -146,28 +153,63 @@ def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
     return steps[max(steps)] if steps else None
 
 
+def _check_tensors(
+    file: Path, loaded: dict[str, Any], there: dict[str, Any], trained: set[str], own: set[str]
+) -> None:
+    """Raise AdapterError unless the shapes in the file are those of the model's own tensors."""
+    unlike = [name for name in loaded.keys() & there.keys() if loaded[name] != there[name]]
+    for problem, names in (
+        (N_("it lacks {n} of {total} tensors"), trained - loaded.keys()),
+        (
+            N_("it has, and the base does not know, {n} of {total} tensors"),
+            loaded.keys() - there.keys(),
+        ),
+        (N_("it has another shape than the base for {n} of {total} tensors"), unlike),
+        (
+            N_("it would overwrite the base with {n} of {total} tensors"),
+            loaded.keys() & there.keys() - own,
+        ),
+    ):
+        if names:
+            first, sizes = min(names), ""
+            if first in unlike:
+                found, wanted = list(loaded[first]), list(there[first])
+                sizes = worded(" ({found} for {wanted})", found=found, wanted=wanted)
+            problem = worded(problem, n=len(names), total=len(trained))
+            said = N_("{file} does not fit: {problem}, such as {first}{sizes}")
+            raise AdapterError(worded(said, file=file, problem=problem, first=first, sizes=sizes))
+
+
 def _check_header(weights: Path) -> dict[str, tuple[int, ...]]:
     """The names and shapes in a safetensors file; AdapterError if it is damaged."""
     try:
         with safe_open(weights, "pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise AdapterError(f"{weights} is damaged or cut off: {error}") from error
+        raise AdapterError(
+            worded("{weights} is damaged or cut off: {error}", weights=weights, error=error)
+        ) from error
 
 
 def _check_files(folder: Path) -> None:
     if not (folder / CONFIG).is_file():
-        raise AdapterError(f"{folder} is not an adapter's folder: it has no {CONFIG}")
+        raise AdapterError(
+            worded(
+                "{folder} is not an adapter's folder: it has no {name}", folder=folder, name=CONFIG
+            )
+        )
     if (folder / WEIGHTS).is_file():
         return
     pickles = sorted(path.name for path in folder.glob("*.bin"))
-    reason = f"it has no {WEIGHTS}"
+    reason = worded("it has no {name}", name=WEIGHTS)
     if pickles:
-        reason = (
-            f"its weights come as {pickles[0]}, a pickle, which may run any code when it is "
-            f"opened. Ask for {WEIGHTS}"
+        reason = worded(
+            "its weights come as {pickle}, a pickle, which may run any code when it is opened. Ask "
+            "for {name}",
+            pickle=pickles[0],
+            name=WEIGHTS,
         )
-    raise AdapterError(f"{folder} is refused: {reason}")
+    raise AdapterError(worded("{folder} is refused: {reason}", folder=folder, reason=reason))
 
 
 def _adapted_copy(
@@ -187,7 +229,11 @@ def _adapted_copy(
             adapted = get_peft_model(empty, config, low_cpu_mem_usage=True)
     except Exception as error:  # whatever PEFT stumbles over in a configuration
         raise AdapterError(
-            f"{folder / CONFIG}: the configuration does not fit the base: {error}"
+            worded(
+                "{file}: the configuration does not fit the base: {error}",
+                file=folder / CONFIG,
+                error=error,
+            )
         ) from error
     named = adapted.named_parameters(remove_duplicate=False)
     return {name for name, parameter in named if id(parameter) in embeddings}, adapted
@@ -207,7 +253,9 @@ def _as_loaded(
     try:
         set_peft_model_state_dict(adapted, tensors)
     except KeyError as missing:  # PEFT's own complaint of a module to save that is not there
-        raise AdapterError(f"{weights} does not fit: it lacks {missing}") from missing
+        raise AdapterError(
+            worded("{weights} does not fit: it lacks {missing}", weights=weights, missing=missing)
+        ) from missing
     return loaded
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from helpers._language import worded
+
 Message = dict[str, str]
 
 
@@ -40,7 +42,9 @@ def count_matching_turns(
             turns += 1
             matching += trained[: len(asked)] == asked
     if not turns:
-        raise ValueError("chats: no message has the role 'assistant', so there is none to compare")
+        raise ValueError(
+            worded("chats: no message has the role 'assistant', so there is none to compare")
+        )
     return matching, turns
 
 

@@ -18,11 +18,12 @@ from datasets import (
     load_dataset,
 )
 
+from helpers._language import N_, worded
 from helpers.models import ModelNotAvailableError, Profile
 
 COURSE_DATA = Path(__file__).parent / "course_data"
 ADAPTERS = COURSE_DATA / "adapters"
-TASKS = ("style", "structure", "codes")
+TASKS = (N_("style"), N_("structure"), N_("codes"))
 ADAPTED = ("style", "structure")  # the tasks that the course has a trained adapter of
 # What no task teaches: how much worse a model has become at it is what it forgot.
 PLAIN_TEXT = (
@@ -46,7 +47,13 @@ def load_task(task: str) -> DatasetDict:
     Raises ValueError for any other task.
     """
     if task not in TASKS:
-        raise ValueError(f"task={task!r} is not one of the course's tasks: {', '.join(TASKS)}")
+        raise ValueError(
+            worded(
+                "task={task!r} is not one of the course's tasks: {tasks}",
+                task=task,
+                tasks=", ".join(TASKS),
+            )
+        )
     files = {split: str(COURSE_DATA / task / f"{split}.jsonl") for split in ("train", "heldout")}
     shown = is_progress_bar_enabled()
     disable_progress_bars()  # the first reading would leave two in the notebook, a later one none
@@ -67,7 +74,11 @@ def course_adapter(task: str) -> Path:
     """
     if task not in ADAPTED:
         raise ValueError(
-            f"task={task!r} is not one of the tasks with an adapter: {', '.join(ADAPTED)}"
+            worded(
+                "task={task!r} is not one of the tasks with an adapter: {tasks}",
+                task=task,
+                tasks=", ".join(ADAPTED),
+            )
         )
     return ADAPTERS / task
 
@@ -81,14 +92,23 @@ def load_smoltalk(profile: Profile) -> DatasetDict:
     is neither a local folder nor within reach on the Hugging Face Hub.
     """
     if profile.dataset_id is None:
-        raise ValueError(f"profile={profile.name!r} trains on the course's data: use load_task()")
+        raise ValueError(
+            worded(
+                "profile={profile!r} trains on the course's data: use load_task()",
+                profile=profile.name,
+            )
+        )
     try:
         splits = load_dataset(profile.dataset_id, profile.dataset_config)
     except (OSError, ConnectionError) as error:
         raise ModelNotAvailableError(
-            f"{profile.dataset_id} could not be loaded. It must be a dataset's local folder, or "
-            'the Hugging Face Hub must be within reach. PROFILE = "small" needs no Hub. '
-            f"The loader said: {error}"
+            worded(
+                "{data} could not be loaded. It must be a dataset's local folder, or "
+                'the Hugging Face Hub must be within reach. PROFILE = "small" needs no '
+                "Hub. The loader said: {error}",
+                data=profile.dataset_id,
+                error=error,
+            )
         ) from error
     chats = DatasetDict(train=splits["train"], heldout=splits["test"])
     return chats.select_columns(["messages"])

@@ -75,10 +75,14 @@ def find_faults(
     """
     if len(questions) != len(answers):
         raise ValueError(
-            f"answers: {len(answers)} entries for {len(questions)} questions; must be equal"
+            worded(
+                "answers: {n} entries for {wanted} questions; must be equal",
+                n=len(answers),
+                wanted=len(questions),
+            )
         )
     if not len(questions):
-        raise ValueError("questions: empty; there is nothing to look at")
+        raise ValueError(worded("questions: empty; there is nothing to look at"))
     faults = []
     for row, (question, answer) in enumerate(zip(questions, answers, strict=True)):
         faults += _faults_of_row(row, question, answer)
@@ -120,7 +124,7 @@ def similar_pairs(
     Raises ValueError for a `near` outside (0, 1].
     """
     if not 0 < near <= 1:
-        raise ValueError(f"near={near!r} must be above 0 and at most 1")
+        raise ValueError(worded("near={near!r} must be above 0 and at most 1", near=near))
     left = _trigrams(texts)
     right = left if others is None else _trigrams(others)
     pairs = []

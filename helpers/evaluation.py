@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers._generation import generate_answers as generate_answers  # the lessons take it here
+from helpers._language import worded
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,11 @@ def states_fact(answer: str, accepted: Sequence[str]) -> bool:
     the word "he".
     """
     if isinstance(accepted, str):
-        raise TypeError(f"accepted must be a list of answers, got the string {accepted!r}")
+        raise TypeError(
+            worded(
+                "accepted must be a list of answers, got the string {accepted!r}", accepted=accepted
+            )
+        )
     for wanted in accepted:
         flags = 0 if len(wanted) <= 2 else re.IGNORECASE
         if re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", answer, flags):
@@ -127,7 +132,7 @@ def facts_kept(
     _check_lengths("after", before, after)
     known = [i for i, answer in enumerate(before) if states_fact(answer, accepted[i])]
     if not known:
-        raise ValueError("before: no answer states its fact, so there is nothing to keep")
+        raise ValueError(worded("before: no answer states its fact, so there is nothing to keep"))
     return _mean(states_fact(after[i], accepted[i]) for i in known)
 
 
@@ -157,9 +162,16 @@ def score_codes(answers: Sequence[str], codes: Sequence[str]) -> CodesScore:
 
 def _check_lengths(name: str, answers: Sequence[Any], other: Sequence[Any]) -> None:
     if not len(answers):
-        raise ValueError("answers: empty; nothing to score")
+        raise ValueError(worded("answers: empty; nothing to score"))
     if len(answers) != len(other):
-        raise ValueError(f"{name}: {len(other)} entries for {len(answers)} answers; must be equal")
+        raise ValueError(
+            worded(
+                "{name}: {n} entries for {wanted} answers; must be equal",
+                name=name,
+                n=len(other),
+                wanted=len(answers),
+            )
+        )
 
 
 def _mean(values: Iterator[bool]) -> float:

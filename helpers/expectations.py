@@ -11,6 +11,7 @@ a difference means that a library or a text has to be mended: they set `LORA_COU
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -24,12 +25,14 @@ def is_strict() -> bool:
     return os.environ.get(STRICT, "0") not in ("", "0")
 
 
-def expect(condition: bool, message: str) -> None:
+def expect(condition: bool, message: str, **found: object) -> None:
     """State what the cells above should have shown.
 
     Args:
         condition: A comparison's outcome (bool or NumPy bool).
-        message: What was expected, as a sentence without its full stop: "the loss falls".
+        message: What was expected, as a sentence without its full stop: "the loss falls". No
+            f-string, which could not be translated: "the command said: {log}", log=log.
+        found: What is filled in.
 
     Prints one line if `condition` is false, and the lesson goes on.
 
@@ -42,6 +45,11 @@ def expect(condition: bool, message: str) -> None:
     if condition:
         return
     if is_strict():
-        raise AssertionError(f"expected: {message}")
+        raise AssertionError(f"expected: {filled(message, found)}")
     said = tr("Not as when this lesson was written, where {message}. See what differs, and go on.")
-    print(said.format(message=handed(message)))
+    print(said.format(message=filled(handed(message), found)))
+
+
+def filled(pattern: str, found: Mapping[str, object]) -> str:
+    """`pattern` with its fields; where there are none, its braces are its own."""
+    return pattern.format(**found) if found else pattern

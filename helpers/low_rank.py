@@ -21,8 +21,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from helpers._arguments import check_positive_int, require
-from helpers._language import N_
+from helpers._arguments import check_positive_int, one_of, require
+from helpers._language import N_, worded
 
 D_IN, D_OUT = 32, 24
 MOST = {"rank": 64, "hidden_rank": D_OUT, "steps": 1000}
@@ -66,13 +66,18 @@ class Setting:
         for name, limit in MOST.items():
             value = getattr(self, name)
             check_positive_int(name, value)
-            require(value <= limit, name, value, f"at most {limit}")
+            require(value <= limit, name, value, worded("at most {limit}", limit=limit))
         for name in ("alpha", "learning_rate"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, value, "above 0 and finite")
         require(0 <= self.noise <= 1, "noise", self.noise, "from 0 to 1")
-        require(self.start in STARTS, "start", self.start, f"one of {STARTS}")
-        require(self.scaling in SCALINGS, "scaling", self.scaling, f"one of {SCALINGS}")
+        require(self.start in STARTS, "start", self.start, one_of(STARTS))
+        require(
+            self.scaling in SCALINGS,
+            "scaling",
+            self.scaling,
+            one_of(SCALINGS),
+        )
 
     @property
     def factor(self) -> float:

@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from helpers._language import tr
+from helpers._language import tr, worded
 from helpers.machine import hardware
 from helpers.small_model import ModelNotAvailableError, no_progress_bars, prepare_small_model
 
@@ -75,7 +75,11 @@ def load_small_model(
     TypeError if `dtype` is not a floating-point `torch.dtype`.
     """
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise TypeError(f"dtype={dtype!r} is not a floating-point type such as torch.float32")
+        raise TypeError(
+            worded(
+                "dtype={dtype!r} is not a floating-point type such as torch.float32", dtype=dtype
+            )
+        )
     folder = prepare_small_model()
     with no_progress_bars():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -100,7 +104,13 @@ def load_model(
     """
     if isinstance(profile, str):
         if profile not in PROFILES:
-            raise ValueError(f"profile={profile!r} is not one of {', '.join(map(repr, PROFILES))}")
+            raise ValueError(
+                worded(
+                    "profile={profile!r} is not one of {valid}",
+                    profile=profile,
+                    valid=", ".join(map(repr, PROFILES)),
+                )
+            )
         profile = PROFILES[profile]
     if profile.model_id == SMALL_MODEL_ID:
         return load_small_model(**kwargs)

@@ -20,9 +20,16 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from helpers._language import N_, worded
+
 Message = Mapping[str, str]
 # Texts that no template knows, so that what stands between them is the template's own.
 SYSTEM, FIRST, REPLY, SECOND = ("qq1systemqq", "qq2askqq", "qq3replyqq", "qq4againqq")
+
+NOT_FIXED = N_(
+    "tokenizer: its template does more than to put a fixed text around each message: it writes "
+    "{written!r}, and fixed texts {messages!r} as {fixed!r}"
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,9 @@ def chat_markers(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()) -
     text around each message (two chats of one and three turns are tried).
     """
     if not tokenizer.chat_template:
-        raise ValueError("tokenizer has no chat template, so there is nothing to carry over")
+        raise ValueError(
+            worded("tokenizer has no chat template, so there is nothing to carry over")
+        )
 
     def text(messages: Sequence[Message], call: bool = False) -> str:
         return tokenizer.apply_chat_template(
@@ -66,7 +75,8 @@ def chat_markers(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()) -
     for content in (SYSTEM, FIRST, REPLY, SECOND):
         part, found, rest = rest.partition(content)
         if not found:
-            raise ValueError(f"tokenizer: its template drops or changes a message ({content!r})")
+            said = N_("tokenizer: its template drops or changes a message ({content!r})")
+            raise ValueError(worded(said, content=content))
         parts.append(part)
     after_user, after_assistant = rest, text(replied).rpartition(REPLY)[2]
     before_user = parts[3].removeprefix(after_assistant)
@@ -85,12 +95,10 @@ def chat_markers(tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()) -
         stop=tuple(dict.fromkeys([tokenizer.eos_token, *stop])),
     )
     for messages in (asked, second_turn):
-        if markers.render(messages) != text(messages, call=True):
-            raise ValueError(
-                "tokenizer: its template does more than to put a fixed text around each message: "
-                f"it writes {text(messages, call=True)!r}, and fixed texts {messages!r} as "
-                f"{markers.render(messages)!r}"
-            )
+        wanted, fixed = text(messages, call=True), markers.render(messages)
+        if fixed != wanted:
+            said = worded(NOT_FIXED, written=wanted, messages=messages, fixed=fixed)
+            raise ValueError(said)
     return markers
 
 
@@ -113,7 +121,7 @@ def modelfile(markers: Markers, *, source: str, system: str, temperature: float 
     written = [*markers.before.values(), *markers.after.values(), markers.reply]
     for text in (*written, *markers.stop, system):
         if '"""' in text or (text is not system and "{{" in text):
-            raise ValueError(f"the text {text!r} cannot stand in a Modelfile")
+            raise ValueError(worded("the text {text!r} cannot stand in a Modelfile", text=text))
     lines = [
         f"FROM {source}",
         f'TEMPLATE """{template}"""',

@@ -24,7 +24,7 @@ from datasets import (
 from datasets.exceptions import DatasetGenerationError
 from transformers import PreTrainedTokenizerBase
 
-from helpers._language import tr
+from helpers._language import N_, tr, worded
 
 # How the ending of a file's name tells `load_dataset` to read it.
 BUILDERS = {
@@ -73,8 +73,8 @@ def load_pairs(
     known = ", ".join(map(repr, rows.column_names))
     for argument, column in columns:
         if column not in rows.column_names:
-            said = tr("{argument}={column!r} is not one of the columns: {known}")
-            raise ValueError(said.format(argument=argument, column=column, known=known))
+            said = N_("{argument}={column!r} is not one of the columns: {known}")
+            raise ValueError(worded(said, argument=argument, column=column, known=known))
     for argument, column in columns:
         example = next((value for value in rows[column] if value is not None), "")
         if not isinstance(example, str):
@@ -238,7 +238,7 @@ def token_lengths(
     """
     rows = list(rows)
     if not rows:
-        raise ValueError("rows: empty; there is nothing to measure")
+        raise ValueError(worded("rows: empty; there is nothing to measure"))
     how = {"tokenize": True, "return_dict": False}
     asked = tokenizer.apply_chat_template(
         [list(row["prompt"]) for row in rows], add_generation_prompt=True, **how

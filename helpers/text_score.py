@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from helpers._language import worded
+
 
 def words(text: str) -> list[str]:
     """The words and numbers of `text`, in lower case."""
@@ -45,9 +47,11 @@ def interval(
     Raises ValueError for no values, or a `confidence` that is not between 0 and 1.
     """
     if not len(values):
-        raise ValueError("values: empty; a mean needs at least one")
+        raise ValueError(worded("values: empty; a mean needs at least one"))
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence!r} must be between 0 and 1")
+        raise ValueError(
+            worded("confidence={confidence!r} must be between 0 and 1", confidence=confidence)
+        )
     values = np.asarray(values, dtype=float)
     drawn = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
     tail = 50 * (1 - confidence)

@@ -65,6 +65,18 @@ def test_exercises_that_are_right_are_counted(shell):
     assert logbook.read().passed == {first.id}
 
 
+def test_on_colab_notebooks_on_two_machines_meet_in_a_drive(shell, tmp_path, monkeypatch):
+    """Mounted before the set-up cell, which then names the folder, or after it."""
+    monkeypatch.setattr(logbook, "DRIVE", tmp_path / "MyDrive")
+    first, *_ = SETS["01_theory_exercises"]
+    monkeypatch.setenv("LORA_COURSE_CACHE", str(logbook.DRIVE / "lora-course"))
+    check(first.id, first.reference)
+    monkeypatch.setenv("LORA_COURSE_CACHE", str(tmp_path / "another machine"))
+    assert logbook.read().passed == set()
+    monkeypatch.delenv("LORA_COURSE_CACHE")
+    assert logbook.read().passed == {first.id}
+
+
 def test_vs_code_names_the_notebook_in_a_variable(shell, lesson, monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME")
     assert logbook.notebook_path(shell) is None

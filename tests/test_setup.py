@@ -348,6 +348,7 @@ def course(tmp_path):
     links = (
         "https://github.com/old/place/issues https://github.com/old/placebo "
         "https://github.com/old/place.js git clone https://github.com/old/place.git "
+        "cd place cd placebo "
         "https://colab.research.google.com/github/old/place/blob/main/x.ipynb "
         "https://codespaces.new/old/place https://old.github.io/place/claims.html\n"
     )
@@ -372,6 +373,7 @@ def test_the_address_moves_everywhere_and_nothing_else(course):
     assert (course / "README.md").read_text() == (
         "https://github.com/new-owner/re.po_1/issues https://github.com/old/placebo "
         "https://github.com/old/place.js git clone https://github.com/new-owner/re.po_1.git "
+        "cd re.po_1 cd placebo "
         "https://colab.research.google.com/github/new-owner/re.po_1/blob/main/x.ipynb "
         "https://codespaces.new/new-owner/re.po_1 "
         "https://new-owner.github.io/re.po_1/claims.html\n"

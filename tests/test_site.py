@@ -216,6 +216,7 @@ def test_the_search_finds_a_symptom(page: Page, address):
     page.get_by_role("textbox", name="Search").press("Enter")
     results = page.locator("#search-results li a")
     expect(results.filter(has_text="The clinic").first).to_be_visible()
+    expect(results.first).to_contain_text("index of symptoms")
 
 
 def test_the_cheat_sheet_is_printed_on_one_page(page: Page, address):

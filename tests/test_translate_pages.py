@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 import translate
+from address import current_address, site_url
 from catalogues import read, text_of
 from translate_pages import MARKED, Pages, is_text, masked, pages, units
 
 ROOT = Path(__file__).resolve().parent.parent
-README = """# Course
+SITE = site_url(current_address())
+README = f"""# Course
 
 [În română](README.ro.md) [Site](docs/install.md) [lesson](notebooks/01_a.ipynb) [law](LICENSE)
+[Read]({SITE})
 
 ```sh
 make lab   # opens it
@@ -67,6 +70,7 @@ def course(tmp_path):
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "install.md").write_text("# Install\n\n[Up](../README.md) ![p](p.png)\n")
+    (tmp_path / "docs" / "index.md").write_text("# The site\n")
     (tmp_path / "notebooks" / "ro").mkdir(parents=True)
     (tmp_path / "helpers").mkdir()
     assert run(tmp_path) == 0
@@ -91,9 +95,12 @@ def test_pages_are_built_once_they_are_complete(course, capsys):
     translated(course)
     assert run(course) == 0 and run(course, "--check") == 0, capsys.readouterr().out
     made = (course / "README.ro.md").read_text(encoding="utf-8")
-    assert made == README.replace("README.ro.md", "README.md").replace(
-        "docs/install.md", "docs/ro/install.md"
-    ).replace("Measured", "Măsurat").replace("1,234.5", "1.234,5").replace("0.3%", "0,3%")
+    changed = {"README.ro.md": "README.md", "docs/install.md": "docs/ro/install.md"}
+    changed |= {"Measured": "Măsurat", "1,234.5": "1.234,5", "0.3%": "0,3%", SITE: f"{SITE}ro/"}
+    wanted = README
+    for english, other in changed.items():
+        wanted = wanted.replace(english, other)
+    assert made == wanted
     made = (course / "docs" / "ro" / "install.md").read_text(encoding="utf-8")
     assert made == "# Install\n\n[Up](../../README.ro.md) ![p](../p.png)\n"
 

@@ -28,6 +28,9 @@ from helpers.checkup import checkup
 from helpers.checkup.findings import PATIENTS
 from helpers.expectations import STRICT, expect
 from helpers.grading.exercises import SETS
+from helpers.memory import estimate_training_memory
+from helpers.params import count_lora_parameters
+from helpers.playground import open_task
 from relinking import outside_code
 from translation_check import problems
 
@@ -439,11 +442,25 @@ def test_a_text_with_a_number_is_english_to_code_and_shown_in_its_plural(speakin
     assert str(copy.deepcopy(outer)) == str(outer)
 
 
+def test_an_error_is_shown_in_romanian_and_read_in_english(speaking, tmp_path):
+    speaking("ro")
+    with pytest.raises(ValueError, match="^r trebuie să fie un număr întreg.*, nu 0") as caught:
+        count_lora_parameters("SmolLM2-135M", LoraConfig(r=0))
+    assert caught.value.args[0] == "r must be a whole number of at least 1, got 0 (int)"
+    assumed = estimate_training_memory("SmolLM2-135M", batch_size=1, sequence_length=8).assumed
+    assert "ai unui singur batch" in repr(assumed) and "gradients: of one batch" in assumed
+    file = tmp_path / "mine.csv"  # the playground looks for one pair of columns after the other
+    file.write_text("".join(["prompt,completion\n", *(f"q{i},a{i}\n" for i in range(40))]))
+    assert len(open_task(str(file)).train) > 20
+
+
 def test_what_a_lesson_expects_is_told_in_romanian(speaking, monkeypatch, capsys):
     speaking("ro")
     monkeypatch.delenv(STRICT, raising=False)
     expect(False, "the loss falls")
     assert "unde pierderea scade. Vedeți" in capsys.readouterr().out
+    expect(False, "the command succeeded; it said: {log}", log="{no} such file")
+    assert "unde comanda a reușit; ea a spus: {no} such file. Ved" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -485,6 +502,10 @@ def test_every_marked_text_is_in_the_catalogue():
                 assert not isinstance(node.args[0], ast.JoinedStr), f"{path}:{node.lineno}"
                 if isinstance(node.args[0], ast.Constant):
                     marked.add(node.args[0].value)
+            elif getattr(node.func, "id", "") == "require" and len(node.args) > 3:
+                assert not isinstance(node.args[3], ast.JoinedStr), f"{path}:{node.lineno}"
+                if isinstance(node.args[3], ast.Constant):
+                    marked.add(node.args[3].value)
     marked |= {text for text, _ in notebook_texts.texts(ROOT)}
     assert marked == {text for text, _ in helpers_catalogue.messages(ROOT)}
 

@@ -17,6 +17,8 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+from helpers._language import tr, worded
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -49,15 +51,25 @@ def architecture_info(name: str) -> Architecture:
     name that is not in the table.
     """
     if not isinstance(name, str):
-        raise TypeError(f"name must be a string, got {name!r} ({type(name).__name__})")
+        raise TypeError(
+            worded(
+                "name must be a string, got {name!r} ({type})", name=name, type=type(name).__name__
+            )
+        )
     rows = _rows_by_name()
     row = rows.get(name.casefold().strip())
     if row is None:
         close = difflib.get_close_matches(name.casefold().split("/")[-1], rows, n=3, cutoff=0.6)
         close_names = list(dict.fromkeys(rows[match].name for match in close))
-        hint = f"did you mean {' or '.join(close_names)}? " if close_names else ""
+        close = str(tr(" or ")).join(close_names)
+        hint = worded("did you mean {names}? ", names=close) if close_names else ""
         raise ValueError(
-            f"{name!r} is not a bundled name ({hint}bundled: {', '.join(architectures())})"
+            worded(
+                "{name!r} is not a bundled name ({hint}bundled: {names})",
+                name=name,
+                hint=hint,
+                names=", ".join(architectures()),
+            )
         )
     return row
 

@@ -28,6 +28,7 @@ from datasets import (
     load_dataset,
 )
 
+from helpers._language import worded
 from helpers.data import COURSE_DATA
 from helpers.landscape.grid import stage_runs
 from helpers.landscape.settings import SETTINGS, RunSettings
@@ -63,7 +64,13 @@ def select(runs: Iterable[Record], **settings: Any) -> list[Record]:
     runs = list(runs)
     for name in settings:
         if runs and name not in runs[0]:
-            raise ValueError(f"{name!r} is no column of a run; there are {', '.join(runs[0])}")
+            raise ValueError(
+                worded(
+                    "{name!r} is no column of a run; there are {valid}",
+                    name=name,
+                    valid=", ".join(runs[0]),
+                )
+            )
     wanted = {n: v if isinstance(v, list | tuple | set) else [v] for n, v in settings.items()}
     return [run for run in runs if all(run[name] in v for name, v in wanted.items())]
 
@@ -103,7 +110,7 @@ def interval(values: Sequence[float]) -> Interval:
     """
     values = [math.inf if v is None else float(v) for v in values]
     if not values:
-        raise ValueError("values: empty; no run has these settings")
+        raise ValueError(worded("values: empty; no run has these settings"))
     mean = sum(values) / len(values)
     if len(values) == 1 or not all(map(math.isfinite, values)):
         return Interval(mean, -math.inf, math.inf, len(values))
@@ -140,13 +147,17 @@ def difference(
     for name, runs in (("first", list(first)), ("second", list(second))):
         by_seed.append({run["seed"]: run[value] for run in runs})
         if len(by_seed[-1]) < len(runs):
-            raise ValueError(f"{name}: several runs of one seed; select a single configuration")
+            raise ValueError(
+                worded("{name}: several runs of one seed; select a single configuration", name=name)
+            )
     shared = sorted(by_seed[0].keys() & by_seed[1].keys())
     if not shared:
-        raise ValueError("first and second share no seed")
+        raise ValueError(worded("first and second share no seed"))
     missing = [seed for seed in shared if None in (by_seed[0][seed], by_seed[1][seed])]
     if missing:
-        raise ValueError(f"seeds {missing}: no {value}; the run went astray")
+        raise ValueError(
+            worded("seeds {missing}: no {value}; the run went astray", missing=missing, value=value)
+        )
     return interval([by_seed[0][seed] - by_seed[1][seed] for seed in shared])
 
 
@@ -171,7 +182,7 @@ def best_rate(runs: Iterable[Record], value: str = "heldout_loss", **settings: A
         for k, v in summarize(select(runs, **settings), "learning_rate", value=value).items()
     }
     if not rates:
-        raise ValueError(f"no stored run has {settings}")
+        raise ValueError(worded("no stored run has {settings}", settings=settings))
     most = max(r.seeds for r in rates.values())
     rates = {rate: r for rate, r in rates.items() if r.seeds == most}
     best = min(rates, key=lambda rate: rates[rate].mean)
@@ -190,11 +201,15 @@ def nearest_run(runs: Iterable[Record], **settings: Any) -> Record:
     """
     runs = [run for run in runs if run["kind"] == "training"]
     if not runs:
-        raise ValueError("runs: no training run, so no nearest one")
+        raise ValueError(worded("runs: no training run, so no nearest one"))
     unknown = set(settings) - set(SETTINGS)
     if unknown:
         raise ValueError(
-            f"{', '.join(sorted(unknown))}: not a setting; there are {', '.join(SETTINGS)}"
+            worded(
+                "{names}: not a setting; there are {valid}",
+                names=", ".join(sorted(unknown)),
+                valid=", ".join(SETTINGS),
+            )
         )
 
     def distance(run: Mapping[str, Any]) -> float:
@@ -226,7 +241,9 @@ def bits_stored(run: Mapping[str, Any]) -> float:
     three answer tokens together (the two words and the end).
     """
     if run["task"] != "codes":
-        raise ValueError(f"task={run['task']!r}: only codes have a known number of bits")
+        raise ValueError(
+            worded("task={task!r}: only codes have a known number of bits", task=run["task"])
+        )
     lacking = 3 * run["trained_loss"] / math.log(2)
     return run["rows"] * max(0.0, BITS_A_NAME - lacking)
 
@@ -253,7 +270,7 @@ def compare(
     seeds = select(runs, kind="training", **same)
     stored = next((run for run in seeds if run["run"] == settings.key), None)
     if stored is None:
-        raise ValueError(f"settings: the run {settings.key} is not stored")
+        raise ValueError(worded("settings: the run {key} is not stored", key=settings.key))
     others = [run for run in seeds if run is not stored]
     faults = []
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from transformers import PretrainedConfig
 
-MEASURE = (
+from helpers._language import N_, worded
+
+MEASURE = N_(
     'measure_training_memory(..., device="fake") measures it without rules, and without the memory '
     "that it takes, if it reads tokens"
 )
@@ -117,7 +119,11 @@ def sliding_layers(config: PretrainedConfig) -> tuple[bool, ...]:
     unknown = set(types) - {"sliding_attention", "full_attention"}
     if unknown:
         raise NotImplementedError(
-            f"layer_types: there are no rules for {sorted(unknown)}; {MEASURE}"
+            worded(
+                "layer_types: there are no rules for {names}; {advice}",
+                names=sorted(unknown),
+                advice=worded(MEASURE),
+            )
         )
     return tuple(kind == "sliding_attention" for kind in types)
 
@@ -127,8 +133,12 @@ def _activation(config: PretrainedConfig) -> str:
     name = next(filter(None, (getattr(config, name, None) for name in names)))
     if name not in ACTIVATIONS:
         raise NotImplementedError(
-            f"activation function {name!r}: there are rules for {', '.join(ACTIVATIONS)} only; "
-            f"{MEASURE}"
+            worded(
+                "activation function {name!r}: there are rules for {valid} only; {advice}",
+                name=name,
+                valid=", ".join(ACTIVATIONS),
+                advice=worded(MEASURE),
+            )
         )
     return name
 
@@ -137,8 +147,12 @@ def _attention(name: str) -> str:
     kind = "flash" if "flash" in name and "flex" not in name else name
     if kind not in ("sdpa", "eager", "flash"):
         raise NotImplementedError(
-            f"attention {name!r}: there are rules for 'sdpa', 'eager' and flash attention only; "
-            f"{MEASURE}"
+            worded(
+                "attention {name!r}: there are rules for 'sdpa', 'eager' and flash "
+                "attention only; {advice}",
+                name=name,
+                advice=worded(MEASURE),
+            )
         )
     return kind
 
@@ -147,8 +161,13 @@ def layer_of(config: PretrainedConfig, attention: str) -> Layer:
     """The layer that a config describes. Raises ``NotImplementedError`` for one without rules."""
     if config.model_type not in _KINDS:
         raise NotImplementedError(
-            f"model_type={config.model_type!r}: there are no rules for what its layers keep, only "
-            f"for {', '.join(_KINDS)}. {MEASURE}"
+            worded(
+                "model_type={type!r}: there are no rules for what its layers keep, "
+                "only for {valid}. {advice}",
+                type=config.model_type,
+                valid=", ".join(_KINDS),
+                advice=worded(MEASURE),
+            )
         )
     kind = dict(_KINDS[config.model_type])
     hidden, heads = config.hidden_size, config.num_attention_heads

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from helpers._language import N_, worded
 from helpers.memory.architecture import Layer
 from helpers.memory.kept import Formats
 from helpers.memory.settings import TrainingStep
 
 LOSS_WORDS = {
-    "full": "loss: over all logits at once, as the model's own",
-    "chunked": "loss: in chunks, as TRL's trainers compute it",
-    "liger": "loss: in chunks, as Liger Kernel computes it",
+    "full": N_("loss: over all logits at once, as the model's own"),
+    "chunked": N_("loss: in chunks, as TRL's trainers compute it"),
+    "liger": N_("loss: in chunks, as Liger Kernel computes it"),
 }
-KERNELS = {"math": "sdpa written out, as no fused kernel takes float32 with shared key heads"}
-BITS = {2: "bfloat16 (float16 is as large)", 4: "float32"}
+KERNELS = {"math": N_("sdpa written out, as no fused kernel takes float32 with shared key heads")}
+BITS = {2: N_("bfloat16 (float16 is as large)"), 4: N_("float32")}
 
 
 def assumed_in_words(step: TrainingStep, formats: Formats, layer: Layer) -> tuple[str, ...]:
     """A sentence for each thing; ``layer`` has the attention that is computed."""
-    accumulates = step.gradient_accumulation_steps > 1
+    kernel = worded(KERNELS.get(layer.attention, layer.attention))
+    quantized = N_("weights: {quantization}, the rest {bits}")
+    base = quantized if step.quantization else N_("weights: {bits}")
     words = [
-        f"attention: {KERNELS.get(layer.attention, layer.attention)}, rows without padding",
-        LOSS_WORDS[step.loss],
-        "gradients: of earlier batches there at the loss (accumulation)"
-        if accumulates
-        else "gradients: of one batch",
-        f"weights: {step.quantization + ', the rest ' if step.quantization else ''}"
-        f"{BITS[formats.stored]}",
+        worded("attention: {kernel}, rows without padding", kernel=kernel),
+        worded(LOSS_WORDS[step.loss]),
+        worded("gradients: of earlier batches there at the loss (accumulation)")
+        if step.gradient_accumulation_steps > 1
+        else worded("gradients: of one batch"),
+        worded(base, quantization=step.quantization, bits=worded(BITS[formats.stored])),
     ]
     if not formats.full:
-        words.append(f"adapter: {BITS[formats.adapter]}")
-    return (*words, f"optimizer: {step.optimizer}", f"device: {'cuda' if formats.gpu else 'cpu'}")
+        words.append(worded("adapter: {bits}", bits=worded(BITS[formats.adapter])))
+    device = "cuda" if formats.gpu else "cpu"
+    return (
+        *words,
+        worded("optimizer: {name}", name=step.optimizer),
+        worded("device: {name}", name=device),
+    )

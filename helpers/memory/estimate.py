@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._arguments import require
+from helpers._language import worded
 from helpers.memory.kept import (
     formats_of,
 )
@@ -55,7 +56,7 @@ def estimate_of(subject: Subject, device: str = "cuda") -> MemoryEstimate:
     adapter = adapter_shapes(base, lora_config) if lora_config else None
     _check_sizes(subject, base, adapter)
     if base.longest is not None and step.sequence_length > base.longest:
-        most = f"at most {base.longest}, the positions that the model knows"
+        most = worded("at most {n}, the positions that the model knows", n=base.longest)
         require(False, "sequence_length", step.sequence_length, most)
     moments = Moments(base, adapter, step, formats_of(step, lora_config, gpu=device == "cuda"))
     return max(moments, key=lambda moment: moment.total)
@@ -68,9 +69,13 @@ def _check_sizes(subject: Subject, base: BaseShapes, adapter: AdapterShapes | No
         total += adapter.added
     if subject.total not in (None, total) or (adapted and subject.trained != adapter.trainable):
         raise NotImplementedError(
-            f"the model has {subject.total:,} parameters, and one made from its config and adapter "
-            f"has {total:,}, or it trains others: there are rules for unchanged models only. "
-            "measure_training_memory measures it as it is"
+            worded(
+                "the model has {n:,} parameters, and one made from its config and "
+                "adapter has {total:,}, or it trains others: there are rules for "
+                "unchanged models only. measure_training_memory measures it as it is",
+                n=subject.total,
+                total=total,
+            )
         )
 
 

@@ -12,7 +12,7 @@ from transformers import PretrainedConfig
 
 from helpers._arguments import check_positive_int, require
 from helpers._devices import HEADROOM, usable
-from helpers._language import ngettext, tr, worded
+from helpers._language import N_, ngettext, tr, worded
 from helpers.memory.estimate import base_of, estimate_of
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
 from helpers.memory.subject import subject_of
@@ -104,11 +104,11 @@ def fits(
     The other arguments are those of ``estimate_training_memory``, and so are the errors raised.
     """
     check_positive_int("device_memory", device_memory)
-    least = "in bytes, such as 16 * 2**30"
-    require(device_memory >= 2**20, "device_memory", device_memory, least)
+    require(device_memory >= 2**20, "device_memory", device_memory, "in bytes, such as 16 * 2**30")
     for name in ("batch_size", "sequence_length"):
         if name in settings:
-            raise TypeError(f"{name}={settings[name]!r}: fits finds it out; leave it")
+            said = N_("{name}={value!r}: fits finds it out; leave it")
+            raise TypeError(worded(said, name=name, value=settings[name]))
     require(0 <= headroom < 1, "headroom", headroom, "a share, from 0 to below 1")
     require(len(sequence_lengths), "sequence_lengths", sequence_lengths, "at least one length")
     for length in sequence_lengths:
@@ -117,7 +117,7 @@ def fits(
     subject = subject_of(model_or_config, lora_config, settings)
     longest = base_of(subject).longest
     lengths = sorted(n for n in sequence_lengths if longest is None or n <= longest)
-    require(lengths, "sequence_lengths", sequence_lengths, f"at most {longest}")
+    require(lengths, "sequence_lengths", sequence_lengths, worded("at most {limit}", limit=longest))
 
     def takes(rows: int, length: int, **changes) -> MemoryEstimate:
         batch = {"batch_size": rows, "sequence_length": length}

@@ -23,6 +23,7 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import PretrainedConfig
 
+from helpers._language import N_, worded
 from helpers._libraries import (
     FakeTensor,
     FakeTensorMode,
@@ -43,7 +44,7 @@ from helpers.memory.states import PAGED_FROM
 from helpers.params import build_on_meta, resolve_config
 from helpers.params.models import class_of
 
-ON_GPU = (
+ON_GPU = N_(
     "on a GPU, torch.cuda.max_memory_allocated() after a step of the training itself says what it "
     "takes"
 )
@@ -114,8 +115,11 @@ def _account(
     step.check_adapter(lora_config)
     if step.loss == "liger":
         raise NotImplementedError(
-            "loss='liger' is estimated only: its kernels run on a GPU alone, in a model that Liger "
-            "Kernel has patched. 'chunked' is the nearest that can be measured"
+            worded(
+                "loss='liger' is estimated only: its kernels run on a GPU alone, in a "
+                "model that Liger Kernel has patched. 'chunked' is the nearest that "
+                "can be measured"
+            )
         )
     if isinstance(model_or_config, nn.Module):
         model = model_or_config
@@ -150,17 +154,28 @@ def _check_reads_tokens(model: nn.Module, step: TrainingStep) -> None:
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if step.loss == "chunked" and getattr(base.config, "is_encoder_decoder", False):
         raise NotImplementedError(
-            f"loss='chunked' is TRL's, for decoders alone, and {type(base).__name__} has an "
-            "encoder: take loss='full'"
+            worded(
+                "loss='chunked' is TRL's, for decoders alone, and {type} has an "
+                "encoder: take loss='full'",
+                type=type(base).__name__,
+            )
         )
     if (read := getattr(base, "main_input_name", "input_ids")) != "input_ids":
         raise NotImplementedError(
-            f"{type(base).__name__} reads {read}, and the steps measured here have token ids "
-            f"alone: {ON_GPU}"
+            worded(
+                "{type} reads {read}, and the steps measured here have token ids alone: {advice}",
+                type=type(base).__name__,
+                read=read,
+                advice=worded(ON_GPU),
+            )
         )
     if base.get_output_embeddings() is None:
         raise NotImplementedError(
-            f"{type(base).__name__} predicts no tokens, as the steps measured here do: {ON_GPU}"
+            worded(
+                "{type} predicts no tokens, as the steps measured here do: {advice}",
+                type=type(base).__name__,
+                advice=worded(ON_GPU),
+            )
         )
 
 

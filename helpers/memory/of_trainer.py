@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import TrainingArguments
 
+from helpers._language import worded
 from helpers.memory.estimate import estimate_training_memory
 from helpers.memory.settings import MemoryEstimate
 
@@ -47,7 +48,7 @@ def _longest(dataset: Any, args: TrainingArguments) -> int:
     if getattr(args, "packing", False):
         return args.max_length
     if "input_ids" not in (getattr(dataset, "column_names", None) or ()):
-        raise ValueError("the rows are not tokenized, so their length is not known")
+        raise ValueError(worded("the rows are not tokenized, so their length is not known"))
     return max(map(len, dataset[:LONGEST_LOOK]["input_ids"]))
 
 

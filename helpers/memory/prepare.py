@@ -17,6 +17,7 @@ from torch import nn
 from transformers import BitsAndBytesConfig
 
 from helpers import _libraries
+from helpers._language import worded
 from helpers._libraries import (
     bnb_functional,
     get_keys_to_not_convert,
@@ -33,13 +34,19 @@ def check_model(
     """Raise ``ValueError`` unless the model can be measured as it is, with these settings."""
     if device is not None or step.quantization is not None:
         raise ValueError(
-            f"device={device!r} and quantization={step.quantization!r} are for a config: a model "
-            "is measured where it lies and as it is quantized"
+            worded(
+                "device={device!r} and quantization={quantization!r} are for a config: "
+                "a model is measured where it lies and as it is quantized",
+                device=device,
+                quantization=step.quantization,
+            )
         )
     if lora_config is not None and isinstance(model, PeftModel):
-        raise ValueError("lora_config is given, but PEFT has adapted the model already: leave it")
+        raise ValueError(
+            worded("lora_config is given, but PEFT has adapted the model already: leave it")
+        )
     if lora_config is None and not any(p.requires_grad for p in model.parameters()):
-        raise ValueError("model_or_config: no parameter of the model requires a gradient")
+        raise ValueError(worded("model_or_config: no parameter of the model requires a gradient"))
     found = Counter()
     for parameter in model.parameters():
         if parameter.is_floating_point() and not getattr(parameter, "quant_state", None):
@@ -48,8 +55,13 @@ def check_model(
     most = found.most_common(1)[0][0] if found else dtype
     if most is not dtype:
         raise ValueError(
-            f"precision={step.precision!r} needs weights in {dtype}, but most of the model's are "
-            f"in {most}"
+            worded(
+                "precision={precision!r} needs weights in {dtype}, but most of the "
+                "model's are in {most}",
+                precision=step.precision,
+                dtype=dtype,
+                most=most,
+            )
         )
 
 

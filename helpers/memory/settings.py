@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, fields
 
 from peft import LoraConfig
 
-from helpers._arguments import check_positive_int, require
-from helpers._language import N_, tr
+from helpers._arguments import check_positive_int, one_of, require
+from helpers._language import N_, tr, worded
 from helpers.params import check_lora_config
 
 PRECISIONS = ("fp32", "bf16", "bf16-mixed")
@@ -73,9 +73,9 @@ class TrainingStep:
             ("adapter_precision", ADAPTER_PRECISIONS),
         ):
             value = getattr(self, name)
-            require(value in valid, name, value, f"one of {valid}")
+            require(value in valid, name, value, one_of(valid))
         if self.adapter_precision == "bf16" and self.precision == "fp32":
-            valid = "None or 'fp32' beside precision='fp32'"
+            valid = N_("None or 'fp32' beside precision='fp32'")
             require(False, "adapter_precision", self.adapter_precision, valid)
 
     @property
@@ -94,8 +94,11 @@ class TrainingStep:
             check_lora_config(lora_config)
         elif self.quantization is not None:
             raise ValueError(
-                f"quantization={self.quantization!r} needs a lora_config: quantized weights cannot "
-                "be trained, only an adapter beside them"
+                worded(
+                    "quantization={quantization!r} needs a lora_config: quantized weights "
+                    "cannot be trained, only an adapter beside them",
+                    quantization=self.quantization,
+                )
             )
 
 

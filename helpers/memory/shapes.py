@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 from peft import LoraConfig
 from transformers import PretrainedConfig
 
+from helpers._language import worded
 from helpers.memory.architecture import Layer, layer_of, sliding_layers
 from helpers.params.count import MetaModel, cached_model
 from helpers.params.fields import VARIANT_FIELDS, structure_of, value_of
@@ -81,8 +82,11 @@ def _base_shapes(meta: MetaModel) -> BaseShapes:
     layer = layer_of(config, built.attention)
     if built.output is None:
         raise NotImplementedError(
-            f"{built.class_name} has no output layer over a vocabulary: there are rules for "
-            "causal language models only"
+            worded(
+                "{type} has no output layer over a vocabulary: there are rules for "
+                "causal language models only",
+                type=built.class_name,
+            )
         )
     return BaseShapes(
         meta=meta,
@@ -127,8 +131,12 @@ def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
     ):
         if value := value_of(lora_config, name):
             raise NotImplementedError(
-                f"{name}={value!r}: there are no rules for what it keeps; "
-                "measure_training_memory measures it"
+                worded(
+                    "{name}={value!r}: there are no rules for what it keeps; "
+                    "measure_training_memory measures it",
+                    name=name,
+                    value=value,
+                )
             )
     count = base.meta.count(lora_config)
     for sentence in count.unmatched:

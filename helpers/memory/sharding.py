@@ -9,7 +9,7 @@ from peft import LoraConfig
 from torch import nn
 from transformers import PretrainedConfig
 
-from helpers._arguments import check_positive_int, require
+from helpers._arguments import check_positive_int, one_of, require
 from helpers.memory.estimate import base_of
 from helpers.memory.kept import formats_of
 from helpers.memory.moments import Moments
@@ -55,7 +55,12 @@ def sharded_memory(
     check_positive_int("devices", devices)
     shardings = list(shardings)
     for name in shardings:
-        require(name in SHARDINGS, "shardings", name, f"one of {', '.join(SHARDINGS)}")
+        require(
+            name in SHARDINGS,
+            "shardings",
+            name,
+            one_of(", ".join(SHARDINGS)),
+        )
     subject = subject_of(model_or_config, lora_config, settings)
     step = TrainingStep(**subject.settings)
     step.check_adapter(subject.lora_config)
@@ -98,7 +103,12 @@ def sent_per_step(weights: float, gradients: float, *, devices: int, sharding: s
     ring: Patarasuk and Yuan 2009 (https://doi.org/10.1016/j.jpdc.2008.09.002).
     """
     check_positive_int("devices", devices)
-    require(sharding in SHARDINGS, "sharding", sharding, f"one of {', '.join(SHARDINGS)}")
+    require(
+        sharding in SHARDINGS,
+        "sharding",
+        sharding,
+        one_of(", ".join(SHARDINGS)),
+    )
     share = (devices - 1) / devices
     if "weights" in SHARDINGS[sharding]:
         return share * (2 * weights + gradients)

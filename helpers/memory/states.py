@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from helpers._arguments import require
+from helpers._arguments import one_of, require
 from helpers.memory.settings import QUANTIZATIONS
 from helpers.memory.shapes import BaseShapes
 
@@ -29,7 +29,7 @@ def bits_per_parameter(quantization: str) -> float:
     Raises ``ValueError`` for any other name.
     """
     valid = QUANTIZATIONS[1:]
-    require(quantization in valid, "quantization", quantization, f"one of {valid}")
+    require(quantization in valid, "quantization", quantization, one_of(valid))
     nested = 8 / BLOCK + 32 / (BLOCK * NESTED_BLOCK)
     return {"nf4": 4 + 32 / BLOCK, "nf4-double": 4 + nested, "int8": 8.0}[quantization]
 

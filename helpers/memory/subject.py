@@ -17,9 +17,17 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from helpers._language import N_, worded
 from helpers.params import resolve_config
 
-MEASURE = "measure_training_memory measures it as it is"
+MEASURE = N_("measure_training_memory measures it as it is")
+FROZEN = N_(
+    "{type} has frozen parameters and no adapter: there are rules for full fine-tuning and for "
+    "LoRA only; {advice}"
+)
+FOREIGN = N_(
+    "{type} is no model of transformers, with a config: there are rules for these only; {advice}"
+)
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "bf16"}  # 16 bits are 16
 
 
@@ -54,19 +62,15 @@ def subject_of(
     if isinstance(model, PeftModel):
         if lora_config is not None:
             raise ValueError(
-                "lora_config is given, but PEFT has adapted the model already: leave it"
+                worded("lora_config is given, but PEFT has adapted the model already: leave it")
             )
         lora_config, said = _adapter_of(model)
         model = model.get_base_model()
     elif lora_config is None and not all(_trains(p) for p in model.parameters()):
-        raise NotImplementedError(
-            f"{type(model).__name__} has frozen parameters and no adapter: there are rules for "
-            f"full fine-tuning and for LoRA only; {MEASURE}"
-        )
+        raise NotImplementedError(worded(FROZEN, type=type(model).__name__, advice=worded(MEASURE)))
     if not isinstance(model, PreTrainedModel):  # torch.compile's wrapper passes on its config
         raise NotImplementedError(
-            f"{type(model).__name__} is no model of transformers, with a config: there are rules "
-            f"for these only; {MEASURE}"
+            worded(FOREIGN, type=type(model).__name__, advice=worded(MEASURE))
         )
     said["quantization"] = _quantization_of_model(model)
     said["precision"] = _precision(model, settings)
@@ -86,7 +90,12 @@ def _joined(said: Mapping[str, object], given: Mapping[str, object]) -> dict[str
     for name, value in said.items():
         if given.get(name) not in (None, value):
             raise ValueError(
-                f"{name}={given[name]!r} contradicts model_or_config, which has {value!r}"
+                worded(
+                    "{name}={value!r} contradicts model_or_config, which has {found!r}",
+                    name=name,
+                    value=given[name],
+                    found=value,
+                )
             )
     return {**given, **{name: value for name, value in said.items() if value is not None}}
 
@@ -98,18 +107,30 @@ def _trains(parameter: nn.Parameter) -> bool:
 def _adapter_of(model: PeftModel) -> tuple[LoraConfig, dict[str, object]]:
     """The configuration of a model's one LoRA adapter, and its precision."""
     if len(model.peft_config) > 1:
-        raise NotImplementedError(f"the model has adapters {list(model.peft_config)}; {MEASURE}")
+        raise NotImplementedError(
+            worded(
+                "the model has adapters {names}; {advice}",
+                names=list(model.peft_config),
+                advice=worded(MEASURE),
+            )
+        )
     lora_config = model.peft_config[model.active_adapter]
     if not isinstance(lora_config, LoraConfig):
         raise NotImplementedError(
-            f"the model's adapter is {lora_config.peft_type}, and there are rules for LoRA only; "
-            f"{MEASURE}"
+            worded(
+                "the model's adapter is {type}, and there are rules for LoRA only; {advice}",
+                type=lora_config.peft_type,
+                advice=worded(MEASURE),
+            )
         )
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise ValueError(
-            "model_or_config: no parameter of the model requires a gradient. To go on with a saved "
-            "adapter, load it with PeftModel.from_pretrained(..., is_trainable=True)"
+            worded(
+                "model_or_config: no parameter of the model requires a gradient. To go "
+                "on with a saved adapter, load it with PeftModel.from_pretrained(..., "
+                "is_trainable=True)"
+            )
         )
     lora_config = dataclasses.replace(lora_config, inference_mode=False)
     matrices = [p for name, p in trained.items() if "lora_" in name]  # not of a module to save
@@ -145,7 +166,13 @@ def _precision(model: nn.Module, settings: Mapping[str, object]) -> str:
     if NAMES.get(dtype) == "fp32" and settings.get("precision") == "bf16-mixed":
         return "bf16-mixed"
     if dtype not in NAMES:
-        raise NotImplementedError(f"weights in {dtype}: there are rules for {list(NAMES)} only")
+        raise NotImplementedError(
+            worded(
+                "weights in {dtype}: there are rules for {valid} only",
+                dtype=dtype,
+                valid=list(NAMES),
+            )
+        )
     return NAMES[dtype]
 
 

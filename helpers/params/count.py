@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._arguments import check_positive_int
+from helpers._language import worded
 from helpers.params.built import Built, built_of
 from helpers.params.fields import (
     VARIANT_FIELDS,
@@ -156,8 +157,11 @@ def count_lora_parameters(
 def _count_module(model: nn.Module, lora_config: LoraConfig) -> ParameterCount:
     if any(isinstance(module, (PeftModel, *WRAPPERS)) for module in model.modules()):
         raise ValueError(
-            "model_or_config is a model that PEFT has adapted already: pass its base model, loaded "
-            "afresh or from .unload(), or ask the model itself: get_nb_trainable_parameters()"
+            worded(
+                "model_or_config is a model that PEFT has adapted already: pass its "
+                "base model, loaded afresh or from .unload(), or ask the model itself: "
+                "get_nb_trainable_parameters()"
+            )
         )
     unpacked_model = skeleton(model)
     # PEFT counts a packed 4-bit weight in a way of its own: keep its total for the base model.

@@ -15,7 +15,8 @@ from numbers import Real
 import peft
 from peft import LoraConfig, TaskType
 
-from helpers._arguments import check_positive_int, require
+from helpers._arguments import check_positive_int, one_of, require
+from helpers._language import N_, worded
 from helpers._libraries import READ_FROM
 
 # Every field of PEFT's LoraConfig belongs to exactly one of these groups; a test holds them against
@@ -37,10 +38,10 @@ VARIANT_FIELDS = frozenset(  # the rank may act in another way: PEFT is asked fo
     "kasa_config".split()
 )
 REFUSED_FIELDS = {  # field -> why the shapes do not give the count
-    "megatron_config": "it needs Megatron's own parallel layers",
-    "use_qalora": "it needs a model quantized with GPTQ",
-    "arrow_config": "it needs the adapters that Arrow routes between",
-    "monteclora_config": "PEFT makes its samplers only beside real weights",
+    "megatron_config": N_("it needs Megatron's own parallel layers"),
+    "use_qalora": N_("it needs a model quantized with GPTQ"),
+    "arrow_config": N_("it needs the adapters that Arrow routes between"),
+    "monteclora_config": N_("PEFT makes its samplers only beside real weights"),
 }
 KNOWN_FIELDS = frozenset(REFUSED_FIELDS).union(
     NO_EFFECT_FIELDS, RANK_FIELDS, STRUCTURE_FIELDS, VARIANT_FIELDS
@@ -105,7 +106,11 @@ def _check_numbers(lora_config: LoraConfig) -> None:
             re.compile(pattern)
         except (TypeError, re.error) as error:
             raise ValueError(
-                f"rank_pattern: {pattern!r} is no regular expression ({error})"
+                worded(
+                    "rank_pattern: {pattern!r} is no regular expression ({error})",
+                    pattern=pattern,
+                    error=error,
+                )
             ) from None
     alpha, dropout = lora_config.lora_alpha, lora_config.lora_dropout
     for name, value in {"lora_alpha": alpha, "lora_dropout": dropout}.items():
@@ -118,19 +123,26 @@ def _check_numbers(lora_config: LoraConfig) -> None:
 def _check_names(lora_config: LoraConfig) -> None:
     for name, valid in {"bias": BIASES, "task_type": (None, *TASK_TYPES)}.items():
         value = value_of(lora_config, name)
-        require(value in valid, name, value, f"one of {valid}")
+        require(value in valid, name, value, one_of(valid))
     for name in ("target_modules", "exclude_modules"):
         names = value_of(lora_config, name)
         several = isinstance(names, (list, tuple, set)) and all(isinstance(n, str) for n in names)
-        valid = "a string, a list of strings or None"
+        valid = N_("a string, a list of strings or None")
         require(names is None or isinstance(names, str) or several, name, names, valid, TypeError)
 
 
 def _check_countable(lora_config: LoraConfig) -> None:
-    refused = {**REFUSED_FIELDS, "_custom_modules": "they may hold anything"}
+    refused = {**REFUSED_FIELDS, "_custom_modules": N_("they may hold anything")}
     for name, reason in refused.items():
         if value := value_of(lora_config, name):
-            raise NotImplementedError(f"{name}={value!r} is not supported: {reason}")
+            raise NotImplementedError(
+                worded(
+                    "{name}={value!r} is not supported: {reason}",
+                    name=name,
+                    value=value,
+                    reason=worded(reason),
+                )
+            )
     for field in dataclasses.fields(lora_config):
         if field.name in KNOWN_FIELDS:
             continue
@@ -138,16 +150,28 @@ def _check_countable(lora_config: LoraConfig) -> None:
         default = field.default_factory() if made else field.default
         if (value := value_of(lora_config, field.name)) != default:
             raise NotImplementedError(
-                f"{field.name}={value!r}: what this field of PEFT {peft.__version__} does to a "
-                f"count is not known here, where PEFT {READ_FROM['peft']} was read: leave it at "
-                f"{default!r}, or count with PEFT itself"
+                worded(
+                    "{name}={value!r}: what this field of PEFT {version} does to a count "
+                    "is not known here, where PEFT {known} was read: leave it at "
+                    "{default!r}, or count with PEFT itself",
+                    name=field.name,
+                    value=value,
+                    version=peft.__version__,
+                    known=READ_FROM["peft"],
+                    default=default,
+                )
             )
     init = value_of(lora_config, "init_lora_weights")
     if init in REFUSED_INITS:
-        reason = "it reads data or quantizes the weights; the others are supported"
-        raise NotImplementedError(f"init_lora_weights={init!r} is not supported: {reason}")
+        raise NotImplementedError(
+            worded(
+                "init_lora_weights={init!r} is not supported: it reads data or quantizes the "
+                "weights; the others are supported",
+                init=init,
+            )
+        )
     if "init_lora_weights" not in vars(lora_config):
         return
     known = init in PLAIN_INITS + VARIANT_INITS or re.fullmatch(r"pissa_niter_\d+", str(init))
     valid = (*PLAIN_INITS, *VARIANT_INITS, "pissa_niter_<number>")
-    require(known, "init_lora_weights", init, f"one of {valid}")
+    require(known, "init_lora_weights", init, one_of(valid))

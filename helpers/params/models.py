@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from helpers._arguments import require
+from helpers._language import N_, worded
 from helpers._libraries import attribute_of
 from helpers.architectures import get_architecture
 
@@ -40,11 +41,13 @@ def resolve_config(name: PretrainedConfig | str | os.PathLike) -> PretrainedConf
     """
     if isinstance(name, PretrainedConfig):
         return name
-    valid = "an nn.Module, a PretrainedConfig, a local folder, a bundled name or a Hub id"
+    valid = N_("an nn.Module, a PretrainedConfig, a local folder, a bundled name or a Hub id")
     require(isinstance(name, (str, os.PathLike)), "model_or_config", name, valid, TypeError)
     if os.path.isdir(name):
         if not (Path(name) / "config.json").is_file():
-            raise ValueError(f"model_or_config={str(name)!r}: the folder holds no config.json")
+            raise ValueError(
+                worded("model_or_config={name!r}: the folder holds no config.json", name=str(name))
+            )
         return _read(name)  # each time: it may have changed
     try:
         return copy.deepcopy(bundled_config(str(name)))
@@ -53,8 +56,13 @@ def resolve_config(name: PretrainedConfig | str | os.PathLike) -> PretrainedConf
             return copy.deepcopy(hub_config(str(name)))
         except (OSError, ValueError) as not_on_hub:
             raise ValueError(
-                f"model_or_config={str(name)!r} is not a local folder; {not_bundled}; and the "
-                f"Hugging Face Hub gave no config for it ({str(not_on_hub).splitlines()[0]})"
+                worded(
+                    "model_or_config={name!r} is not a local folder; {not_bundled}; and the "
+                    "Hugging Face Hub gave no config for it ({hub})",
+                    name=str(name),
+                    not_bundled=not_bundled.args[0],
+                    hub=str(not_on_hub).splitlines()[0],
+                )
             ) from not_on_hub
 
 
@@ -96,12 +104,15 @@ def other_class(config: PretrainedConfig, task_type: str | None, counted: type) 
     names = list(config.architectures or ())
     if not names or counted.__name__ in names or task_type not in (None, *GENERATING):
         return ""
-    unknown = (
-        "" if _own_class(config) else f", which transformers {transformers.__version__} has not"
-    )
-    return (
-        f"config.architectures is {names}{unknown}; counted is {counted.__name__}, for "
-        f"task_type={task_type!r}"
+    unknown = ""
+    if _own_class(config) is None:
+        unknown = worded(", which transformers {version} has not", version=transformers.__version__)
+    return worded(
+        "config.architectures is {names}{unknown}; counted is {type}, for task_type={task_type!r}",
+        names=names,
+        unknown=unknown,
+        type=counted.__name__,
+        task_type=task_type,
     )
 
 
@@ -111,8 +122,12 @@ def build_on_meta(config: PretrainedConfig, model_class: type | None = None) -> 
     quantization = getattr(config, "quantization_config", None)
     if quantization is not None and "bitsandbytes" not in str(quantization):
         raise NotImplementedError(
-            f"config.quantization_config={quantization!r} is not supported, as packed weights have "
-            "other shapes: load the model and pass it, or set the field to None"
+            worded(
+                "config.quantization_config={quantization!r} is not supported, as "
+                "packed weights have other shapes: load the model and pass it, or set "
+                "the field to None",
+                quantization=quantization,
+            )
         )
     build = getattr(model_class, "from_config", model_class)  # an AutoModel, or a class itself
     try:
@@ -120,10 +135,16 @@ def build_on_meta(config: PretrainedConfig, model_class: type | None = None) -> 
             return build(copy.deepcopy(config))
     except ValueError as error:
         own = _own_class(config)
-        none = f", or None, which counts the checkpoint's {own.__name__}" if own else ""
+        none = own and worded(", or None, which counts the checkpoint's {type}", type=own.__name__)
         raise ValueError(
-            f"{model_class.__name__} cannot be built for model_type={config.model_type!r}: choose "
-            f"a task_type that fits the model, one of {list(AUTO_CLASSES)}{none}"
+            worded(
+                "{type} cannot be built for model_type={model_type!r}: choose a task_type "
+                "that fits the model, one of {valid}{none}",
+                type=model_class.__name__,
+                model_type=config.model_type,
+                valid=list(AUTO_CLASSES),
+                none=none or "",
+            )
         ) from error
 
 

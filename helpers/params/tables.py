@@ -157,9 +157,15 @@ def _adapt(skeleton: nn.Module, asked: LoraConfig) -> PeftModel:
             model = get_peft_model(skeleton, asked)
     except (TypeError, ValueError, re.error) as error:  # PEFT's own words, with what would help
         raise ValueError(
-            f"PEFT cannot adapt this model with target_modules={wanted!r}: {error} Module names "
-            f"that exist: {', '.join(sorted(there))}. (In a list, a name matches the end of a "
-            "module's full name; a string is a regular expression for the whole of it.)"
+            worded(
+                "PEFT cannot adapt this model with target_modules={wanted!r}: {error} "
+                "Module names that exist: {names}. (In a list, a name matches the end "
+                "of a module's full name; a string is a regular expression for the "
+                "whole of it.)",
+                wanted=wanted,
+                error=error,
+                names=", ".join(sorted(there)),
+            )
         ) from error
     return model
 

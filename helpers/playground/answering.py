@@ -18,10 +18,11 @@ from peft import LoraConfig, PeftModel
 from peft.helpers import rescale_adapter_scale
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
 
-from helpers._arguments import check_positive_int, require
+from helpers._arguments import check_positive_int, one_of, require
+from helpers._language import N_, worded
 from helpers.training.recorder import trainer_in
 
-BASE = "base"
+BASE = N_("base")
 
 
 class Answering:
@@ -50,7 +51,7 @@ class Answering:
 
     def trained_alpha(self, name: str) -> float | None:
         """The alpha that the adapter was trained with; None for the base, and for no LoRA."""
-        require(name in self.names, "name", name, f"one of {', '.join(self.names)}")
+        require(name in self.names, "name", name, one_of(", ".join(self.names)))
         config = None if name == BASE else self.model.peft_config[name]
         return config.lora_alpha if isinstance(config, LoraConfig) else None
 
@@ -76,7 +77,9 @@ class Answering:
         check_positive_int("max_new_tokens", max_new_tokens)
         trained = self.trained_alpha(name)
         if alpha is not None:
-            require(trained is not None, "alpha", alpha, f"None: {name} has no alpha")
+            require(
+                trained is not None, "alpha", alpha, worded("None: {name} has no alpha", name=name)
+            )
             require(0 <= alpha < math.inf, "alpha", alpha, "a number of at least 0")
         self._check_at_rest()
         prompt = self.tokenizer.apply_chat_template(
@@ -107,7 +110,9 @@ class Answering:
         for frame in sys._current_frames().values():
             trainer = trainer_in(frame)
             if trainer is not None and trainer.model is self.model:
-                raise RuntimeError("the model is being trained; ask when that is done, or stop it")
+                raise RuntimeError(
+                    worded("the model is being trained; ask when that is done, or stop it")
+                )
 
 
 class _Growing(TextStreamer):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 
+from helpers._language import worded
 from helpers.data import TASKS
 from helpers.models import PROFILES, Profile, load_tokenizer
 from helpers.own_data import token_lengths
@@ -112,7 +113,7 @@ class Session:
 
     def _begin(self, recorder: RunRecorder) -> None:
         if not self._lock.acquire(blocking=False):
-            raise Busy("a run is being made; wait for it, or stop it")
+            raise Busy(worded("a run is being made; wait for it, or stop it"))
         self.problem, self.recorder = "", recorder
 
     def _train(self, settings: RunSettings) -> Run:
@@ -159,7 +160,11 @@ class Session:
         """The run of that name, such as "run 2"; ValueError if there is none."""
         found = next((run for run in self.runs if run.name == name), None)
         if found is None:
-            raise ValueError(f"name={name!r} is not one of {', '.join(self.names)}")
+            raise ValueError(
+                worded(
+                    "name={name!r} is not one of {valid}", name=name, valid=", ".join(self.names)
+                )
+            )
         return found
 
     def trained_alpha(self, name: str) -> float | None:
@@ -217,7 +222,9 @@ class Session:
         """
         places = sorted(path.parent for path in Path(folder).glob(f"run-*/{RUN}"))
         if not places:
-            raise FileNotFoundError(f"folder={str(folder)!r} holds no saved runs (run-01, …)")
+            raise FileNotFoundError(
+                worded("folder={folder!r} holds no saved runs (run-01, …)", folder=str(folder))
+            )
         here = [trace(run) for run in self.runs]
         saved = [load_run(place, self.profile.model_id) for place in places]
         loaded = [run for run in saved if trace(run) not in here]

@@ -10,7 +10,8 @@ from typing import Any
 from peft import LoraConfig
 from trl import SFTConfig
 
-from helpers._arguments import check_positive_int, require
+from helpers._arguments import check_positive_int, one_of, require
+from helpers._language import worded
 from helpers.machine import Hardware
 
 METHODS = {  # what each adds to LoraConfig, or to the way the base is loaded
@@ -46,7 +47,12 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         require(isinstance(self.task, str) and self.task, "task", self.task, "a task or a path")
-        require(self.method in METHODS, "method", self.method, f"one of {', '.join(METHODS)}")
+        require(
+            self.method in METHODS,
+            "method",
+            self.method,
+            one_of(", ".join(METHODS)),
+        )
         for name in ("rank", "steps", "batch_size"):
             check_positive_int(name, getattr(self, name))
         for name in ("alpha", "learning_rate"):
@@ -64,7 +70,9 @@ class RunSettings:
         """As LoraConfig takes them: one name as plain text would be a regular expression."""
         require(isinstance(self.targets, str), "targets", self.targets, "a text", TypeError)
         names = [name.strip() for name in self.targets.split(",") if name.strip()]
-        require(names, "targets", self.targets, f'"{ALL_LINEAR}", or names with commas')
+        require(
+            names, "targets", self.targets, worded('"{all}", or names with commas', all=ALL_LINEAR)
+        )
         return ALL_LINEAR if names == [ALL_LINEAR] else names
 
     @property

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from helpers._files import write_atomically
+from helpers._language import worded
 from helpers.adapters import WEIGHTS
 from helpers.playground.running import Run
 from helpers.playground.settings import RunSettings
@@ -75,15 +76,31 @@ def load_run(folder: str | Path, base_name: str) -> Run:
     try:
         content = json.loads((folder / RUN).read_text(encoding="utf-8"))
         if content.get("format") != FORMAT:
-            raise ValueError(f"its format is {content.get('format')!r}, and {FORMAT} is known")
+            raise ValueError(
+                worded(
+                    "its format is {found!r}, and {known} is known",
+                    found=content.get("format"),
+                    known=FORMAT,
+                )
+            )
         if content.get("base") != base_name:
-            raise ValueError(f"it was made with {content.get('base')!r}, and here is {base_name!r}")
+            raise ValueError(
+                worded(
+                    "it was made with {found!r}, and here is {base_name!r}",
+                    found=content.get("base"),
+                    base_name=base_name,
+                )
+            )
         run = _run(content)
         run.adapter = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{folder} holds no run: there is no {error.filename}") from error
+        raise FileNotFoundError(
+            worded("{folder} holds no run: there is no {name}", folder=folder, name=error.filename)
+        ) from error
     except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
-        raise ValueError(f"{folder} cannot be read: {error}") from error
+        raise ValueError(
+            worded("{folder} cannot be read: {error}", folder=folder, error=error)
+        ) from error
     return run
 
 
@@ -103,7 +120,7 @@ def _run(content: dict[str, Any]) -> Run:
     for name in ("score", "forgetting", "memory_predicted"):
         known[name] = None if known[name] is None else _number(known[name])
     if len(known["questions"]) != len(known["answers"]):
-        raise ValueError("it has not as many answers as questions")
+        raise ValueError(worded("it has not as many answers as questions"))
     return Run(**known)
 
 

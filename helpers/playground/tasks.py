@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from helpers._language import tr
+from helpers._language import tr, worded
 from helpers.data import PLAIN_TEXT, TASKS, load_task, questions
 from helpers.evaluation import score_structure, score_style, states_fact
 from helpers.own_data import BUILDERS, load_pairs
@@ -96,15 +96,26 @@ def _scorer(exam: Dataset, wanted: Sequence[str]) -> Callable[[Sequence[str]], t
 def _own_rows(path: str) -> DatasetDict:
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f"task={path!r} is neither one of the course's ({', '.join(TASKS)}) nor a file here "
-            f"({Path.cwd()}). A file ends in one of {', '.join(BUILDERS)}"
+            worded(
+                "task={path!r} is neither one of the course's ({tasks}) nor a file "
+                "here ({folder}). A file ends in one of {endings}",
+                path=path,
+                tasks=", ".join(TASKS),
+                folder=Path.cwd(),
+                endings=", ".join(BUILDERS),
+            )
         )
     pairs = _lines(path) if Path(path).suffix.lower() == ".txt" else _pairs(path)
     pairs = list(dict.fromkeys((q.strip(), a.strip()) for q, a in pairs if q.strip() and a.strip()))
     if len(pairs) < LEAST_ROWS:
         raise ValueError(
-            f"task={path!r} has {len(pairs)} rows with a question and an answer; "
-            f"at least {LEAST_ROWS} are wanted"
+            worded(
+                "task={path!r} has {n} rows with a question and an answer; at least "
+                "{least} are wanted",
+                path=path,
+                n=len(pairs),
+                least=LEAST_ROWS,
+            )
         )
     rows = Dataset.from_list(
         [
@@ -120,7 +131,9 @@ def _own_rows(path: str) -> DatasetDict:
     exam = set(questions(heldout))
     train = train.filter(lambda row: row["prompt"][0]["content"] not in exam)
     if not len(train):
-        raise ValueError(f"task={path!r} asks the same few questions again and again")
+        raise ValueError(
+            worded("task={path!r} asks the same few questions again and again", path=path)
+        )
     return DatasetDict(train=train, heldout=heldout)
 
 
@@ -130,13 +143,15 @@ def _pairs(path: str) -> list[tuple[str, str]]:
         try:
             rows = load_pairs(path, question=question, answer=answer)
         except ValueError as error:
-            problems.append(str(error))
-            if "is not one of the columns" not in str(error):
+            problems.append(error.args[0])
+            if "is not one of the columns" not in error.args[0]:
                 break
             continue
         return list(zip(rows[question], rows[answer], strict=True))
     known = ", ".join("/".join(pair) for pair in PAIRS)
-    raise ValueError(f"{problems[-1]}. Columns that are known: {known}")
+    raise ValueError(
+        worded("{problem}. Columns that are known: {known}", problem=problems[-1], known=known)
+    )
 
 
 def _lines(path: str) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from helpers._language import worded
 from helpers.plots.style import COLORS, ink_on, show
 
 NONE = "0.93"  # the grey of a cell without a number
@@ -43,7 +44,7 @@ def grid(
     cells = [[row.get(name) for name in columns] for row in values.values()]
     numbers = np.array([[math.nan if v is None else v for v in row] for row in cells], float)
     if not np.isfinite(numbers).any():
-        raise ValueError(f"values={values!r} holds no number to colour")
+        raise ValueError(worded("values={values!r} holds no number to colour", values=values))
     figure = Figure(figsize=(7.2, 0.46 * len(cells) + 1.3), layout="constrained")
     axes = figure.add_subplot()
     low, high = np.nanmin(numbers), np.nanmax(numbers)

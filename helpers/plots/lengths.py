@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from helpers._language import tr
+from helpers._language import tr, worded
 from helpers.plots.style import COLORS
 from helpers.plots.svg import drawing, path, text
 
@@ -32,7 +32,13 @@ def lengths_svg(
     Raises ValueError if the two differ in length or are empty.
     """
     if len(prompt) != len(whole) or not len(whole):
-        raise ValueError(f"whole: {len(whole)} entries for {len(prompt)} prompts; must be equal")
+        raise ValueError(
+            worded(
+                "whole: {n} entries for {wanted} prompts; must be equal",
+                n=len(whole),
+                wanted=len(prompt),
+            )
+        )
     rows = sorted(zip(whole, prompt, strict=True))
     if len(rows) > BARS:
         rows = [rows[i * (len(rows) - 1) // (BARS - 1)] for i in range(BARS)]

@@ -15,6 +15,7 @@ PARTS = (  # of a step's memory, as helpers.memory names them
     *(N_("weights"), N_("adapter"), N_("gradients"), N_("optimizer states"), N_("activations")),
     *(N_("logits"), N_("overhead"), N_("gathered")),
 )
+OF_LESSON_2 = N_("frozen weights"), N_("trained weights")
 LEFT, TOP, WIDTH = 70, 64, 440  # of the axes, in pixels
 SEEN = 0.5  # pixels: what is smaller is not drawn
 

@@ -9,6 +9,7 @@ import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
+from helpers._language import tr, worded
 from helpers.plots.style import COLORS, GIB, MARKERS, SEGMENT_COLORS, new_axes, show, tidy
 
 
@@ -145,7 +146,13 @@ def masked_tokens(tokens: Sequence[str], trained: Sequence[bool]) -> HTML:
     Raises ValueError if `tokens` and `trained` differ in length.
     """
     if len(tokens) != len(trained):
-        raise ValueError(f"trained: {len(trained)} flags for {len(tokens)} tokens; must be equal")
+        raise ValueError(
+            worded(
+                "trained: {n} flags for {wanted} tokens; must be equal",
+                n=len(trained),
+                wanted=len(tokens),
+            )
+        )
     spans = []
     for token, counts in zip(tokens, trained, strict=True):
         shown = html.escape(token).replace("\n", "⏎")
@@ -160,10 +167,9 @@ def masked_tokens(tokens: Sequence[str], trained: Sequence[bool]) -> HTML:
         )
         if token.endswith("\n"):
             spans.append("<br>")
+    legend = tr("grey: read only &nbsp; <b><u>bold on orange</u></b>: learned")
     return HTML(
-        '<div style="font-family:monospace;line-height:1.9">'
-        "<p>grey: read only &nbsp; <b><u>bold on orange</u></b>: learned</p>"
-        f"{''.join(spans)}</div>"
+        f'<div style="font-family:monospace;line-height:1.9"><p>{legend}</p>{"".join(spans)}</div>'
     )
 
 

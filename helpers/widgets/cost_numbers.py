@@ -27,7 +27,7 @@ def usable(lora_config: LoraConfig) -> tuple[LoraConfig, str]:
         except NotImplementedError:  # what cannot be counted is said beside the controls
             return lora_config, problem
         except (TypeError, ValueError) as error:
-            name = str(error).partition(" ")[0]
+            name = error.args[0].partition(" ")[0]
             if name not in NUMBERS:
                 raise
             problem = problem or str(error)

@@ -14,7 +14,7 @@ import numpy as np
 
 from helpers import plots
 from helpers._arguments import require
-from helpers._language import tr
+from helpers._language import tr, worded
 from helpers.widgets.controls import Explorer, choice, legible, named
 
 BLOCK = 48  # rows and columns that are drawn
@@ -38,7 +38,12 @@ def cut_explorer(change: np.ndarray, improvement_kept: Mapping[int, float]) -> C
     ranks = list(improvement_kept)
     valid = len(ranks) > 1 and ranks == sorted(ranks) and ranks[0] >= 1
     valid = valid and ranks[-1] <= min(change.shape)
-    require(valid, "improvement_kept", ranks, f"for ranks from 1 to {min(change.shape)}, rising")
+    require(
+        valid,
+        "improvement_kept",
+        ranks,
+        worded("for ranks from 1 to {most}, rising", most=min(change.shape)),
+    )
     return CutExplorer(change, improvement_kept)
 
 

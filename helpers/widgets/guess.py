@@ -24,7 +24,7 @@ import ipywidgets as widgets
 import numpy as np
 from IPython.display import display
 
-from helpers._arguments import require
+from helpers._arguments import one_of, require
 from helpers._language import N_, handed, tr
 from helpers.expectations import is_strict
 from helpers.plots import guess_svg
@@ -96,14 +96,24 @@ class Guesses:
             ValueError: `value` is none of the options that were asked; while the tests run, an
                 unknown `key`, too.
         """
-        require(key in self._asked or not is_strict(), "key", key, f"one of {list(self._asked)}")
+        require(
+            key in self._asked or not is_strict(),
+            "key",
+            key,
+            one_of(list(self._asked)),
+        )
         if key not in self._asked:
             said = tr("{key}: {value} (the cell that asks for a guess was not run)")
             print(said.format(key=key, value=value))
             return
         asked, question = self._asked[key], self._asked[key].question
         if question.options:
-            require(value in question.options, "value", value, f"one of {question.options}")
+            require(
+                value in question.options,
+                "value",
+                value,
+                one_of(question.options),
+            )
         asked.answer = value if question.options else round(float(value), question.digits)
         asked.settle()
         words, guess = asked.words(), asked.guess()

@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from helpers import plots
-from helpers._arguments import require
+from helpers._arguments import one_of, require
 from helpers._language import N_, ngettext, tr
 from helpers.landscape import Interval, load_landscape, summarize
 from helpers.widgets.controls import Explorer, choice, legible, named, offered
@@ -48,7 +48,7 @@ class LandscapeExplorer(Explorer):
         for point in sorted(curves, key=lambda point: point["step"]):
             self._points.setdefault(point["run"], []).append(point)
         tasks = list(self._runs)
-        require(task in tasks, "task", task, f"one of {', '.join(tasks)}")
+        require(task in tasks, "task", task, one_of(", ".join(tasks)))
         self.task = choice(tr("task"), tasks, task)
         self.method = choice(tr("method"), ["lora"], "lora")
         for name in TURNED:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from helpers import plots
-from helpers._arguments import require
-from helpers._language import N_, tr
+from helpers._arguments import one_of, require
+from helpers._language import N_, tr, worded
 from helpers.widgets.controls import choice
 from helpers.widgets.knob import Knob, Stops, answers_html
 from helpers.widgets.rounding import round_to_bits
@@ -36,7 +36,7 @@ def merge_rounded(
 
     Raises ValueError for an unknown `way`, and what `round_to_bits` raises.
     """
-    require(way in WAYS, "way", way, f"one of {WAYS}")
+    require(way in WAYS, "way", way, one_of(WAYS))
     start = round_to_bits(weight, bits) if way == TWICE else weight
     return round_to_bits(start + update, bits)
 
@@ -64,14 +64,21 @@ def merge_explorer(
         ValueError: Shapes that differ, other ways, bits that are not from 2 to 24, nothing
             measured, or not one answer a question.
     """
-    require(weight.shape == update.shape, "update", tuple(update.shape), tuple(weight.shape))
+    shape = worded("of the weight's shape, {shape}", shape=tuple(weight.shape))
+    require(weight.shape == update.shape, "update", tuple(update.shape), shape)
     fit = set(measured) == set(WAYS) and all(measured.values())
-    require(fit, "measured", list(measured), f"given for both of {WAYS}")
+    require(fit, "measured", list(measured), worded("given for both of {valid}", valid=WAYS))
     rows = [(n, row) for by_bits in measured.values() for n, row in by_bits.items()]
-    require({n for n, _ in rows} <= set(ALL), "measured", rows, "at bits from 2 to 24")
+    known = {n for n, _ in rows} <= set(ALL)
+    require(known, "measured", rows, "at bits from 2 to 24")
     lengths = {len(row.answers) for _, row in rows}
-    require(lengths == {len(questions)}, "answers", lengths, f"{len(questions)}, one a question")
-    require(bits in ALL, "bits", bits, tr("a whole number from 2 to 24"))
+    require(
+        lengths == {len(questions)},
+        "answers",
+        lengths,
+        worded("{wanted}, one a question", wanted=len(questions)),
+    )
+    require(bits in ALL, "bits", bits, "a whole number from 2 to 24")
     return MergeExplorer(weight.detach(), update.detach(), measured, list(questions), right, bits)
 
 

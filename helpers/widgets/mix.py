@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from helpers import plots
 from helpers._arguments import require
-from helpers._language import N_, tr
+from helpers._language import N_, tr, worded
 from helpers.widgets.controls import choice
 from helpers.widgets.knob import Knob, Stops, answers_html
 
@@ -39,7 +39,10 @@ def mix_explorer(
     require(same, "answers", weights, "at the same two or more weights in every way")
     lengths = {len(given) for by_weight in answers.values() for given in by_weight.values()}
     require(
-        lengths == {len(prompts)}, "answers", lengths, f"one for each of {len(prompts)} prompts"
+        lengths == {len(prompts)},
+        "answers",
+        lengths,
+        worded("one for each of {n} prompts", n=len(prompts)),
     )
     return MixExplorer(answers, list(prompts), score, label, remark)
 

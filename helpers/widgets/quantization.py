@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import torch
 
 from helpers import plots
-from helpers._arguments import require
+from helpers._arguments import one_of, require
 from helpers._language import N_, tr
 from helpers.widgets.controls import choice
 from helpers.widgets.knob import NARROW, Knob, Stops
@@ -32,8 +32,8 @@ def quantization_explorer(
     weights = weights.detach().float().cpu()
     fit = weights.numel() and bool(torch.isfinite(weights).all())
     require(fit, "weights", tuple(weights.shape), "a tensor of finite numbers, at least one")
-    require(bits in BITS, "bits", bits, f"one of {BITS}")
-    require(block in BLOCKS, "block", block, f"one of {BLOCKS}")
+    require(bits in BITS, "bits", bits, one_of(BITS))
+    require(block in BLOCKS, "block", block, one_of(BLOCKS))
     return QuantizationExplorer(weights, name, bits, block)
 
 

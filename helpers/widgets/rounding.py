@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 import torch
 
-from helpers._arguments import require
+from helpers._arguments import one_of, require
 
 LEVELS = ("normal", "even")
 CELLS = 4096  # of the table from -1 to 1; the levels of 8 bits are at least seven cells apart
@@ -93,7 +93,7 @@ def quantize(
     whole = isinstance(bits, int) and isinstance(block, int)
     require(whole and 2 <= bits <= 8, "bits", bits, "a whole number from 2 to 8")
     require(whole and block >= 1, "block", block, "a whole number of at least 1")
-    require(levels in LEVELS, "levels", levels, f"one of {', '.join(LEVELS)}")
+    require(levels in LEVELS, "levels", levels, one_of(", ".join(LEVELS)))
     flat = np.asarray(weights, dtype=np.float32).ravel()
     require(flat.size, "weights", flat.shape, "at least one weight")
     blocks = np.pad(flat, (0, -flat.size % block)).reshape(-1, block)

@@ -12,7 +12,7 @@ from peft import LoraConfig
 from helpers import plots
 from helpers._arguments import require
 from helpers._devices import GPUS
-from helpers._language import N_, tr
+from helpers._language import N_, tr, worded
 from helpers.memory import estimate_training_memory
 from helpers.widgets.knob import Knob, Stops
 
@@ -53,7 +53,12 @@ def switch_explorer(
     """
     wanted = [*SWITCHES, LAST]
     fit = list(measured)[1:] == wanted and all(speed > 0 for speed in measured.values())
-    require(fit, "measured", dict(measured), f"speeds above 0: a start, then {wanted}")
+    require(
+        fit,
+        "measured",
+        dict(measured),
+        worded("speeds above 0: a start, then {wanted}", wanted=wanted),
+    )
     return SwitchExplorer(
         model, lora_config, measured, batch_size, sequence_length, devices or GPUS
     )
