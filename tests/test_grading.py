@@ -314,9 +314,9 @@ def test_an_unreadable_file_can_be_decided(small_class, tmp_path, capsys):
         assert (told["set"], told["status"]) == (SOURCES[0].stem, status)
         assert (told["points"], told["max_score"]) == (points, "16")
         assert ("unreadable: no JSON" in told["reasons"]) == (status == "review")
-    file.write_text("student,exercise,points,why\nelif,merge,1,\nelif,lora_scaling,1,")
+    file.write_text("student,exercise,points,why\nelif,merge,1,\nelif,module_scaling,1,")
     assert cli.main(arguments) == 1
-    assert "'elif' handed in nothing with lora_scaling" in capsys.readouterr().err
+    assert "'elif' handed in nothing with module_scaling" in capsys.readouterr().err
 
 
 def a_result(points, time=None, *, open_points=0, late=0.0):

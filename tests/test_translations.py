@@ -469,7 +469,7 @@ def test_helpers_speak_a_toy_language_that_is_only_a_catalogue(speaking, tmp_pat
     (folder / "helpers.mo").write_bytes(helpers_catalogue.compiled(made))
     speaking("xx", tmp_path)
     said = str(check("fused_rank", lambda r, n_in, n_out: 7))
-    assert re.search(r"FOR RANK \d+ ON \d+→\d+ YOU RETURN 7; EVERY ADAPTER HAS TWO MATRICES", said)
+    assert re.search(r"FOR RANK \d+ ON THREE LAYERS \d+→\d+ YOU RETURN 7; THREE LAYERS HAVE", said)
 
 
 def test_every_marked_text_is_in_the_catalogue():

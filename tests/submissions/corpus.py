@@ -557,7 +557,7 @@ CORPUS: dict[str, Sample] = {
         feedback="NotImplementedError",
     ),
     "fullwidth letters": Sample(
-        FULL, {"fused_rank": "def ｌora_parameters(r, n_in, n_out):\n    " + RIGHT}
+        FULL, {"fused_rank": "def ｆused_rank(r, n_in, n_out):\n    " + RIGHT}
     ),
     "shell lines inside": count(RIGHT, before="!nvidia-smi\n%pip install nothing\n"),
     "uses the course's helper": count(

@@ -93,10 +93,10 @@ def _shown(config: Fields, layer: int, module: str) -> str:
 
 def _peft_factor(config: Fields, name: str) -> float:
     with torch.device("meta"):
-        tree: nn.Module = nn.Linear(8, 8)
-        for part in reversed(name.split(".")):
-            tree = nn.ModuleDict({part: tree})
-        model = get_peft_model(tree, LoraConfig(target_modules=[name], **config))
+        numbers = {name.split(".")[1], name.split(".")[1][-1:]}  # each key matches: no warning
+        blocks = {n: nn.ModuleDict({m: nn.Linear(8, 8) for m in MODULES}) for n in numbers}
+        tree = nn.ModuleDict({"layers": nn.ModuleDict(blocks)})
+        model = get_peft_model(tree, LoraConfig(target_modules=list(MODULES), **config))
     return float(model.base_model.model.get_submodule(name).scaling["default"])
 
 
