@@ -93,10 +93,13 @@ def _shown(config: Fields, layer: int, module: str) -> str:
 
 def _peft_factor(config: Fields, name: str) -> float:
     with torch.device("meta"):
-        numbers = {name.split(".")[1], name.split(".")[1][-1:]}  # each key matches: no warning
-        blocks = {n: nn.ModuleDict({m: nn.Linear(8, 8) for m in MODULES}) for n in numbers}
+        # each key matches something: PEFT warns of those that do not
+        keys = (name, *config["rank_pattern"], *config["alpha_pattern"])
+        modules = sorted({key.rpartition(".")[2] for key in keys})
+        numbers = {name.split(".")[1], name.split(".")[1][-1:]}
+        blocks = {n: nn.ModuleDict({m: nn.Linear(8, 8) for m in modules}) for n in numbers}
         tree = nn.ModuleDict({"layers": nn.ModuleDict(blocks)})
-        model = get_peft_model(tree, LoraConfig(target_modules=list(MODULES), **config))
+        model = get_peft_model(tree, LoraConfig(target_modules=modules, **config))
     return float(model.base_model.model.get_submodule(name).scaling["default"])
 
 
