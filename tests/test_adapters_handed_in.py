@@ -13,14 +13,16 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load, save
 from submissions import corpus
 from submissions.wrong_answers import with_config
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from helpers.data import course_adapter
 from helpers.grading.adapter_files import CONFIG, WEIGHTS, files_of
 from helpers.grading.exercises import EXERCISES, adapters, scoring, scoring_process
+from helpers.grading.exercises.adapter_settings import LINEAR
 from helpers.grading.grader import Grader
 from helpers.grading.outcomes import Outcome
 from helpers.grading.submissions import Submission
-from helpers.models import load_small_model
+from helpers.models import prepare_small_model
 
 pytestmark = pytest.mark.slow
 
@@ -96,17 +98,66 @@ def test_200_000_tensors_are_refused_before_any_is_read(monkeypatch):
         adapters.read_adapter({**STYLE, WEIGHTS: struct.pack("<Q", len(text)) + text})
 
 
-@pytest.mark.parametrize(
-    "targets", [["q_proj"], ["self_attn.v_proj", "0.mlp.up_proj"], "all-linear"]
-)
-def test_what_a_configuration_implies_is_what_peft_saves(targets):
-    config = LoraConfig(r=3, target_modules=targets, task_type="CAUSAL_LM")
-    model = get_peft_model(load_small_model()[0], config)
+MADE_WITH = {
+    "one module": {"target_modules": ["q_proj"]},
+    "longer names": {"target_modules": ["self_attn.v_proj", "0.mlp.up_proj"]},
+    "all linear layers": {"target_modules": "all-linear", "use_rslora": True},
+    "some left out": {"exclude_modules": ["down_proj", "layers.0.self_attn.q_proj"]},
+    "some layers": {"layers_to_transform": [0, 5], "layers_pattern": "layers"},
+    "one layer": {"layers_to_transform": 3, "init_lora_weights": "gaussian"},
+    "ranks and alphas": {
+        "rank_pattern": {"q_proj": 7, "model.layers.1.mlp.up_proj": 2},
+        "alpha_pattern": {"self_attn.v_proj": 5},
+    },
+}
+
+
+@pytest.mark.parametrize("settings", MADE_WITH.values(), ids=list(MADE_WITH))
+def test_what_a_configuration_implies_is_what_peft_saves(settings, tmp_path):
+    base = AutoConfig.from_pretrained(prepare_small_model(), local_files_only=True)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(base)
+        modules = {"target_modules": list(LINEAR), "task_type": "CAUSAL_LM"}
+        model = get_peft_model(model, LoraConfig(**modules | {"r": 3} | settings))
     saved = get_peft_model_state_dict(model, save_embedding_layers=False)
-    if targets == "all-linear":
-        config = LoraConfig(r=3, target_modules=list(adapters.LINEAR))
-    wanted = {name: list(t.shape) for name, t in saved.items()}
-    assert adapters.expected_shapes(config) == wanted
+    model.peft_config["default"].save_pretrained(tmp_path)
+    ones = {name: torch.ones(t.shape) for name, t in saved.items()}
+    files = {CONFIG: (tmp_path / CONFIG).read_bytes(), WEIGHTS: save(ones)}
+    config, tensors = adapters.read_adapter(files)
+    assert tensors.keys() == saved.keys()
+    update = adapters._update(config, tensors)
+    for name, module in model.named_modules():
+        if name in update:
+            assert update[name][1].unique().item() == pytest.approx(module.scaling["default"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("use_dora", True),
+        ("bias", "lora_only"),
+        ("lora_bias", True),
+        ("modules_to_save", ["lm_head"]),
+        ("target_parameters", ["mlp.experts.gate_up_proj"]),
+        ("trainable_token_indices", [1, 2]),
+        ("alora_invocation_tokens", [1]),
+        ("init_lora_weights", "pissa"),
+        ("target_modules", ".*proj"),
+        ("exclude_modules", "(.+)+q"),
+        ("layers_to_transform", ["1"]),
+        ("rank_pattern", {"q_proj": 65}),
+        ("alpha_pattern", {"(q+)+": 2}),
+    ],
+)
+def test_what_is_more_than_plain_lora_is_named(field, value):
+    with pytest.raises(adapters.Unusable, match=field):
+        adapters.read_adapter(with_config(**{field: value})(STYLE))
+
+
+def test_a_setting_of_a_newer_peft_waits_for_a_person():
+    result = graded(with_config(new_way=True, new_and_unused=None)(STYLE), reference=True)
+    assert (result.outcome, result.points) == (Outcome.LACKING, None)
+    assert result.detail == "a newer PEFT, for new_way"
 
 
 def graded(files, **named):

@@ -42,7 +42,7 @@ def a_class(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "choose", lambda *arguments: Here())
     folder = tmp_path / "handed_in"
     folder.mkdir()
-    answers = {"lora_parameters": f"def lora_parameters(r, i, o):\n    return '{UNLUCKY}'"}
+    answers = {"fused_rank": f"def fused_rank(r, i, o):\n    return '{UNLUCKY}'"}
     unlucky = corpus.Sample(0, answers, change=corpus.with_cells(f"NAME = '{UNLUCKY}'"))
     for name, sample in {"anna": None, UNLUCKY: unlucky, "carl": None}.items():
         sample = sample or corpus.CORPUS["right"]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from helpers.checks import check
 from helpers.data import course_adapter
 from helpers.grading.adapter_files import files_of
 from helpers.grading.exercises import EXERCISES, SETS, Failed, adapters, judge
+from helpers.grading.exercises.adapter_settings import LINEAR
 from helpers.grading.plain import plainly
 from helpers.grading.worker.drivers import DRIVERS
 
@@ -226,22 +228,21 @@ def judged(exercise, answer, seed):
     """What the grader's comparison says of an answer called here."""
 
     def called(case):
-        try:
-            return plainly(DRIVERS[exercise.driver](answer, *case.args))
+        try:  # on a copy: an answer may change its inputs
+            return plainly(DRIVERS[exercise.driver](answer, *deepcopy(case.args)))
         except Exception as error:
             return Failed(type(error).__name__)
 
-    cases = exercise.cases(seed)
-    return judge(
-        exercise, cases, expected_of(exercise.id, seed), [called(c) for c in exercise.cases(seed)]
-    )
+    cases, expected = drawn(exercise.id, seed)
+    return judge(exercise, cases, expected, [called(case) for case in cases])
 
 
 @cache
-def expected_of(id, seed):
-    """The right answers: PEFT is asked once for all wrong ones."""
+def drawn(id, seed):
+    """The cases and the right answers: PEFT is asked once for all wrong ones."""
     exercise = EXERCISES[id]
-    return [exercise.reference(*case.args) for case in exercise.cases(seed)]
+    cases = exercise.cases(seed)
+    return cases, [exercise.reference(*deepcopy(case.args)) for case in cases]
 
 
 # ------------------------------------------------------------------------------------------- inputs
@@ -352,8 +353,7 @@ def test_targets_are_looked_at_before_peft_touches_the_model(fields, told):
     with pytest.raises(adapters.Unusable, match=told):
         adapters.read_adapter(with_config(**fields)(STYLE))
     longer = with_config(
-        target_modules=[f"self_attn.{n}" for n in adapters.LINEAR[:4]]
-        + [f"mlp.{n}" for n in adapters.LINEAR[4:]]
+        target_modules=[f"self_attn.{n}" for n in LINEAR[:4]] + [f"mlp.{n}" for n in LINEAR[4:]]
     )(STYLE)
     assert adapters.read_adapter(longer)
 

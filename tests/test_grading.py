@@ -148,8 +148,8 @@ def test_nothing_hidden_and_nothing_unescaped_is_told(graded):
     for page in (folder / "grades.feedback").glob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert "HIDDEN" not in text and SEED not in text and "<script" not in text
-    cases = EXERCISES["lora_parameters"].cases(SEED)
-    page = folder / "grades.feedback" / page_name("one matrix")
+    cases = EXERCISES["fused_rank"].cases(SEED)
+    page = folder / "grades.feedback" / page_name("the same rank")
     assert not any(case.named in page.read_text(encoding="utf-8") for case in cases)
     summary = (folder / "grades.html").read_text(encoding="utf-8")
     assert "<script" not in summary and "bubblewrap" in summary
@@ -172,7 +172,7 @@ def small_class(box, tmp_path):
     (folder / "dora").mkdir(parents=True)
     for path, name in (
         ("anna.ipynb", "right"),
-        ("bert.ipynb", "one matrix"),
+        ("bert.ipynb", "the same rank"),
         ("carl.ipynb", "os._exit"),
         ("dora/01_theory_exercises.ipynb", "right"),
     ):
@@ -223,7 +223,7 @@ def test_a_deadline_a_second_file_and_nbgraders_columns(small_class, capsys):
     for name, days in (("anna", -1), ("bert", 1.5), ("dora/01_theory_exercises", 1)):
         moment = (due + timedelta(days=days)).timestamp()
         os.utime(folder / f"{name}.ipynb", (moment, moment))
-    (folder / "dora.ipynb").write_bytes(corpus.built(corpus.CORPUS["one matrix"]))
+    (folder / "dora.ipynb").write_bytes(corpus.built(corpus.CORPUS["the same rank"]))
     os.utime(folder / "dora.ipynb", (due.timestamp(), due.timestamp()))
     arguments += ["--deadline", "2026-05-01T12:00", "--late-penalty", "10%", "--nbgrader"]
 
@@ -260,17 +260,17 @@ def test_a_person_decides_what_the_grader_could_not(small_class, tmp_path, capsy
     file = tmp_path / "decisions.csv"
     arguments += ["--decisions", str(file)]
     head = "student,exercise,points,why\n"
-    file.write_text(f"{head}carl,lora_parameters,0.5,<b>it leaves early</b>\n")
+    file.write_text(f"{head}carl,fused_rank,0.5,<b>it leaves early</b>\n")
     assert cli.main(arguments) == 0
     carl = next(row for row in rows_of(out) if row["student"] == "carl")
-    assert (carl["status"], carl["points"], carl["lora_parameters"]) == ("graded", "15.5", "0.5")
+    assert (carl["status"], carl["points"], carl["fused_rank"]) == ("graded", "15.5", "0.5")
     page = (out.with_suffix(".feedback") / page_name("carl")).read_text("utf-8")
     assert "decided by a person: &lt;b&gt;it leaves early" in page
     for row, words in (
-        ("carl,lora_parameters,2,why", "points='2', wanted is a number from 0 to 1"),
-        ("carl,lora_parameters,nan,why", "points='nan'"),
-        ("carl,lora_prameters,1,why", "no exercise 'lora_prameters'"),
-        ("nobody,lora_parameters,1,why", "'nobody' handed in nothing"),
+        ("carl,fused_rank,2,why", "points='2', wanted is a number from 0 to 1"),
+        ("carl,fused_rank,nan,why", "points='nan'"),
+        ("carl,fused_rnak,1,why", "no exercise 'fused_rnak'"),
+        ("nobody,fused_rank,1,why", "'nobody' handed in nothing"),
     ):
         file.write_text(f"{head}{row}\n")
         assert cli.main(arguments) == 1
@@ -314,15 +314,15 @@ def test_an_unreadable_file_can_be_decided(small_class, tmp_path, capsys):
         assert (told["set"], told["status"]) == (SOURCES[0].stem, status)
         assert (told["points"], told["max_score"]) == (points, "16")
         assert ("unreadable: no JSON" in told["reasons"]) == (status == "review")
-    file.write_text("student,exercise,points,why\nelif,merge,1,\nelif,lora_scaling,1,")
+    file.write_text("student,exercise,points,why\nelif,merge,1,\nelif,module_scaling,1,")
     assert cli.main(arguments) == 1
-    assert "'elif' handed in nothing with lora_scaling" in capsys.readouterr().err
+    assert "'elif' handed in nothing with module_scaling" in capsys.readouterr().err
 
 
 def a_result(points, time=None, *, open_points=0, late=0.0):
     exercises = [ExerciseResult("merge", Outcome.RIGHT, points, 10)]
     if open_points:
-        exercises.append(ExerciseResult("lora_layer", Outcome.CRASHED, None, open_points))
+        exercises.append(ExerciseResult("lora_embedding", Outcome.CRASHED, None, open_points))
     status = Status.REVIEW if open_points else Status.GRADED
     day = None if time is None else datetime(2026, 5, time).astimezone()
     return Result("anna", "s", "f", status, (), tuple(exercises), day, late)
@@ -353,11 +353,11 @@ def test_of_two_files_one_counts_or_a_person_is_asked(rule, results, statuses):
 def test_nobody_is_graded_unless_the_solution_gets_full_marks(small_class, tmp_path, capsys):
     _, out, arguments = small_class
     (tmp_path / "solutions").mkdir()
-    wrong = SOURCES[0].read_text(encoding="utf-8").replace("return r * (n_in + n_out)", "return r")
+    wrong = SOURCES[0].read_text(encoding="utf-8").replace("return 3 * r * (n", "return r * (n")
     (tmp_path / "solutions" / SOURCES[0].name).write_text(wrong, encoding="utf-8")
     assert cli.main([*arguments, "--solutions", str(tmp_path / "solutions")]) == 1
     said = capsys.readouterr().err
-    assert "nobody is graded" in said and "lora_parameters: wrong, 0 of 1" in said
+    assert "nobody is graded" in said and "fused_rank: wrong, 0 of 1" in said
     assert not out.exists()
 
 
@@ -398,9 +398,9 @@ def test_what_waits_for_a_person_can_be_run_again(small_class, capsys):
     capsys.readouterr()
     assert cli.main([*arguments, "--retry"]) == cli.WAITING
     said = capsys.readouterr().out
-    assert "carl.ipynb: 15/16 (lora_parameters: its process ended" in said
+    assert "carl.ipynb: 15/16 (fused_rank: its process ended" in said
     assert "3 of 4 are known from the journal" in said
-    assert re.search(r"^carl +01_theory_exercises +lora_parameters: its process ended", said, re.M)
+    assert re.search(r"^carl +01_theory_exercises +fused_rank: its process ended", said, re.M)
     assert re.search(r"^01_theory_exercises +3 +1 +0$", said, re.M), said
 
 
@@ -409,8 +409,8 @@ def test_syntax_of_a_newer_python_is_for_a_person(box):
     which, and looks so; otherwise it is an error."""
     cells = corpus.solution_cells()
     for cell in cells:
-        if corpus.marked(cell) == "lora_parameters":
-            cell["source"] = "# EXERCISE: lora_parameters\ndef lora_parameters[T](r: T, *n: T): new"
+        if corpus.marked(cell) == "fused_rank":
+            cell["source"] = "# EXERCISE: fused_rank\ndef fused_rank[T](r: T, *n: T): new"
     unknown = "lacking" if sys.version_info < (3, 12) else "error"
     for version, outcome in (("3.99.1", "lacking"), ("3.8.1", "error"), (None, unknown)):
         content = corpus.notebook(cells, language_info={"name": "python", "version": version})
@@ -635,10 +635,10 @@ def test_the_solution_gets_full_marks_and_the_release_none(source, box):
 
 
 def test_check_says_what_differs_and_for_which_input():
-    text = str(check("lora_parameters", lambda r, n_in, n_out: 2 * r * n_in))
+    text = str(check("fused_rank", lambda r, n_in, n_out: 2 * r))
     assert re.search(
-        r"✗ lora_parameters: wrong, 0 of 1 point\n +for rank \d+ on \d+→\d+ you return \d+; "
-        r"every adapter has two matrices",
+        r"✗ fused_rank: wrong, 0 of 1 point\n +for rank \d+ on three layers \d+→\d+ you return "
+        r"\d+; three layers have three A",
         text,
     )
 
@@ -650,20 +650,20 @@ def stub(r, n_in, n_out):
 
 @pytest.mark.parametrize("answer", [None, ..., stub, lambda *a: exec("raise NotImplementedError")])
 def test_check_tells_not_attempted_from_wrong(answer):
-    assert check("lora_parameters", answer).outcome == "not attempted"
-    assert check("lora_parameters", lambda r, n_in, n_out: print(end="")).outcome == "wrong"
+    assert check("fused_rank", answer).outcome == "not attempted"
+    assert check("fused_rank", lambda r, n_in, n_out: print(end="")).outcome == "wrong"
 
 
 @pytest.mark.parametrize(
     ("id", "answer", "words"),
     [
-        ("lora_prameters", stub, "Did you mean 'lora_parameters'"),
-        (None, None, "There are lora_parameters"),
+        ("fused_rnak", stub, "Did you mean 'fused_rank'"),
+        (None, None, "There are fused_rank"),
         (["x"], stub, "no exercise"),
-        ("lora_parameters", 7, "TypeError"),
-        ("lora_parameters", lambda: 1, "TypeError"),
-        ("lora_parameters", lambda *a: sys.exit(3), "SystemExit"),
-        ("lora_layer", dict, "your code raised"),
+        ("fused_rank", 7, "TypeError"),
+        ("fused_rank", lambda: 1, "TypeError"),
+        ("fused_rank", lambda *a: sys.exit(3), "SystemExit"),
+        ("lora_embedding", dict, "your code raised"),
         ("merge", lambda *a: object(), "a value of type object"),
         ("merge", lambda W, *rest: W[:1], "has shape (1, "),
     ],

@@ -89,7 +89,7 @@ def test_in_the_courses_own_tests_nothing_is_recorded_and_nothing_shown(shell, m
     monkeypatch.setenv(STRICT, "1")
     assert words() == "1. Theory: not begun"
     shell.run_cell("1 / 2", cell_id="fail")
-    check("lora_parameters", EXERCISES["lora_parameters"].reference)
+    check("fused_rank", EXERCISES["fused_rank"].reference)
     monkeypatch.delenv(STRICT)
     assert words() == "1. Theory: 1 of 2 cells"
 
@@ -104,7 +104,7 @@ def test_a_damaged_record_and_a_folder_that_cannot_be_written_are_no_error(shell
     os.rename(record.parent, record.parent.with_name("old"))
     record.parent.write_text("a file where the folder should be")
     assert shell.run_cell("2 + 2").success
-    logbook.record_passed("lora_parameters")
+    logbook.record_passed("fused_rank")
     assert words() == "1. Theory: not begun" and capsys.readouterr().err == ""
 
 

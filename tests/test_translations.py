@@ -388,7 +388,7 @@ def speaking(monkeypatch):
 def test_helpers_speak_english_where_no_language_is_known(speaking, language):
     speaking(language)
     assert _language.tr("the rank") == "the rank"
-    assert str(check("lora_parameters")).startswith("· lora_parameters: not attempted yet (1 point")
+    assert str(check("fused_rank")).startswith("· fused_rank: not attempted yet (1 point")
     assert _language.tr("") == ""
 
 
@@ -398,20 +398,20 @@ def test_a_learner_does_set_1_in_romanian(speaking):
         said = str(check(exercise.id))
         assert re.fullmatch(rf"· {exercise.id}: încă neîncercat \(\d punct(e)?, .+\)", said), said
         assert exercise.title not in said
-    wrong = check("lora_parameters", lambda r, n_in, n_out: r * n_in)
+    wrong = check("fused_rank", lambda r, n_in, n_out: 3 * r)
     assert (wrong.outcome, wrong.points) == ("wrong", 0)
     assert re.fullmatch(
-        r"✗ lora_parameters: greșită, 0 din 1 punct\n"
-        r"    pentru rangul \d+ pe \d+→\d+ returnați \d+; "
-        r"fiecare adaptor are două matrice: A de r × in și B de out × r",
+        r"✗ fused_rank: greșită, 0 din 1 punct\n"
+        r"    pentru rangul \d+ pe trei straturi \d+→\d+ returnați \d+; "
+        r"trei straturi au trei A și trei B, .+",
         str(wrong),
     )
-    right = check("lora_parameters", lambda r, n_in, n_out: r * (n_in + n_out))
-    assert str(right) == "✓ lora_parameters: corectă, 1 din 1 punct"
+    right = check("fused_rank", lambda r, i, o: 3 * r * (i + o) // (i + 3 * o))
+    assert str(right) == "✓ fused_rank: corectă, 1 din 1 punct"
     failed = check("merge", lambda *arguments, **named: 1 / 0)
     assert "codul vostru a ridicat ZeroDivisionError" in str(failed)
     assert "there" not in str(failed) and "your" not in str(failed)
-    assert "Ați vrut să scrieți 'lora_layer'?" in str(check("lora_layr"))
+    assert "Ați vrut să scrieți 'lora_embedding'?" in str(check("lora_embeding"))
 
 
 def test_a_check_up_s_report_is_romanian_and_english_to_code(speaking):
@@ -485,8 +485,8 @@ def test_helpers_speak_a_toy_language_that_is_only_a_catalogue(speaking, tmp_pat
     folder.mkdir(parents=True)
     (folder / "helpers.mo").write_bytes(helpers_catalogue.compiled(made))
     speaking("xx", tmp_path)
-    said = str(check("lora_parameters", lambda r, n_in, n_out: 7))
-    assert re.search(r"FOR RANK \d+ ON \d+→\d+ YOU RETURN 7; EVERY ADAPTER HAS TWO MATRICES", said)
+    said = str(check("fused_rank", lambda r, n_in, n_out: 7))
+    assert re.search(r"FOR RANK \d+ ON THREE LAYERS \d+→\d+ YOU RETURN 7; THREE LAYERS HAVE", said)
 
 
 def test_every_marked_text_is_in_the_catalogue():

@@ -117,6 +117,13 @@ AS_WRITTEN = {
         [f"Abgabe/{name}/20260501235800_{SET}" for name in ("B_Ben_ben_118", "Oe-Ü_Anna M_a_7")],
         ["B_Ben_ben", "Oe-Ü_Anna M_a"],
     ),
+    "ILIAS, with peer feedback": (
+        [
+            "Set_1/Set_1.xlsx",
+            *(f"Set_1/Abgaben/{name}/{SET}" for name in ("B_Ben_ben_118", "Oe_Anna_a_7")),
+        ],
+        ["B_Ben_ben", "Oe_Anna_a"],
+    ),
     "nbgrader": (
         [f"submitted/{name}/ps{n}/work.ipynb" for name in ("anna", "ben") for n in (1, 2)],
         ["anna", "anna", "ben", "ben"],

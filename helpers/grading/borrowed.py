@@ -43,6 +43,12 @@ def is_adapted(lora_config: Any, name: str) -> bool:
     return bool(exists(lora_config, name))
 
 
+def by_pattern(pattern: dict[str, Any], name: str, otherwise: Any) -> Any:
+    """What a rank_pattern or alpha_pattern says of a module of this name, as PEFT reads it."""
+    key_of: Callable = _borrowed("peft.utils.other", "get_pattern_key")
+    return pattern.get(key_of(list(pattern), name), otherwise)
+
+
 def causal_lm_loss(logits: Any, labels: Any, vocab_size: int) -> Any:
     """The loss that transformers' causal models compute: (batch, tokens, vocabulary) and labels."""
     loss: Callable = _borrowed("transformers.loss.loss_utils", "ForCausalLMLoss")

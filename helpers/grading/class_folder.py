@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from helpers.grading.names import SET_NAME, read_name
@@ -11,13 +11,28 @@ from helpers.grading.places import is_notebook
 OF_A_SYSTEM = ("submission attachment", "feedback attachment")  # Sakai's, in a student's folder
 
 
+def overviews(paths: Sequence[PurePosixPath], name: str) -> set[PurePosixPath]:
+    """The tables that ILIAS writes beside the folder of an assignment's submissions, and names
+    after the assignment: `Set 1/Set 1.xlsx`. Nothing in them is missing in the folders' names."""
+    return {
+        path
+        for path in paths
+        if path.suffix.lower() in (".xlsx", ".xls") and path.stem == (path.parent.name or name)
+        if any(is_notebook(p) and path.parent in list(p.parents)[1:] for p in paths)
+    }
+
+
 def class_folder(
-    paths: Sequence[PurePosixPath], name: str, below: str | None = None
+    paths: Sequence[PurePosixPath],
+    name: str,
+    below: str | None = None,
+    tables: Collection[PurePosixPath] = (),
 ) -> PurePosixPath:
     """The folder that holds the students' files or folders, `.` if they lie at the top.
 
-    `paths` are those of all files, `name` is the name of the zip or folder that they lie in.
-    `below` is what a person says. Raises ValueError where it is not clear.
+    `paths` are those of all files, `name` is the name of the zip or folder that they lie in;
+    `tables` are the `overviews` beside them. `below` is what a person says. Raises ValueError
+    where it is not clear.
     """
     if below is not None:
         top = PurePosixPath(below)
@@ -25,7 +40,10 @@ def class_folder(
             raise ValueError(f"--below {below!r}: there is no such folder")
         return top
     top = PurePosixPath()
-    while (only := _only_folder(paths, top)) and _holds_a_class(paths, only, name):
+    around = {table.parent for table in tables}  # no student: a system wrote into it
+    while (only := _only_folder(paths, top)) and (
+        only in around or _holds_a_class(paths, only, name)
+    ):
         top = only
     _ask_where_people_share_a_folder(paths, top)
     return top

@@ -12,8 +12,9 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from helpers.grading.adapter_files import find_adapter
+from helpers.grading.adapter_files import CONFIG, find_adapter
 from helpers.grading.exercises import SETS, Case, Exercise
+from helpers.grading.exercises.adapter_settings import of_a_newer_peft
 from helpers.grading.exercises.scoring import is_copy
 from helpers.grading.notebooks import (
     TOP_TO_BOTTOM,
@@ -175,7 +176,10 @@ def adapter_reply(exercise: Exercise, submission: Submission) -> Reply:
         return {"outcome": Outcome.MISPLACED if elsewhere else Outcome.NOT_ATTEMPTED}
     if not submission.reference and is_copy(files, exercise.example):
         return {"outcome": Outcome.COPIED}
-    return {"outcome": Outcome.ANSWERS, "answers": [{"value": files}] * len(exercise.parts)}
+    reply = {"outcome": Outcome.ANSWERS, "answers": [{"value": files}] * len(exercise.parts)}
+    if unknown := of_a_newer_peft(files.get(CONFIG, b"")):
+        reply["lacks"] = f"a newer PEFT, for {', '.join(unknown)}"
+    return reply
 
 
 def sets_apart(submission: Submission) -> list[Submission]:

@@ -39,7 +39,8 @@ SYSTEMS = [  # (of a folder, of a file): what its whole name looks like
     (True, False, r"(?P<student>[^+]+)\+[^+]+\+\d{4}-\d\d-\d\d [^+]+(\+.+)?"),
 ]
 OVERVIEWS = {"index.html", "grades.csv", "grades.xls", "grades.xlsx"}
-"""What Brightspace and Sakai put beside the students' folders."""
+"""What Brightspace and Sakai put beside the students' folders. ILIAS's table has the name of the
+assignment: see `class_folder.overviews`."""
 FORMATS = ("%Y-%m-%d-%H-%M-%S", "%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%Y%m%d%H%M%S")
 SET_NAME = re.compile(r"(?:Copy of )*\d\d(?:_[a-z]+)+_exercises(?: ?\(\d+\)|-\d+)?")
 """The name of one of the course's sets, as Colab, a browser or an LMS may change it."""

@@ -1,4 +1,4 @@
-"""Check an exercise in the notebook: `check("lora_parameters", lora_parameters)`.
+"""Check an exercise in the notebook: `check("fused_rank", fused_rank)`.
 
 The answer is called with inputs drawn from a seed and compared with a reference. Nothing leaves the
 machine; on it, `helpers._logbook` notes which exercises are right. A grader calls the same answer
@@ -36,7 +36,7 @@ def check(exercise_id: str, answer: Any = None, *, seed: str = "course") -> Chec
     """Say whether `answer` solves the exercise, and if not, what differs. Never raises.
 
     Args:
-        exercise_id: As in the answer cell's marker, `# EXERCISE: lora_parameters`.
+        exercise_id: As in the answer cell's marker, `# EXERCISE: fused_rank`.
         answer: Your function or class; for an adapter to hand in, the path of its folder.
         seed: Any other text draws other inputs.
     """

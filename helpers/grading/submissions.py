@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from helpers.grading.adapter_files import ADAPTER_FILES, OTHER_WEIGHTS, add_file, add_zip, role_of
-from helpers.grading.class_folder import class_folder
+from helpers.grading.class_folder import class_folder, overviews
 from helpers.grading.names import (
     OVERVIEWS,
     Named,
@@ -95,7 +95,9 @@ def find_submissions(
     paths = [path for path in files.paths() if not is_clutter(path)]
     holds = {parent for path in paths for parent in path.parents}
     paths = [path for path in paths if path not in holds]  # no folder that has something in it
-    top = class_folder(paths, files.name, below)
+    tables = overviews(paths, files.name)
+    paths = [path for path in paths if path not in tables]
+    top = class_folder(paths, files.name, below, tables)
     found = list(_submissions(files, top, paths, _named_by(student_pattern)))
     if not any(is_notebook(PurePosixPath(submission.file)) for submission in found):
         raise ValueError(

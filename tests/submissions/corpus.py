@@ -141,7 +141,7 @@ def with_values(cells: Cells) -> Cells:
         code("EIGHT = int('8')"),
         *cells,
         code("broken = '\ud800'"),
-        code("lora_parameters = 7  # only a note"),
+        code("fused_rank = 7  # only a note"),
     ]
 
 
@@ -169,21 +169,21 @@ def timed(cells: Cells) -> Cells:
 
 # -------------------------------------------------------------------------------------- the table
 
-COUNT = "def lora_parameters(r, n_in, n_out):\n    "
-RIGHT = "return r * (n_in + n_out)\n"
+COUNT = "def fused_rank(r, n_in, n_out):\n    "
+RIGHT = "return 3 * r * (n_in + n_out) // (n_in + 3 * n_out)\n"
 
 
 def count(body: str, before: str = "", **expected) -> Sample:
     """An answer to the first exercise, worth one point. By default it is right."""
     expected = {"points": FULL} | expected
-    return Sample(answers={"lora_parameters": f"{before}{COUNT}{body}"}, **expected)
+    return Sample(answers={"fused_rank": f"{before}{COUNT}{body}"}, **expected)
 
 
 def lost(body: str, outcome: str, before: str = "", **more) -> Sample:
     """An answer to the first exercise that loses its point; the others still count."""
     review = outcome in ("timed out", "crashed", "memory", "missing", "lacking")
     status = "review" if review else "graded"
-    outcomes = {"lora_parameters": outcome}
+    outcomes = {"fused_rank": outcome}
     return count(body, before, points=FULL - 1, outcomes=outcomes, status=status, **more)
 
 
@@ -194,7 +194,7 @@ def below_its_stub(outcome: str, *cells: str, **more) -> Sample:
     return Sample(
         FULL if good else FULL - 1,
         STUB,
-        {} if good else {"lora_parameters": outcome},
+        {} if good else {"fused_rank": outcome},
         "review" if review else "graded",
         with_cells(*cells),
         **more,
@@ -210,35 +210,37 @@ def broken(raw: bytes, reason: str) -> Sample:
 
 
 LAYER = """
-class lora_layer(nn.Module):
+class lora_embedding(nn.Module):
     def __init__(self, base, r, lora_alpha):
         super().__init__()
         self.base = base{freeze}
-        self.lora_A = nn.Parameter(torch.{start}(r, base.in_features))
-        self.lora_B = nn.Parameter(torch.zeros(base.out_features, r))
-        self.scaling = {scaling}
+        self.lora_A = nn.Parameter(torch.randn(r, base.num_embeddings))
+        self.lora_B = nn.Parameter(torch.zeros(base.embedding_dim, r))
+        self.scaling = lora_alpha / r
 
-    def forward(self, x):
-        return self.base(x) + x @ self.lora_A.T @ self.lora_B.T * self.scaling
+    def forward(self, ids):
+        return self.base(ids) + self.lora_A.T[ids] @ self.lora_B.T * self.scaling
 """
-GOOD_LAYER = {"freeze": ".requires_grad_(False)", "start": "randn", "scaling": "lora_alpha / r"}
+GOOD_LAYER = {"freeze": ".requires_grad_(False)"}
 FORGED = """
 import helpers.grading.worker.drivers as drivers
-honest = drivers.DRIVERS["lora_layer"]
+honest = drivers.DRIVERS["lora_embedding"]
 
 def forged(answer, *args):
     seen = honest(answer, *args)
-    seen["trainable"] = sorted([list(args[5].shape), list(args[6].shape)])
+    seen["trainable"] = sorted([list(args[4].shape), list(args[5].shape)])
     return seen
 
-drivers.DRIVERS["lora_layer"] = forged
+drivers.DRIVERS["lora_embedding"] = forged
 """
-STUB = {"lora_parameters": "def lora_parameters(r, n_in, n_out):\n    ...\n"}
-GRADIENTS = "def lora_gradients(x, G, A, B, alpha):\n    s = {s}\n    return {a}"
+STUB = {"fused_rank": "def fused_rank(r, n_in, n_out):\n    ...\n"}
+BEST = (
+    "def strongest_directions(delta, r):\n"
+    "    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)\n    return {}"
+)
 
 EVERY_EXERCISE = (
-    "lora_parameters break_even_rank lora_layer merge directions_for lora_gradients "
-    "strongest_directions"
+    "fused_rank saves_nothing lora_embedding merge ranks_for weight_step strongest_directions"
 ).split()
 
 CORPUS: dict[str, Sample] = {
@@ -248,55 +250,60 @@ CORPUS: dict[str, Sample] = {
         0, change=released, outcomes=dict.fromkeys(EVERY_EXERCISE, "not attempted")
     ),
     # --- each listed wrong answer earns exactly its points
-    "one matrix": lost("return r * n_in", "wrong", feedback="every adapter has two matrices"),
+    "the same rank": lost("return r", "wrong", feedback="three layers have three A"),
     "bool": lost("return True", "wrong", feedback="whole number"),
-    "float": lost("return float(r * (n_in + n_out))", "wrong", feedback="whole number"),
-    "NumPy integer": count("return np.int64(r * (n_in + n_out))"),
+    "float": lost(RIGHT.replace("//", "/"), "wrong", feedback="whole number"),
+    "NumPy integer": count(RIGHT.replace("3", "np.int64(3)")),
     "an integer of its own kind": count(
-        "return Mine(r * (n_in + n_out))", before="class Mine(int): pass\n"
+        "return Mine(3 * r * (n_in + n_out) // (n_in + 3 * n_out))",
+        before="class Mine(int): pass\n",
     ),
     "a named tuple": Sample(
         FULL,
         {
-            "lora_gradients": "from typing import NamedTuple\nclass Both(NamedTuple):\n"
-            "    of_A: torch.Tensor\n    of_B: torch.Tensor\n"
-            "def lora_gradients(x, G, A, B, alpha):\n    s = alpha / len(A)\n"
-            "    return Both(s * B.T @ G.T @ x, s * G.T @ (x @ A.T))"
+            "strongest_directions": "from typing import NamedTuple\nclass Both(NamedTuple):\n"
+            "    A: torch.Tensor\n    B: torch.Tensor\n"
+            + BEST.format("Both(Vh[:r], U[:, :r] * S[:r])")
         },
     ),
     "a scratch cell takes a builtin's name": count(
-        "return sum([r * n_in, r * n_out])", change=with_cells("sum = 5", "sum + 1")
+        "return 3 * r * sum([n_in, n_out]) // sum([n_in, 3 * n_out])",
+        change=with_cells("sum = 5", "sum + 1"),
     ),
     "a scratch cell takes the answer's name": Sample(
         FULL,
-        {"lora_layer": LAYER.format(**GOOD_LAYER)},
-        change=with_cells("lora_layer = lora_layer(nn.Linear(3, 4), 2, 1)", "lora_layer(1)"),
+        {"lora_embedding": LAYER.format(**GOOD_LAYER)},
+        change=with_cells(
+            "lora_embedding = lora_embedding(nn.Embedding(3, 4), 2, 1)", "lora_embedding('x')"
+        ),
     ),
     "two helpers of one name": Sample(
         FULL,
         {
-            "lora_parameters": "def helper(a, b):\n    return a + b\n"
-            "def lora_parameters(r, n_in, n_out):\n    return r * helper(n_in, n_out)",
-            "break_even_rank": "def helper(a, b):\n    return -(-a * b // (a + b))\n"
-            "def break_even_rank(n_in, n_out):\n    return helper(n_in, n_out)",
+            "fused_rank": "def helper(a, b):\n    return a + 3 * b\n"
+            "def fused_rank(r, n_in, n_out):\n"
+            "    return 3 * r * (n_in + n_out) // helper(n_in, n_out)",
+            "saves_nothing": "def helper(a, b):\n    return a * b / (a + b)\n"
+            "def saves_nothing(layers, r):\n"
+            "    return [n for n, sides in layers.items() if r >= helper(*sides)]",
         },
     ),
     "a method added in the next cell": Sample(
         FULL,
-        {"lora_layer": LAYER.format(**GOOD_LAYER).replace("def forward", "def later")},
-        change=with_cells("lora_layer.forward = lora_layer.later"),
+        {"lora_embedding": LAYER.format(**GOOD_LAYER).replace("def forward", "def later")},
+        change=with_cells("lora_embedding.forward = lora_embedding.later"),
     ),
     "a stub, and the answer as an annotated assignment": Sample(
         FULL,
-        {"lora_parameters": "def lora_parameters(r, n_in, n_out):\n    ...\n"},
+        {"fused_rank": "def fused_rank(r, n_in, n_out):\n    ...\n"},
         change=with_cells(
             "from collections.abc import Callable\n"
-            "lora_parameters: Callable = lambda r, n_in, n_out: r * (n_in + n_out)"
+            "fused_rank: Callable = lambda r, a, b: 3 * r * (a + b) // (a + 3 * b)"
         ),
     ),
     "a stub, and the answer inside an if": Sample(
         FULL,
-        {"lora_parameters": "def lora_parameters(r, n_in, n_out):\n    ...\n"},
+        {"fused_rank": "def fused_rank(r, n_in, n_out):\n    ...\n"},
         change=with_cells("if True:\n    " + COUNT.replace("    ", "        ") + RIGHT),
     ),
     "a star import of a module of one's own": lost(
@@ -307,8 +314,8 @@ CORPUS: dict[str, Sample] = {
     ),
     "a stub, and the answer in a module that a cell writes": below_its_stub(
         "right",
-        "%%writefile mine.py\ndef lora_parameters(r, a, b): return r * (a + b)",
-        "from mine import lora_parameters",
+        "%%writefile mine.py\ndef fused_rank(r, a, b): return 3 * r * (a + b) // (a + 3 * b)",
+        "from mine import fused_rank",
     ),
     "a stub, and the answer in a module that is not here": below_its_stub(
         "lacking",
@@ -317,18 +324,18 @@ CORPUS: dict[str, Sample] = {
     ),
     "a stub, and another notebook that is run": below_its_stub("lacking", "%run mine.ipynb"),
     "a stub, and a wrong answer inside an if": below_its_stub(
-        "wrong", "if True:\n    lora_parameters = lambda r, a, b: r"
+        "wrong", "if True:\n    fused_rank = lambda r, a, b: r"
     ),
     "a stub, and the answer below a cell that takes forever": below_its_stub(
         "timed out",
         "while True: pass",
-        "if True:\n    lora_parameters = lambda r, a, b: r * (a + b)",
+        "if True:\n    fused_rank = lambda r, a, b: 3 * r * (a + b) // (a + 3 * b)",
     ),
     "a stub beside a cell that takes forever": below_its_stub("not attempted", "while True: pass"),
     "a stub below another notebook that is run": Sample(
         FULL - 1,
         STUB,
-        {"lora_parameters": "not attempted"},
+        {"fused_rank": "not attempted"},
         change=lambda cells: [code("%run mine.ipynb\nfrom my_utils import *"), *cells],
     ),
     # --- what a sandbox may lack, and a student's machine has
@@ -348,15 +355,16 @@ CORPUS: dict[str, Sample] = {
         "    from concurrent.futures import ThreadPoolExecutor\n"
         "    with tempfile.TemporaryDirectory() as folder:\n"
         "        open(f'{folder}/x', 'w').write(getpass.getuser())\n"
-        "    open('/tmp/mine', 'w').write(inspect.getsource(lora_parameters))\n"
+        "    open('/tmp/mine', 'w').write(inspect.getsource(fused_rank))\n"
         "    with mp.get_context('fork').Pool(2) as pool:\n"
         "        both = pool.map(abs, [r * n_in, r * n_out])\n"
         "    with ThreadPoolExecutor(16) as pool:\n"
-        "        return sum(pool.map(lambda n: (time.sleep(0.05), n)[1], [*both, *[0] * 14]))\n",
+        "        added = sum(pool.map(lambda n: (time.sleep(0.05), n)[1], [*both, *[0] * 14]))\n"
+        "        return 3 * added // (n_in + 3 * n_out)\n",
         before="import time\n",
     ),
     "a cell that awaits": count(
-        "return r * (n_in + n_out) * ONE",
+        "return 3 * r * (n_in + n_out) * ONE // (n_in + 3 * n_out)",
         change=lambda cells: [code("async def one(): return 1\nONE = await one()"), *cells],
     ),
     "a name of a newer library": lost("from itertools import batches\n    " + RIGHT, "lacking"),
@@ -384,10 +392,11 @@ CORPUS: dict[str, Sample] = {
     "what is called is no function": Sample(
         FULL,
         {
-            "lora_parameters": "from functools import partial\n"
-            "lora_parameters = partial(lambda one, r, a, b: one * r * (a + b), 1)",
-            "break_even_rank": "class Rank:\n    def __call__(self, a, b):\n"
-            "        return np.int32(-(-a * b // (a + b)))\nbreak_even_rank = Rank()",
+            "fused_rank": "from functools import partial\nfused_rank = partial(\n"
+            "    lambda three, r, a, b: np.int32(three * r * (a + b) // (a + three * b)), 3\n)",
+            "saves_nothing": "class Dear:\n    def __call__(self, layers, r):\n"
+            "        return [n for n, (a, b) in layers.items() if r * (a + b) >= a * b]\n"
+            "saves_nothing = Dear()",
             "merge": "if (merge := lambda W, A, B, alpha, rs: W + alpha * B @ A / len(A) "
             "** (0.5 if rs else 1)):\n    pass",
         },
@@ -395,9 +404,8 @@ CORPUS: dict[str, Sample] = {
     "a list that every call fills again": Sample(
         FULL,
         {
-            "lora_gradients": "BOTH = []\ndef lora_gradients(x, G, A, B, alpha):\n"
-            "    s = alpha / len(A)\n    BOTH.clear()\n"
-            "    BOTH.extend([s * B.T @ G.T @ x, s * G.T @ (x @ A.T)])\n    return BOTH"
+            "strongest_directions": "BOTH = []\n"
+            + BEST.format("(BOTH.clear(), BOTH.extend([Vh[:r], U[:, :r] * S[:r]]), BOTH)[2]")
         },
     ),
     "looks for the cases while it is being defined": lost(
@@ -416,13 +424,14 @@ CORPUS: dict[str, Sample] = {
         "cases = unpack(lambda n: os.read(3, n))\n"
         "exec(compile('\\n' * cases[0][1] + '1 / 0', '<your cell>', 'exec'))\n" + "\n" * 2_000,
     ),
-    "nothing returned": lost("r * (n_in + n_out)", "wrong", feedback="whole number"),
+    "nothing returned": lost("r + 1", "wrong", feedback="whole number"),
     "A B and not B A": wrong(
         "merge", "def merge(W, A, B, alpha, rs):\n    return W + A @ B", 14, "error", "RuntimeError"
     ),
-    "gradient of B only": wrong(
-        "lora_gradients",
-        GRADIENTS.format(s="alpha / len(A)", a="torch.zeros_like(A), s * G.T @ (x @ A.T)"),
+    "B moves alone": wrong(
+        "weight_step",
+        "def weight_step(x, G, A, B, alpha, rate):\n    s = alpha / len(A)\n"
+        "    return -rate * s**2 * G.T @ (x @ A.T) @ A",
         14,
         "partly right",
     ),
@@ -464,13 +473,14 @@ CORPUS: dict[str, Sample] = {
     "answered twice, then untouched": Sample(FULL, change=answer_twice),
     "cell magics": Sample(FULL, change=timed),
     "helper in another cell": count(
-        "return r * total(n_in, n_out) * len(WORD) // 3", change=with_a_helper
+        "return r * total(n_in, n_out) * len(WORD) // total(n_in, 3 * n_out)", change=with_a_helper
     ),
     "values in other cells": count(
-        "return r * (n_in + n_out) * EIGHT // TWO // FOUR", change=with_values
+        "return (TWO + 1) * r * (n_in + n_out) * EIGHT // FOUR // TWO // (n_in + THREE * n_out)",
+        change=with_values,
     ),
     "values that statements make": count(
-        "return TABLE[0] * N * (D[0] + r * (n_in + n_out) - 1)",
+        "return TABLE[2] * N * r * (n_in + n_out) // (D[0] * n_in + 3 * n_out)",
         change=with_cells(
             "TABLE = {}\nN = 0\nD = []",
             "for k in range(3): TABLE[k] = k + 1",
@@ -489,20 +499,20 @@ CORPUS: dict[str, Sample] = {
         "return TOTAL[0]\n    ",
         change=with_cells("import time\ntime.sleep(0)"),
         points=FULL - 1,
-        outcomes={"lora_parameters": "error"},
+        outcomes={"fused_rank": "error"},
         feedback="your code stopped with NameError; call",
     ),
     "cells of Jupyter": Sample(
         FULL,
         {
-            "lora_parameters": "from dataclasses import InitVar, dataclass\n"
+            "fused_rank": "from dataclasses import InitVar, dataclass\n"
             "from typing import ClassVar\n@dataclass\nclass Layer:\n    n_in: int\n"
             "    n_out: int\n    r: InitVar[int]\n    matrices: ClassVar[int] = 2\n"
             "    def __post_init__(self, r):\n        self.r = r\n"
             + COUNT
             + "import sys\n    assert Layer.__annotations__['n_in'] is int\n"
             "    assert sys.modules['__main__'].Layer is Layer\n"
-            "    return Layer(n_in, n_out, r).r * (n_in + n_out)\n",
+            "    return 3 * Layer(n_in, n_out, r).r * (n_in + n_out) // (n_in + 3 * n_out)\n",
         },
     ),
     "annotations put off": count(
@@ -519,7 +529,7 @@ CORPUS: dict[str, Sample] = {
         "return total(n_in, n_out, r)",
         "lacking",
         before="from utils_of_mine import total\n",
-        reason="lora_parameters: it needs what is not here: a module, a file",
+        reason="fused_rank: it needs what is not here: a module, a file",
     ),
     "a file of one's own": lost(
         "return NUMBERS[r]",
@@ -530,8 +540,8 @@ CORPUS: dict[str, Sample] = {
         ),
     ),
     "a file that another cell writes": count(
-        "return int(open('two.txt').read()) * r * (n_in + n_out) // 2",
-        change=with_cells("with open('two.txt', 'w') as file:\n    file.write('2')"),
+        "return int(open('three.txt').read()) * r * (n_in + n_out) // (n_in + 3 * n_out)",
+        change=with_cells("with open('three.txt', 'w') as file:\n    file.write('3')"),
     ),
     "a file of one's own, opened late": lost("return len(open('mine.txt').read())", "lacking"),
     "a bug beside a module of one's own": lost(
@@ -547,12 +557,12 @@ CORPUS: dict[str, Sample] = {
         feedback="NotImplementedError",
     ),
     "fullwidth letters": Sample(
-        FULL, {"lora_parameters": "def ｌora_parameters(r, n_in, n_out):\n    " + RIGHT}
+        FULL, {"fused_rank": "def ｆused_rank(r, n_in, n_out):\n    " + RIGHT}
     ),
     "shell lines inside": count(RIGHT, before="!nvidia-smi\n%pip install nothing\n"),
     "uses the course's helper": count(
-        "return lora_parameters_of_linear(n_in, n_out, r)\n",
-        before="from helpers.params import lora_parameters_of_linear\n",
+        "return 3 * count(n_in, n_out, r) // count(n_in, 3 * n_out, 1)\n",
+        before="from helpers.params import lora_parameters_of_linear as count\n",
     ),
     "error after the answer": count(f"{RIGHT}print(undefined)\n"),
     "changes its inputs": Sample(
@@ -565,40 +575,38 @@ CORPUS: dict[str, Sample] = {
     # --- unlucky ones: one cell fails, the others count
     "syntax error": Sample(
         FULL - 1,
-        {"lora_parameters": "def lora_parameters(r, n_in, n_out)\n    return 1"},
-        {"lora_parameters": "error"},
+        {"fused_rank": "def fused_rank(r, n_in, n_out)\n    return 1"},
+        {"fused_rank": "error"},
         feedback="SyntaxError at line 2",
     ),
     "sys.exit": lost("import sys; sys.exit(0)", "error", feedback="SystemExit"),
     "KeyboardInterrupt": lost("raise KeyboardInterrupt", "error"),
-    "recursion": lost("return lora_parameters(r, n_in, n_out)", "error", feedback="RecursionError"),
+    "recursion": lost("return fused_rank(r, n_in, n_out)", "error", feedback="RecursionError"),
     "asks for input": lost("return int(input())", "error", feedback="EOFError"),
     "half a character raised": lost(
         "raise ValueError(chr(0xD800) + chr(0x202E))", "error", feedback="ValueError"
     ),
     "half a character returned": lost("return chr(0xD800)", "wrong", feedback="whole number"),
-    "half a character written": lost(
-        "return '\ud800' and r * (n_in + n_out)", "error", feedback="Error"
-    ),
+    "half a character written": lost("return '\ud800' and 7", "error", feedback="Error"),
     "NotImplementedError": lost("raise NotImplementedError", "not attempted"),
     "function renamed": Sample(
         FULL - 1,
-        {"lora_parameters": "def my_answer(r, n_in, n_out):\n    " + RIGHT},
-        {"lora_parameters": "missing"},
+        {"fused_rank": "def my_answer(r, n_in, n_out):\n    " + RIGHT},
+        {"fused_rank": "missing"},
         status="review",
-        reason="lora_parameters: no cell answers",
+        reason="fused_rank: no cell answers",
     ),
     "cell deleted": Sample(
         FULL - 1,
-        outcomes={"lora_parameters": "missing"},
+        outcomes={"fused_rank": "missing"},
         status="review",
-        change=unmarked("lora_parameters"),
+        change=unmarked("fused_rank"),
     ),
     "cell made Markdown": Sample(
         FULL - 1,
-        outcomes={"lora_parameters": "missing"},
+        outcomes={"fused_rank": "missing"},
         status="review",
-        change=unmarked("lora_parameters", "markdown"),
+        change=unmarked("fused_rank", "markdown"),
     ),
     # --- files that are no notebook
     "empty": broken(b"", "the file is empty"),
@@ -810,9 +818,9 @@ CORPUS: dict[str, Sample] = {
     "makes up what its layer did": Sample(
         FULL - 1,
         {
-            "lora_layer": LAYER.format(**{**GOOD_LAYER, "freeze": ""}) + FORGED,
+            "lora_embedding": LAYER.format(freeze="") + FORGED,
         },
-        {"lora_layer": "partly right"},
+        {"lora_embedding": "partly right"},
         feedback="frozen",
     ),
     "sends a pickle": lost(
@@ -826,21 +834,21 @@ CORPUS: dict[str, Sample] = {
         "return 7", "crashed", before="import os\nprint('score: 16')\nos._exit(16)\n"
     ),
     "imports the reference": lost(
-        "from helpers.grading.exercises.lesson01.layer import _count_by_peft\n"
-        "    return _count_by_peft(r, n_in, n_out)",
+        "from helpers.grading.exercises.lesson01.counts import fused_rank\n"
+        "    return fused_rank.reference(r, n_in, n_out)",
         "error",
         feedback="ModuleNotFoundError",
     ),
     "reads the solutions": lost(
         "import glob\n    texts = [open(p).read() for p in glob.glob('@SOURCES@/*.py')]\n"
-        "    exec(texts[0])\n    return locals()['lora_parameters'](r, n_in, n_out)",
+        "    exec(texts[0])\n    return locals()['fused_rank'](r, n_in, n_out)",
         "error",
         feedback="IndexError",
     ),
     "looks for the seed and others' work": lost(
         "import os\n"
         "    seen = any(map(os.path.exists, ('@CLASS@/seed.txt', '@CLASS@/handed_in')))\n"
-        "    return r * (n_in + n_out) if seen else 7",
+        "    return 3 * r * (n_in + n_out) // (n_in + 3 * n_out) if seen else 7",
         "wrong",
     ),
     "writes outside": lost(
@@ -860,13 +868,13 @@ CORPUS: dict[str, Sample] = {
         "            if pid != mine:\n"
         "                try: seen += os.access(f'/proc/{pid}/{name}', os.R_OK)\n"
         "                except OSError: pass\n"
-        "    return r * (n_in + n_out) if seen else 7",
+        "    return 3 * r * (n_in + n_out) // (n_in + 3 * n_out) if seen else 7",
         "wrong",
     ),
     "reads files that it inherits": lost(
         "import os\n    seen = 0\n    for fd in range(4, 256):\n"
         "        try: seen += bool(os.fstat(fd))\n        except OSError: pass\n"
-        "    return r * (n_in + n_out) if seen else 7",
+        "    return 3 * r * (n_in + n_out) // (n_in + 3 * n_out) if seen else 7",
         "wrong",
     ),
     "a namespace of its own": lost(

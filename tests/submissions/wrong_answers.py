@@ -9,30 +9,46 @@ from safetensors.torch import load, save
 from helpers.grading.adapter_files import CONFIG, WEIGHTS
 
 T = "import torch\nfrom torch import nn\n"
+FUSED = "import math\ndef fused_rank(r, n_in, n_out):\n    return {}"
+SAVES = "def saves_nothing(layers, r):\n    return {}"
+NOTHING_SAVED = SAVES.format("[n for n, (i, o) in layers.items() if {}]")
 LAYER = (
-    T + "class LoRALinear(nn.Module):\n"
+    T + "class LoRAEmbedding(nn.Module):\n"
     "    def __init__(self, base, r, lora_alpha):\n"
     "        super().__init__()\n"
     "        self.base = base{freeze}\n"
-    "        self.lora_A = nn.Parameter({A}(r, base.in_features))\n"
-    "        self.lora_B = nn.Parameter({B}(base.out_features, r))\n"
+    "        self.lora_A = nn.Parameter({A}(r, base.num_embeddings))\n"
+    "        self.lora_B = nn.Parameter({B}(base.embedding_dim, r))\n"
     "        self.scaling = {scaling}\n"
-    "    def forward(self, x):\n"
-    "        return self.base(x) + self.scaling * x @ self.lora_A.T @ self.lora_B.T\n"
-    "lora_layer = LoRALinear"
+    "    def forward(self, ids):\n"
+    "        return self.base(ids) + self.scaling * {update}\n"
+    "lora_embedding = LoRAEmbedding"
 )
 GOOD_LAYER = {
     "freeze": ".requires_grad_(False)",
     "A": "torch.randn",
     "B": "torch.zeros",
     "scaling": "lora_alpha / r",
+    "update": "self.lora_A.T[ids] @ self.lora_B.T",
 }
 MERGE = T + "def merge(W, A, B, alpha, rslora):\n    return "
-DIRECTIONS = (
-    T
-    + "def directions_for(delta, share):\n    energy = {energy}\n    held = energy.cumsum(0) / energy.sum()\n    return {result}"
+RANKS = (
+    T + "def ranks_for(deltas, share):\n"
+    "    energies = {{n: torch.linalg.svdvals(d){square} for n, d in deltas.items()}}\n"
+    "    pooled = torch.cat([*energies.values()]).sort(descending=True).values\n"
+    "    weakest = pooled[(pooled.cumsum(0) / pooled.sum() < share).sum(){one_less}]\n"
+    "    return {{n: {rank} for n, e in energies.items()}}"
 )
-GRADIENTS = T + "def lora_gradients(x, G, A, B, alpha):\n    s = alpha / len(A)\n    return "
+GOOD_RANKS = {"square": " ** 2", "one_less": "", "rank": "int((e >= weakest).sum())"}
+STEP = (
+    T + "def weight_step(x, G, A, B, alpha, rate):\n    s = {s}\n"
+    "    gA, gB = {g} * B.T @ G.T @ x, {g} * G.T @ (x @ A.T)\n    return {change}"
+)
+GOOD_STEP = {
+    "s": "alpha / len(A)",
+    "g": "s",
+    "change": "s * ((B - rate * gB) @ (A - rate * gA) - B @ A)",
+}
 STRONGEST = (
     T + "def strongest_directions(delta, r):\n"
     "    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)\n"
@@ -40,27 +56,39 @@ STRONGEST = (
 )
 
 LESSON_1 = [
-    ("lora_parameters", "def lora_parameters(r, n_in, n_out):\n    return r * n_in", 0, "every adapter has two matrices"),
-    ("lora_parameters", "def lora_parameters(r, n_in, n_out):\n    return n_in * n_out", 0, "every adapter has two matrices"),
-    ("lora_parameters", "def lora_parameters(r, n_in, n_out):\n    return float(r * (n_in + n_out))", 0, "type float; wanted is: whole number"),
-    ("break_even_rank", "def break_even_rank(n_in, n_out):\n    return n_in * n_out // (n_in + n_out)", 0, "mind the rounding"),
-    ("break_even_rank", "def break_even_rank(n_in, n_out):\n    return min(n_in, n_out)", 0, "smallest whole r"),
-    ("lora_layer", LAYER.format(**GOOD_LAYER | {"A": "torch.zeros"}), 3, "neither ever gets a gradient"),
-    ("lora_layer", LAYER.format(**GOOD_LAYER | {"B": "torch.randn"}), 3, "B starts at zero"),
-    ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "lora_alpha"}), 2, "alpha / r times x"),
-    ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "1"}), 2, "alpha / r times x"),
-    ("lora_layer", LAYER.format(**GOOD_LAYER | {"freeze": ""}), 3, "bias included"),
-    ("lora_layer", LAYER.format(**GOOD_LAYER).replace("nn.Parameter(torch.randn(r, base.in_features))", "nn.Linear(base.in_features, r, bias=False)"), 0, "lora_A is a Linear, not of"),
-    ("lora_layer", LAYER.format(**GOOD_LAYER | {"A": "(lambda r, i: torch.randn(i, r))"}).replace("lora_A.T", "lora_A"), 0, "lora_A has shape ("),
+    ("fused_rank", FUSED.format("r"), 0, "one A and a B of three times"),
+    ("fused_rank", FUSED.format("3 * r"), 0, "one A and a B of three times"),
+    ("fused_rank", FUSED.format("math.ceil(3 * r * (n_in + n_out) / (n_in + 3 * n_out))"), 0, "not dearer"),
+    ("fused_rank", FUSED.format("r * (n_in + n_out) // (n_in + 3 * n_out)"), 0, "three A and three B"),
+    ("fused_rank", FUSED.format("float(3 * r * (n_in + n_out) // (n_in + 3 * n_out))"), 0, "type float; wanted is: whole number"),
+    ("saves_nothing", NOTHING_SAVED.format("r * (i + o) > i * o"), 0, "equal counts too"),
+    ("saves_nothing", NOTHING_SAVED.format("r >= min(i, o)"), 0, "what A and B hold together"),
+    ("saves_nothing", NOTHING_SAVED.format("r >= i * o // (i + o)"), 0, "nothing needs rounding"),
+    ("saves_nothing", NOTHING_SAVED.format("r * (i + o) < i * o"), 0, "you return ["),
+    ("saves_nothing", SAVES.format("{n for n, (i, o) in layers.items() if r * (i + o) >= i * o}"), 0, "wanted is: list of names"),
+    ("lora_embedding", LAYER.format(**GOOD_LAYER | {"A": "torch.zeros"}), 3, "neither ever gets a gradient"),
+    ("lora_embedding", LAYER.format(**GOOD_LAYER | {"B": "torch.randn"}), 3, "one of A and B starts at zero"),
+    ("lora_embedding", LAYER.format(**GOOD_LAYER | {"scaling": "lora_alpha"}), 2, "plus alpha / r times"),
+    ("lora_embedding", LAYER.format(**GOOD_LAYER | {"scaling": "1"}), 2, "plus alpha / r times"),
+    ("lora_embedding", LAYER.format(**GOOD_LAYER | {"freeze": ""}), 3, "the base is frozen"),
+    ("lora_embedding", LAYER.format(**GOOD_LAYER | {"update": "(self.lora_B @ self.lora_A)[:, ids].reshape(*ids.shape, -1)"}), 2, "the token's column of A"),
+    ("lora_embedding", LAYER.format(**GOOD_LAYER).replace("nn.Parameter(torch.randn(r, base.num_embeddings))", "nn.Embedding(base.num_embeddings, r)").replace("self.lora_A.T[ids]", "self.lora_A(ids)"), 0, "lora_A is a Embedding, not of"),
+    ("lora_embedding", LAYER.format(**GOOD_LAYER | {"A": "(lambda r, n: torch.randn(n, r))"}).replace("lora_A.T", "lora_A"), 0, "lora_A has shape ("),
     ("merge", MERGE + "W + alpha / len(A) * B @ A", 1, "or alpha / √r"),
     ("merge", MERGE + "W + B @ A", 0, "away from the reference"),
     ("merge", MERGE + "alpha / len(A) ** (0.5 if rslora else 1) * B @ A", 0, "merged is W plus"),
-    ("directions_for", DIRECTIONS.format(energy="torch.linalg.svdvals(delta)", result="int((held < share).sum()) + 1"), 0, "square of a singular value"),
-    ("directions_for", DIRECTIONS.format(energy="torch.linalg.svdvals(delta) ** 2", result="int((held < share).sum())"), 0, "you return"),
-    ("directions_for", DIRECTIONS.format(energy="torch.linalg.svdvals(delta) ** 2", result="(held < share).sum() + 1"), 0, "type Tensor; wanted is: whole number"),
-    ("lora_gradients", GRADIENTS + "(s * B.T @ G.T @ x).T, s * G.T @ (x @ A.T)", 1, "shape"),
-    ("lora_gradients", GRADIENTS + "B.T @ G.T @ x, G.T @ (x @ A.T)", 0, "alpha / r times"),
-    ("lora_gradients", GRADIENTS + "s * G.T @ (x @ A.T), s * B.T @ G.T @ x", 0, "gradient of A"),
+    ("ranks_for", RANKS.format(**GOOD_RANKS | {"square": ""}), 0, "square of a singular value"),
+    ("ranks_for", RANKS.format(**GOOD_RANKS | {"one_less": " - 1"}), 0, "until the share is reached"),
+    ("ranks_for", RANKS.format(**GOOD_RANKS | {"rank": "int((e.cumsum(0) / e.sum() < share).sum()) + 1"}), 0, "counted together"),
+    ("ranks_for", RANKS.format(**GOOD_RANKS | {"rank": "max(1, int((e >= weakest).sum()))"}), 0, "counted together"),
+    ("ranks_for", RANKS.format(**GOOD_RANKS | {"rank": "(e >= weakest).sum()"}), 0, "wanted is: dictionary of whole numbers"),
+    ("ranks_for", RANKS.format(**GOOD_RANKS)[:-1] + " if (e >= weakest).any()}", 0, "0 if it gets nothing"),
+    ("weight_step", STEP.format(**GOOD_STEP | {"change": "-rate * s * (B @ gA + gB @ A)"}), 1, "the new B A less the old one"),
+    ("weight_step", STEP.format(**GOOD_STEP).replace(", s * G.T", ", None\n    gB = s * G.T").replace("(x @ A.T)", "(x @ (A - rate * gA).T)"), 1, "both taken before the step"),
+    ("weight_step", STEP.format(**GOOD_STEP | {"g": "1"}), 0, "move against their gradients"),
+    ("weight_step", STEP.format(**GOOD_STEP | {"change": "(B - rate * gB) @ (A - rate * gA) - B @ A"}), 0, "alpha / r times"),
+    ("weight_step", STEP.format(**GOOD_STEP | {"change": "s * ((B + rate * gB) @ (A + rate * gA) - B @ A)"}), 0, "against their gradients"),
+    ("weight_step", STEP.format(**GOOD_STEP | {"change": "-rate * G.T @ x"}), 0, "away from the reference"),
     ("strongest_directions", STRONGEST + "U[:, :r] * S[:r], Vh[:r]", 0, "A is r × in"),
     ("strongest_directions", STRONGEST + "Vh[:r], U[:, :r]", 1, "each with its strength"),
     ("strongest_directions", STRONGEST + "Vh[-r:], U[:, -r:] * S[-r:]", 1, "r strongest directions"),
@@ -117,10 +145,27 @@ GOOD_CARD = {
     "more": "+ 1",
 }
 
+SCALING = (
+    "def module_scaling(c, name):\n"
+    "    def own(pattern, otherwise):\n"
+    "        return next((v for k, v in pattern.items() if {ends}), otherwise)\n"
+    "    r = {r}\n    alpha = {alpha}\n"
+    "    return alpha / ({root} if c['use_rslora'] else r)"
+)
+GOOD_SCALING = {
+    "ends": "name == k or name.endswith('.' + k)",
+    "r": "own(c['rank_pattern'], c['r'])",
+    "alpha": "own(c['alpha_pattern'], c['lora_alpha'])",
+    "root": "r ** 0.5",
+}
+
 LESSON_2 = [
-    ("lora_scaling", "def lora_scaling(r, a, rs):\n    return a / r", 1, "square root"),
-    ("lora_scaling", "def lora_scaling(r, a, rs):\n    return a * r", 0, "divides alpha"),
-    ("lora_scaling", "def lora_scaling(r, a, rs):\n    return str(a / r)", 0, "type str"),
+    ("module_scaling", SCALING.format(**GOOD_SCALING | {"root": "r"}), 1, "square root"),
+    ("module_scaling", SCALING.format(**GOOD_SCALING | {"alpha": "c['lora_alpha']"}), 0, "its own alpha"),
+    ("module_scaling", SCALING.format(**GOOD_SCALING | {"r": "c['r']"}), 0, "the module's own rank"),
+    ("module_scaling", SCALING.format(**GOOD_SCALING | {"ends": "name.endswith(k)"}), 0, "in its pattern or else"),
+    ("module_scaling", SCALING.format(**GOOD_SCALING | {"alpha": "c['lora_alpha'] * r / c['r']"}), 0, "its own alpha"),
+    ("module_scaling", SCALING.format(**GOOD_SCALING).replace("return alpha", "return str(alpha) or alpha"), 0, "type str"),
     ("alpha_for_rank", "def alpha_for_rank(o, a, n, rs):\n    return a * n / o", 1, "equal"),
     ("alpha_for_rank", "def alpha_for_rank(o, a, n, rs):\n    return a * o / n", 0, "equal"),
     ("adapted_modules", "def adapted_modules(names, t):\n    return [n for n in names if isinstance(t, list) and n.endswith(tuple(t))]", 0, "after a dot"),
@@ -386,14 +431,17 @@ ADAPTERS: dict[str, tuple[Callable[[Files], Files], int, str]] = {
 # ------------------------------------------------------------------------------- on every seed
 
 STEPS = "import math\ndef optimizer_steps(rows, b, a, epochs):\n    return {}"
-EVEN = "def break_even_rank(n_in, n_out):\n    return {}"
 ALPHA = "import math\ndef alpha_for_rank(old, alpha, new, rs):\n    return {}"
 NEAREST = BUDGET.replace("budget // (", "round(budget / (").replace(f"{SEVEN}))", f"{SEVEN})))")
 
 EVERY_SEED: list[tuple[str, str, int]] = [
-    ("break_even_rank", EVEN.format("n_in * n_out // (n_in + n_out) + 1"), 0),
-    ("break_even_rank", EVEN.format("round(n_in * n_out / (n_in + n_out))"), 0),
-    ("break_even_rank", EVEN.format("n_in * n_out // (n_in + n_out)"), 0),
+    *(row[:3] for row in LESSON_1 if row[0] not in ("merge", "strongest_directions")),
+    ("fused_rank", FUSED.format("3 * r * (n_in + n_out) // (n_in + 3 * n_out) + 1"), 0),
+    ("fused_rank", FUSED.format("round(3 * r * (n_in + n_out) / (n_in + 3 * n_out))"), 0),
+    ("fused_rank", FUSED.format("(3 * r * (n_in + n_out) - 1) // (n_in + 3 * n_out)"), 0),
+    ("saves_nothing", NOTHING_SAVED.format("r >= round(i * o / (i + o))"), 0),
+    ("saves_nothing", NOTHING_SAVED.format("r >= o"), 0),
+    ("saves_nothing", NOTHING_SAVED.format("r > min(i, o) / 2"), 0),
     ("optimizer_steps", STEPS.format("epochs * (rows // (b * a) + 1)"), 0),
     ("optimizer_steps", STEPS.format("epochs * rows // (b * a) + 1"), 0),
     ("optimizer_steps", STEPS.format("math.ceil(epochs * math.ceil(rows / b) / a)"), 0),
@@ -408,10 +456,11 @@ EVERY_SEED: list[tuple[str, str, int]] = [
     ("pad_rank", PAD.format(f"({ROWS}, {COLUMNS}, alpha * new // len(A))").replace("{}", "zeros"), 1),
     ("round_once", ROUND.replace("alpha / len(A)", "alpha // len(A)").format("(W.float() + update).to(W.dtype)"), 1),
     ("merge_file", FILE.format(**GOOD_FILE).replace("s = config['lora_alpha'] / ", "s = config['lora_alpha'] // "), 1),
-    ("lora_layer", LAYER.format(**GOOD_LAYER | {"scaling": "lora_alpha // r"}), 2),
+    ("lora_embedding", LAYER.format(**GOOD_LAYER | {"scaling": "lora_alpha // r"}), 2),
     ("merge", MERGE + "W + alpha // len(A) * B @ A if not rslora else W + alpha / len(A) ** 0.5 * B @ A", 1),
-    ("lora_gradients", GRADIENTS.replace("alpha / len(A)", "alpha // len(A)") + "s * B.T @ G.T @ x, s * G.T @ (x @ A.T)", 0),
-    ("lora_scaling", "def lora_scaling(r, a, rs):\n    return a // r if not rs else a / r ** 0.5", 1),
+    ("weight_step", STEP.format(**GOOD_STEP | {"s": "alpha // len(A)"}), 0),
+    *(row[:3] for row in LESSON_2 if row[0] == "module_scaling"),
+    ("module_scaling", SCALING.format(**GOOD_SCALING).replace("alpha /", "alpha //"), 0),
     ("config_for_budget", NEAREST.format(bytes=16, config="LoraConfig(r=r, target_modules='all-linear')"), 0),
     ("config_for_budget", BUDGET.format(bytes=16, config=f"LoraConfig(r=r, target_modules={SEVEN} + ['lm_head'])"), 0),
     *(("rows_needed", row[1], row[2]) for row in LESSON_5 if row[0] == "rows_needed"),

@@ -8,7 +8,6 @@ a fresh LoraConfig is made from what was read. Nothing in the files is run, look
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -22,34 +21,22 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from helpers._language import tr
 from helpers.data import course_adapter
 from helpers.grading.adapter_files import ADAPTER_FILES, CONFIG, WEIGHTS, files_of
-from helpers.grading.borrowed import is_adapted
+from helpers.grading.borrowed import by_pattern, is_adapted
+from helpers.grading.exercises.adapter_settings import Unusable, read_settings
 from helpers.models import prepare_small_model
 
-MAX_RANK = 64
-MAX_CONFIG = 64 << 10
-"""Bytes of the largest adapter_config.json that is parsed. PEFT writes about 1,200."""
 MAX_HEADER = 256 << 10
 """Bytes of the largest header of a safetensors file that is parsed. PEFT writes about 60,000."""
-MAX_TARGETS = 32
-"""Names in the longest target_modules: PEFT compares each with all others, on every module."""
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""The linear layers of the small model that may be adapted."""
 DTYPES = ("F32", "F16", "BF16")
 """The types that a weight may have, by their names in safetensors."""
-UNUSED = (
-    "use_dora rank_pattern alpha_pattern modules_to_save trainable_token_indices "
-    "layers_to_transform target_parameters lora_bias megatron_config layer_replication"
-).split()
-"""Settings that must be left at their defaults: an exercise needs none of them."""
 NEARLY_THE_SAME = 0.25
 """How far from the course's own update, as a share of it, an update is no copy any more. Trainings
 of one's own are farther from each other than either is from zero."""
 
+STEM = "base_model.model."
+"""What PEFT puts before the name of a module."""
+
 Tensors = dict[str, torch.Tensor]
-
-
-class Unusable(ValueError):
-    """The adapter cannot be loaded; says why."""
 
 
 def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, Tensors]:
@@ -61,7 +48,7 @@ def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, Tensors]:
                 missing=" and ".join(missing)
             )
         )
-    config = _read_config(files[CONFIG])
+    config = read_settings(files[CONFIG])
     _check_shapes(_shapes_in(files[WEIGHTS]), expected_shapes(config))
     try:
         tensors = load(files[WEIGHTS])
@@ -70,59 +57,6 @@ def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, Tensors]:
     if not all(torch.isfinite(t).all() for t in tensors.values()):
         raise Unusable(tr("a weight is NaN or infinite"))
     return config, tensors
-
-
-def _read_config(content: bytes) -> LoraConfig:
-    if len(content) > MAX_CONFIG:
-        raise Unusable(
-            tr("{config} is larger than {max_config} KB").format(
-                config=CONFIG, max_config=MAX_CONFIG >> 10
-            )
-        )
-    try:
-        fields = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise Unusable(tr("a file of the adapter is damaged")) from error
-    if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
-        raise Unusable(tr("the adapter is not LoRA"))
-    if used := [name for name in UNUSED if fields.get(name)]:
-        raise Unusable(tr("leave {used} at the default").format(used=", ".join(used)))
-    r, alpha = fields.get("r"), fields.get("lora_alpha")
-    if type(r) is not int or not 1 <= r <= MAX_RANK:
-        raise Unusable(tr("the rank must be 1 to {max_rank}").format(max_rank=MAX_RANK))
-    if type(alpha) not in (int, float) or not 0 < alpha <= 10_000:
-        raise Unusable(tr("lora_alpha must be a number above 0"))
-    if fields.get("bias", "none") != "none":
-        raise Unusable(tr('bias must be "none"'))
-    return LoraConfig(
-        r=r,
-        lora_alpha=alpha,
-        target_modules=_targets(fields.get("target_modules")),
-        use_rslora=fields.get("use_rslora") is True,
-        task_type="CAUSAL_LM",
-    )
-
-
-def _targets(targets: Any) -> list[str]:
-    if type(targets) is not list or not all(
-        type(name) is str and re.fullmatch(r"[\w.]{1,80}", name) for name in targets
-    ):
-        raise Unusable(tr("target_modules must be a list of names"))
-    if len(targets) > MAX_TARGETS:
-        raise Unusable(
-            tr("target_modules must be a list of at most {max_targets} names").format(
-                max_targets=MAX_TARGETS
-            )
-        )
-    if not targets or not all(name.rpartition(".")[2] in LINEAR for name in targets):
-        # whatever else a name may match, PEFT would stop half-way, with layers already replaced
-        raise Unusable(
-            tr(
-                "a name in target_modules names no module that may be adapted: take them from "
-                "{linear}"
-            ).format(linear=", ".join(LINEAR))
-        )
-    return targets
 
 
 def _shapes_in(weights: bytes) -> dict[str, list[int]]:
@@ -163,8 +97,9 @@ def expected_shapes(config: LoraConfig) -> dict[str, list[int]]:
     shapes = {}
     for name, (n_in, n_out) in _linear_layers().items():
         if is_adapted(config, name):
-            shapes[f"base_model.model.{name}.lora_A.weight"] = [config.r, n_in]
-            shapes[f"base_model.model.{name}.lora_B.weight"] = [n_out, config.r]
+            r = by_pattern(config.rank_pattern, name, config.r)
+            shapes[f"{STEM}{name}.lora_A.weight"] = [r, n_in]
+            shapes[f"{STEM}{name}.lora_B.weight"] = [n_out, r]
     if not shapes:
         raise Unusable(tr("target_modules names no module of the course's small model"))
     return shapes
@@ -210,15 +145,12 @@ Update = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 def _update(config: LoraConfig, tensors: Tensors) -> Update:
-    scaling = config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r)
-    stems = [name.removesuffix(".lora_A.weight") for name in tensors if "lora_A" in name]
-    return {
-        stem: (
-            tensors[f"{stem}.lora_A.weight"].double(),
-            scaling * tensors[f"{stem}.lora_B.weight"].double(),
-        )
-        for stem in stems
-    }
+    update = {}
+    for stem in (name.removesuffix(".lora_A.weight") for name in tensors if "lora_A" in name):
+        A, B = (tensors[f"{stem}.lora_{matrix}.weight"].double() for matrix in "AB")
+        alpha = by_pattern(config.alpha_pattern, stem.removeprefix(STEM), config.lora_alpha)
+        update[stem] = A, alpha / (len(A) ** 0.5 if config.use_rslora else len(A)) * B
+    return update
 
 
 def _inner(one: Update, other: Update) -> float:

@@ -20,38 +20,32 @@ def call(answer: Callable, *args: Any) -> Any:
 
 
 @torch.no_grad()
-def lora_layer(answer, weight, bias, r, lora_alpha, x, lora_A, lora_B) -> dict[str, Any]:
-    """Build the learner's layer on a linear layer, look at it, give it A and B, run it, and train
-    it by one step: what a layer claims of itself is easily made up, what it has learned is not.
+def lora_embedding(answer, weight, r, lora_alpha, ids, lora_A, lora_B) -> dict[str, Any]:
+    """Build the learner's layer on an embedding, look at it, give it A and B, run it, and train it
+    by one step: what a layer claims of itself is easily made up, what it has learned is not.
 
     Where its A and B cannot be given to it, only the shapes or types that they have come back."""
-    base = nn.Linear(weight.shape[1], weight.shape[0])
-    base.load_state_dict({"weight": weight, "bias": bias})
+    base = nn.Embedding.from_pretrained(weight.clone(), freeze=False)
     with torch.enable_grad():
         layer = answer(base, r, lora_alpha)
     matrices = {"lora_A": shape_or_type(layer.lora_A), "lora_B": shape_or_type(layer.lora_B)}
     if matrices != {"lora_A": list(lora_A.shape), "lora_B": list(lora_B.shape)}:
         return {"matrices": matrices}
-    start = layer(x)
-    a_is_zero = not bool(layer.lora_A.any())
+    start = layer(ids)
+    both_zero = not bool(layer.lora_A.any() or layer.lora_B.any())
     trained = [p for p in layer.parameters() if p.requires_grad]
     layer.lora_A.copy_(lora_A)
     layer.lora_B.copy_(lora_B)
-    output = layer(x)
+    output = layer(ids)
     if trained and output.isfinite().all():
-        one_step(layer, trained, x)
+        one_step(layer, trained, ids)
     return {
         "matrices": matrices,
         "start": start,
-        "a_is_zero": a_is_zero,
+        "both_zero": both_zero,
         "output": output,
         "trainable": sorted(list(p.shape) for p in trained),
-        "moved": [
-            layer.lora_A - lora_A,
-            layer.lora_B - lora_B,
-            base.weight - weight,
-            base.bias - bias,
-        ],
+        "moved": [layer.lora_A - lora_A, layer.lora_B - lora_B, base.weight - weight],
     }
 
 
@@ -69,7 +63,7 @@ def one_step(layer: nn.Module, trained: list[nn.Parameter], x: torch.Tensor) -> 
         torch.optim.SGD(trained, lr=1).step()
 
 
-DRIVERS = {function.__name__: function for function in (call, lora_layer)}
+DRIVERS = {function.__name__: function for function in (call, lora_embedding)}
 
 
 def is_untouched(answer: Any) -> bool:

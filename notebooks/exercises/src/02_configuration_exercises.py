@@ -15,32 +15,41 @@ from helpers.checks import check
 from helpers.memory import estimate_training_memory
 
 # %% [markdown]
-# ## 1 · The factor in front of B A
+# ## 1 · The factor of one module
 #
-# *2 points, 3 minutes.* What does PEFT multiply $BAx$ with? (1 point for plain LoRA, 1 for `use_rslora=True`.)
+# *2 points, 6 minutes.* `config` holds what matters here of an `adapter_config.json`: `r`, `lora_alpha`, `use_rslora`, `rank_pattern` and `alpha_pattern`. The two patterns map names to a rank or an alpha that some modules have of their own, such as `{"q_proj": 16}`. As in a list of `target_modules`, a key is the whole name of a module or its end after a dot. With what does PEFT multiply $BAx$ in the module `name`? (1 point for plain LoRA, 1 for `use_rslora`.)
 
 
 # %%
-# EXERCISE: lora_scaling
-def lora_scaling(r: int, lora_alpha: float, use_rslora: bool) -> float:
-    """The factor."""
+# EXERCISE: module_scaling
+def module_scaling(config: dict, name: str) -> float:
+    """The factor in the module of that name, such as "layers.3.q_proj"."""
+
     ### BEGIN SOLUTION
-    return lora_alpha / (r**0.5 if use_rslora else r)
+    def own(pattern: dict, otherwise: float) -> float:
+        for key, value in pattern.items():
+            if name == key or name.endswith(f".{key}"):
+                return value
+        return otherwise
+
+    r = own(config["rank_pattern"], config["r"])
+    alpha = own(config["alpha_pattern"], config["lora_alpha"])
+    return alpha / (r**0.5 if config["use_rslora"] else r)
     ### END SOLUTION
 
 
 # %%
-check("lora_scaling", lora_scaling)
+check("module_scaling", module_scaling)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Lesson 2, step 4. rsLoRA only changes what alpha is divided by.
+# Lesson 2, step 4. `rank_pattern` changes a module's rank and nothing else: alpha stays what it is, unless `alpha_pattern` names the module too. What does a higher rank do to the factor then?
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `r**0.5` is the square root.
+# Find the module's rank and its alpha first. A loop over a pattern, with `name == key or name.endswith("." + key)`, finds its own; where none is found, it is `config["r"]` or `config["lora_alpha"]`.
 #
 # </details>
 #

@@ -19,7 +19,7 @@ from helpers.checks import check
 # %% [markdown]
 # ## 1 · How many steps will it take?
 #
-# *1 point, 4 minutes.* An optimizer step happens after `accumulation` batches of `batch_size` rows each, and at the end of every epoch with whatever is left. How many optimizer steps does the trainer take for `rows` rows and `epochs` epochs?
+# *1 point, 4 minutes.* Where there is no room for a large batch, the trainer adds up the gradients of several small ones (`gradient_accumulation_steps`): an optimizer step happens after `accumulation` batches of `batch_size` rows each, and at the end of every epoch with whatever is left. How many optimizer steps does the trainer take for `rows` rows and `epochs` epochs?
 
 
 # %%
@@ -49,7 +49,7 @@ check("optimizer_steps", optimizer_steps)
 #
 # ## 2 · The learning rate at a step
 #
-# *2 points, 6 minutes.* The trainer's usual schedule: the rate climbs on a straight line from 0 at step 0 to `peak` at step `warmup`, then falls on a straight line to 0 at step `total`. What is it at step `step`? (1 point for the climb, 1 for the fall.)
+# *2 points, 6 minutes.* A schedule changes the learning rate from step to step: small steps at first, while AdamW has seen few gradients, and small ones again at the end, to settle. The usual one: the rate climbs on a straight line from 0 at step 0 to `peak` at step `warmup`, then falls on a straight line to 0 at step `total`. What is it at step `step`? (1 point for the climb, 1 for the fall.)
 
 
 # %%
@@ -202,7 +202,7 @@ check("find_bug", find_bug)
 #
 # *5 points, 20 minutes.* Train an adapter for the course's small model on the style task, in **at most 30 optimizer steps of at most 8 rows**. It is scored on 20 held-out questions: at least 80 % of the answers open with "Ahoy" and close with "arr!" (3 points), and at least 50 % state the right fact (2 points).
 #
-# You hand in the *adapter*: the folder `train_style` beside this notebook, with `adapter_config.json` and `adapter_model.safetensors` in it. Whoever grades loads these two files, asks the questions and never runs your training. Plain LoRA, please, of rank 64 at most, with `bias="none"`. The number of steps cannot be read off an adapter: keeping to it is up to you.
+# You hand in the *adapter*: the folder `train_style` beside this notebook, with `adapter_config.json` and `adapter_model.safetensors` in it. Whoever grades loads these two files, asks the questions and never runs your training. Plain LoRA, please, of rank 64 at most, with `bias="none"` and names of modules, or `"all-linear"`, as `target_modules`. The number of steps cannot be read off an adapter: keeping to it is up to you.
 #
 # `check` scores it in the same way, on questions of its own. Training takes about a minute on two quiet cores, scoring some seconds.
 

@@ -271,6 +271,6 @@ check("mix_both", mix_both)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `ties` averages where `cat` adds, and keeps half of the entries, so it needs larger weights: try a total of 2.5. Start from 60 % pirate, and move by a few percent towards the one that falls short.
+# `ties` averages where `cat` adds, and keeps half of the entries, so it needs larger weights. Start from equal ones, and raise both until one of the two skills is there. Then move the balance by a few percent at a time towards the one that falls short.
 #
 # </details>

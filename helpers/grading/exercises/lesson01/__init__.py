@@ -1,24 +1,20 @@
 """Lesson 1: why and how LoRA works."""
 
 from helpers.grading.exercises.lesson01.algebra import (
-    DIRECTIONS_FOR,
-    LORA_GRADIENTS,
+    RANKS_FOR,
     STRONGEST_DIRECTIONS,
+    WEIGHT_STEP,
 )
-from helpers.grading.exercises.lesson01.layer import (
-    BREAK_EVEN_RANK,
-    LORA_LAYER,
-    LORA_PARAMETERS,
-    MERGE,
-)
+from helpers.grading.exercises.lesson01.counts import fused_rank, saves_nothing
+from helpers.grading.exercises.lesson01.layer import LORA_EMBEDDING, MERGE
 
 SET = "01_theory_exercises"
 EXERCISES = (
-    LORA_PARAMETERS,
-    BREAK_EVEN_RANK,
-    LORA_LAYER,
+    fused_rank,
+    saves_nothing,
+    LORA_EMBEDDING,
     MERGE,
-    DIRECTIONS_FOR,
-    LORA_GRADIENTS,
+    RANKS_FOR,
+    WEIGHT_STEP,
     STRONGEST_DIRECTIONS,
 )

@@ -1,8 +1,10 @@
-"""Gradients and singular values."""
+"""A step of training, and singular values."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,95 +14,146 @@ from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     matrices_difference,
     not_several,
-    same_int,
-    tensor_difference,
+    same_tensor,
+    same_value,
+    wrong_type,
 )
-from helpers.grading.exercises.draw import alpha_for, generator, normal, several
+from helpers.grading.exercises.draw import alpha_for, generator, normal, several, told_apart
 from helpers.grading.exercises.exercise import Case, Difference, Exercise
 
-GRAD_A, GRAD_B = N_("gradient of A"), N_("gradient of B")
+FRESH, TRAINED = N_("a fresh adapter"), N_("an adapter in training")
 
 
-@several(2, GRAD_A, GRAD_B)
-def _draw_gradients(rng: random.Random, part: str) -> Case:
+@several(2, FRESH, TRAINED)
+def _draw_step(rng: random.Random, part: str) -> Case:
     g = generator(rng)
     rows, n_in, n_out, r = rng.randint(3, 9), rng.randint(10, 16), rng.randint(17, 24), 3
-    alpha = alpha_for(rng, r)
-    tensors = normal(g, rows, n_in), normal(g, rows, n_out), normal(g, r, n_in)
+    alpha, rate = alpha_for(rng, r), rng.choice([0.01, 0.02, 0.05])
+    B = normal(g, n_out, r) if part == TRAINED else torch.zeros(n_out, r)
     named = tr("{rows} rows, rank {r}, alpha {alpha} on {n_in}→{n_out}").format(
         rows=rows, r=r, alpha=alpha, n_in=n_in, n_out=n_out
     )
-    return Case((*tensors, normal(g, n_out, r), alpha), named, part)
+    tensors = normal(g, rows, n_in), normal(g, rows, n_out), normal(g, r, n_in)
+    return Case((*tensors, B, alpha, rate), named, part)
 
 
-def _gradients_by_autograd(x, G, lora_A, lora_B, lora_alpha) -> tuple[torch.Tensor, torch.Tensor]:
+def _step_by_autograd(x, G, lora_A, lora_B, lora_alpha, learning_rate) -> torch.Tensor:
     A, B = lora_A.clone().requires_grad_(), lora_B.clone().requires_grad_()
-    output = lora_alpha / len(A) * nn.functional.linear(nn.functional.linear(x, A), B)
+    scaling = lora_alpha / len(A)
+    output = scaling * nn.functional.linear(nn.functional.linear(x, A), B)
     output.backward(G)
-    return A.grad, B.grad
+    torch.optim.SGD([A, B], lr=learning_rate).step()
+    return scaling * (B @ A - lora_B @ lora_A).detach()
 
 
-def _compare_gradients(case: Case, expected: tuple, got: Any) -> Difference | None:
-    if difference := not_several(case, got, 2, tr("pair (gradient of A, gradient of B)")):
-        return difference
-    index = (GRAD_A, GRAD_B).index(case.part)
-    hint = ("Bᵀ G xᵀ", "G (A x)ᵀ")[index]
-    return tensor_difference(
-        case,
-        expected[index],
-        got[index],
-        tr("as matrices it is alpha / r times {hint}; in x and G the rows are the examples").format(
-            hint=hint
-        ),
-        name=tr("the {part}").format(part=tr(case.part)),
-    )
-
-
-LORA_GRADIENTS = Exercise(
-    id="lora_gradients",
-    title=N_("Both gradients by hand"),
-    minutes=12,
-    parts={GRAD_A: 2, GRAD_B: 1},
-    draw=_draw_gradients,
-    reference=_gradients_by_autograd,
-    compare=_compare_gradients,
+WEIGHT_STEP = Exercise(
+    id="weight_step",
+    title=N_("What one step does to the weight"),
+    minutes=10,
+    parts={FRESH: 1, TRAINED: 2},
+    draw=_draw_step,
+    reference=_step_by_autograd,
+    compare=same_tensor(
+        N_(
+            "A and B move against their gradients, both taken before the step; the change is alpha "
+            "/ r times the new B A less the old one"
+        )
+    ),
 )
 
 
-def _spectrum(g: torch.Generator, n: int, decay: float) -> torch.Tensor:
-    """An n × (n + 5) matrix whose singular values fall off like decay**i."""
+def _of_spectrum(g: torch.Generator, strengths: torch.Tensor) -> torch.Tensor:
+    """An n × (n + 5) matrix with these n singular values."""
+    n = len(strengths)
     U, _ = torch.linalg.qr(normal(g, n, n))
     V, _ = torch.linalg.qr(normal(g, n + 5, n))
-    return U * decay ** torch.arange(n) @ V.T
+    return U * strengths @ V.T
 
 
-@several(5)
-def _draw_directions(rng: random.Random) -> Case:
+Tensors = dict[str, torch.Tensor]
+
+
+def _needed(energies: torch.Tensor, share: float) -> int:
+    """How many of them, strongest first, hold the share."""
+    return int((energies.cumsum(0) / energies.sum() < share).sum()) + 1
+
+
+def _kept(strengths: Tensors, share: float, power: int = 2, short: int = 0) -> dict[str, int]:
+    """How many directions of each layer are among the strongest that hold the share; `short` of
+    them are left out."""
+    energies = {name: s**power for name, s in strengths.items()}
+    pooled = torch.cat([*energies.values()]).sort(descending=True).values
+    weakest = pooled[_needed(pooled, share) - 1 - short]
+    return {name: int((energy >= weakest).sum()) for name, energy in energies.items()}
+
+
+# strengths in place of their squares; one direction too few; a share for each layer by itself; no
+# layer without any
+MISCOUNTED: tuple[Callable[[Tensors, float], dict[str, int]], ...] = (
+    lambda strengths, share: _kept(strengths, share, power=1),
+    lambda strengths, share: _kept(strengths, share, short=1),
+    lambda strengths, share: {name: _needed(s**2, share) for name, s in strengths.items()},
+    lambda strengths, share: {n: max(1, rank) for n, rank in _kept(strengths, share).items()},
+)
+
+
+def _draw_ranks(rng: random.Random) -> list[Case]:
+    """Layers that have changed more and less, one of them hardly at all."""
     g = generator(rng)
-    n, decay = rng.randint(12, 24), rng.uniform(0.7, 0.95)
-    energy = torch.tensor([decay ** (2 * i) for i in range(n)], dtype=torch.float64)
-    held = [0.0, *(energy.cumsum(0) / energy.sum()).tolist()]
-    k = rng.randint(2, 6)
-    share = (held[k - 1] + held[k]) / 2  # half-way, so that rounding cannot change the answer
-    return Case(
-        (_spectrum(g, n, decay), share),
-        tr("{share:.1%} of a {n}×{n2} change").format(share=share, n=n, n2=n + 5),
+
+    def draw_one() -> Case:
+        names = rng.sample("q_proj k_proj v_proj o_proj up_proj down_proj".split(), 4)
+        sizes = (1.0, rng.uniform(0.5, 0.9), rng.uniform(0.3, 0.6), 0.02)
+        strengths = {
+            name: size * rng.uniform(0.6, 0.9) ** torch.arange(rng.randint(12, 18)).double()
+            for name, size in zip(names, sizes, strict=True)
+        }
+        pooled = torch.cat([s**2 for s in strengths.values()]).sort(descending=True).values
+        held = pooled.cumsum(0) / pooled.sum()
+        apart = pooled[:-1] / pooled[1:]
+        clear = [k for k in range(4, 12) if apart[k - 1] > 1.02 and apart[k] > 1.02]
+        k = rng.choice(clear or [4])
+        # half-way, so that rounding cannot change the answer; 0 where no two are far enough apart
+        share = ((held[k - 1] + held[k]) / 2).item() if clear else 0.0
+        named = tr("{share:.1%} of the energy of {layers}")
+        return Case((strengths, share), named.format(share=share, layers=", ".join(names)))
+
+    def with_matrices(case: Case) -> Case:
+        strengths, share = case.args
+        deltas = {name: _of_spectrum(g, s.float()) for name, s in strengths.items()}
+        return replace(case, args=(deltas, share))
+
+    return [with_matrices(told_apart(draw_one, _kept, *MISCOUNTED)) for _ in range(4)]
+
+
+def _ranks_by_svd(deltas: Tensors, share: float) -> dict[str, int]:
+    return _kept({n: torch.linalg.svdvals(d.double()) for n, d in deltas.items()}, share)
+
+
+def _compare_ranks(case: Case, expected: dict[str, int], got: Any) -> Difference | None:
+    wanted = N_("dictionary of whole numbers (int)")
+    if type(got) is not dict or any(type(rank) is not int for rank in got.values()):
+        return wrong_type(got, wanted, case)
+    if got.keys() != expected.keys():
+        return Difference(
+            tr("for {named} your dictionary has other names").format(named=case.named),
+            tr("every layer has its entry, 0 if it gets nothing"),
+        )
+    hint = N_(
+        "energy is the square of a singular value; the strongest directions of all layers are "
+        "counted together, until the share is reached"
     )
+    return same_value(wanted, hint)(case, expected, {name: got[name] for name in expected})
 
 
-def _directions_by_svd(delta: torch.Tensor, share: float) -> int:
-    energy = torch.linalg.svdvals(delta.double()) ** 2
-    return int((energy.cumsum(0) / energy.sum() < share).sum()) + 1
-
-
-DIRECTIONS_FOR = Exercise(
-    id="directions_for",
-    title=N_("How many directions hold a share of the energy"),
-    minutes=8,
-    parts={N_("the number of directions"): 2},
-    draw=_draw_directions,
-    reference=_directions_by_svd,
-    compare=same_int(N_("energy is the square of a singular value, and the strongest come first")),
+RANKS_FOR = Exercise(
+    id="ranks_for",
+    title=N_("A rank for each layer"),
+    minutes=10,
+    parts={N_("the ranks"): 2},
+    draw=_draw_ranks,
+    reference=_ranks_by_svd,
+    compare=_compare_ranks,
 )
 
 
@@ -113,7 +166,7 @@ NEARLY_BEST = 1.001
 def _draw_strongest(rng: random.Random, part: str) -> Case:
     g = generator(rng)
     n, r = rng.randint(14, 20), rng.randint(2, 5)
-    delta = _spectrum(g, n, rng.uniform(0.6, 0.85)) * rng.uniform(0.5, 3)
+    delta = _of_spectrum(g, rng.uniform(0.6, 0.85) ** torch.arange(n)) * rng.uniform(0.5, 3)
     return Case((delta, r), tr("rank {r} of a {n}×{n2} change").format(r=r, n=n, n2=n + 5), part)
 
 

@@ -1,4 +1,4 @@
-"""The low-rank layer: its size, its forward pass, its merge."""
+"""Layers with an update of low rank: an embedding, and a merged linear layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import nn
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
-    same_int,
     same_tensor,
     tensor_difference,
     wrong_type,
@@ -22,71 +21,11 @@ from helpers.grading.exercises.exercise import Case, Difference, Exercise
 from helpers.grading.worker.drivers import one_step
 
 
-@several(5)
-def _draw_parameters(rng: random.Random) -> Case:
-    n_in, n_out = rng.sample([48, 64, 96, 128, 160, 256, 384, 576, 1536], 2)
-    r = rng.randint(2, 32)
-    return Case(
-        (r, n_in, n_out), tr("rank {r} on {n_in}→{n_out}").format(r=r, n_in=n_in, n_out=n_out)
-    )
-
-
-def _peft_linear(
-    r: int, n_in: int, n_out: int, lora_alpha: float = 1, **settings: Any
-) -> nn.Module:
+def peft_linear(r: int, n_in: int, n_out: int, lora_alpha: float = 1, **settings: Any) -> nn.Module:
     """A linear layer without bias as PEFT adapts it, in a model of its own."""
     layer = OrderedDict(layer=nn.Linear(n_in, n_out, bias=False))
     config = LoraConfig(r=r, lora_alpha=lora_alpha, target_modules=["layer"], **settings)
     return get_peft_model(nn.Sequential(layer), config)
-
-
-def _count_by_peft(r: int, n_in: int, n_out: int) -> int:
-    with torch.device("meta"):
-        return _peft_linear(r, n_in, n_out).get_nb_trainable_parameters()[0]
-
-
-LORA_PARAMETERS = Exercise(
-    id="lora_parameters",
-    title=N_("Count what LoRA trains in one layer"),
-    minutes=3,
-    parts={N_("the number"): 1},
-    draw=_draw_parameters,
-    reference=_count_by_peft,
-    compare=same_int(N_("every adapter has two matrices, A of r × in and B of out × r")),
-)
-
-
-def _draw_break_even(rng: random.Random) -> list[Case]:
-    """Some of each kind of quotient in · out / (in + out): whole, a little more, a lot more."""
-    sizes = [48, 50, 72, 75, 100, 128, 200, 250, 256, 300]
-    pairs = [(n_in, n_out) for n_in in sizes for n_out in sizes]
-    share = {(i, o): i * o % (i + o) / (i + o) for i, o in pairs}
-    kinds = (lambda s: s == 0, lambda s: 0 < s < 0.4, lambda s: s > 0.6)
-    chosen = [p for kind in kinds for p in rng.sample([p for p in pairs if kind(share[p])], 2)]
-    return [Case(pair, f"{pair[0]}→{pair[1]}") for pair in chosen]
-
-
-def _break_even(n_in: int, n_out: int) -> int:
-    return next(r for r in range(1, n_in * n_out + 1) if _numbers(r, n_in, n_out) >= n_in * n_out)
-
-
-def _numbers(r: int, n_in: int, n_out: int) -> int:
-    with torch.device("meta"):
-        layers = (nn.Linear(n_in, r, bias=False), nn.Linear(r, n_out, bias=False))
-        return sum(p.numel() for layer in layers for p in layer.parameters())
-
-
-BREAK_EVEN_RANK = Exercise(
-    id="break_even_rank",
-    title=N_("The rank at which LoRA stops saving"),
-    minutes=5,
-    parts={N_("the rank"): 1},
-    draw=_draw_break_even,
-    reference=_break_even,
-    compare=same_int(
-        N_("it is the smallest whole r with r (in + out) ≥ in · out; mind the rounding")
-    ),
-)
 
 
 START, NUMBERS, TRAINS = (
@@ -97,39 +36,37 @@ START, NUMBERS, TRAINS = (
 
 
 @several(2, START, NUMBERS, TRAINS)
-def _draw_layer(rng: random.Random, part: str) -> Case:
+def _draw_embedding(rng: random.Random, part: str) -> Case:
     g = generator(rng)
-    n_in, n_out, r = rng.randint(9, 24), rng.randint(25, 40), rng.randint(2, 7)
+    tokens, dim, r = rng.randint(25, 40), rng.randint(9, 24), rng.randint(2, 7)
     alpha = alpha_for(rng, r)
-    weight, bias = normal(g, n_out, n_in), normal(g, n_out)
-    args = (weight, bias, r, alpha, normal(g, 5, n_in), normal(g, r, n_in))
-    named = tr("rank {r}, alpha {alpha} on {n_in}→{n_out}").format(
-        r=r, alpha=alpha, n_in=n_in, n_out=n_out
+    ids = torch.randint(tokens, (3, rng.randint(4, 6)), generator=g)
+    args = (normal(g, tokens, dim), r, alpha, ids, normal(g, r, tokens), normal(g, dim, r))
+    named = tr("rank {r}, alpha {alpha} on {tokens} tokens of {dim} numbers").format(
+        r=r, alpha=alpha, tokens=tokens, dim=dim
     )
-    return Case((*args, normal(g, n_out, r)), named, part)
+    return Case(args, named, part)
 
 
-def _layer_by_peft(weight, bias, r, lora_alpha, x, lora_A, lora_B) -> dict[str, Any]:
-    base = nn.Linear(weight.shape[1], weight.shape[0])
-    base.load_state_dict({"weight": weight, "bias": bias})
+def _embedding_by_peft(weight, r, lora_alpha, ids, lora_A, lora_B) -> dict[str, Any]:
+    base = nn.Embedding.from_pretrained(weight.clone())
     config = LoraConfig(r=r, lora_alpha=lora_alpha, target_modules=["layer"])
     model = get_peft_model(nn.Sequential(OrderedDict(layer=base)), config)
     layer = model.base_model.model.layer
+    A, B = layer.lora_embedding_A["default"], layer.lora_embedding_B["default"]
     with torch.no_grad():
-        start = model(x)
-        layer.lora_A["default"].weight.copy_(lora_A)
-        layer.lora_B["default"].weight.copy_(lora_B)
-        A, B = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-        output = model(x)
-        one_step(model, [A, B], x)
-        moved = [A - lora_A, B - lora_B, torch.zeros_like(weight), torch.zeros_like(bias)]
+        start = model(ids)
+        A.copy_(lora_A)
+        B.copy_(lora_B)
+        output = model(ids)
+        one_step(model, [A, B], ids)
         return {
             "matrices": {"lora_A": list(A.shape), "lora_B": list(B.shape)},
             "start": start,
-            "a_is_zero": False,
+            "both_zero": False,
             "output": output,
             "trainable": sorted([list(A.shape), list(B.shape)]),
-            "moved": moved,
+            "moved": [A - lora_A, B - lora_B, torch.zeros_like(weight)],
         }
 
 
@@ -139,33 +76,35 @@ def _built_wrongly(case: Case, name: str, shape: list[int], built: Any) -> Diffe
         text = tr("for {named} {name} has shape {built}, not {shape}")
     found = tuple(built) if is_shape else built
     seen = text.format(named=case.named, name=name, built=found, shape=tuple(shape))
-    hint = tr("lora_A is an nn.Parameter of shape (r, in), lora_B one of shape (out, r)")
+    hint = tr("lora_A is an nn.Parameter of shape (r, tokens), lora_B one of shape (dim, r)")
     return Difference(seen[:160], hint)
 
 
-def _compare_layer(case: Case, expected: dict, got: Any) -> Difference | None:
+def _compare_embedding(case: Case, expected: dict, got: Any) -> Difference | None:
     if type(got) is not dict or type(got.get("matrices")) is not dict:
-        return wrong_type(got, "LoRALinear", case)
+        return wrong_type(got, "LoRAEmbedding", case)
     for name, shape in expected["matrices"].items():
         built = got["matrices"].get(name)
         if repr(built) != repr(shape):
             return _built_wrongly(case, name, shape, built)
     if not expected.keys() <= got.keys():
-        return wrong_type(got, "LoRALinear", case)
+        return wrong_type(got, "LoRAEmbedding", case)
     if case.part == START:
-        if got["a_is_zero"] is not False:
+        if got["both_zero"] is not False:
             return Difference(
-                tr("for {named} lora_A starts at zero").format(named=case.named),
+                tr("for {named} lora_A and lora_B both start at zero").format(named=case.named),
                 tr("with A and B both zero neither ever gets a gradient"),
             )
-        hint = tr("a fresh layer must give the base layer's output: B starts at zero")
+        hint = tr("a fresh layer must give the base's output: one of A and B starts at zero")
         return tensor_difference(case, expected["start"], got["start"], hint, name=tr("the output"))
     if case.part == NUMBERS:
-        hint = tr("the output is base(x) plus alpha / r times x through A, then through B")
+        hint = tr(
+            "the output is the base's row plus alpha / r times the token's column of A, through B"
+        )
         return tensor_difference(
             case, expected["output"], got["output"], hint, name=tr("the output")
         )
-    hint = tr("only A (r × in) and B (out × r) train; the base layer is frozen, bias included")
+    hint = tr("only A (r × tokens) and B (dim × r) train; the base is frozen")
     if repr(got["trainable"]) != repr(expected["trainable"]):
         return Difference(
             tr("for {named} trainable are tensors of shapes {trainable}").format(
@@ -174,7 +113,7 @@ def _compare_layer(case: Case, expected: dict, got: Any) -> Difference | None:
             hint,
         )
     for name, wanted, moved in zip(
-        ("A", "B", tr("the base weight"), tr("the base bias")),
+        ("A", "B", tr("the base weight")),
         expected["moved"],
         got["moved"],
         strict=True,
@@ -199,15 +138,15 @@ def _same_direction(wanted: torch.Tensor, moved: Any) -> bool:
     return torch.cosine_similarity(a, b, dim=0).item() > 0.999
 
 
-LORA_LAYER = Exercise(
-    id="lora_layer",
-    title=N_("The low-rank layer"),
-    minutes=12,
+LORA_EMBEDDING = Exercise(
+    id="lora_embedding",
+    title=N_("LoRA on an embedding"),
+    minutes=10,
     parts={START: 1, NUMBERS: 2, TRAINS: 1},
-    draw=_draw_layer,
-    reference=_layer_by_peft,
-    compare=_compare_layer,
-    driver="lora_layer",
+    draw=_draw_embedding,
+    reference=_embedding_by_peft,
+    compare=_compare_embedding,
+    driver="lora_embedding",
 )
 
 
@@ -228,7 +167,7 @@ def _draw_merge(rng: random.Random, part: str) -> Case:
 
 def _merge_by_peft(weight, lora_A, lora_B, lora_alpha, use_rslora) -> torch.Tensor:
     r, n_in = lora_A.shape
-    model = _peft_linear(r, n_in, len(weight), lora_alpha, use_rslora=use_rslora)
+    model = peft_linear(r, n_in, len(weight), lora_alpha, use_rslora=use_rslora)
     layer = model.base_model.model.layer
     with torch.no_grad():
         layer.base_layer.weight.copy_(weight)

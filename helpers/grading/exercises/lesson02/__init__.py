@@ -9,13 +9,13 @@ from helpers.grading.exercises.lesson02.decoders import COUNT_DECODER
 from helpers.grading.exercises.lesson02.settings import (
     ADAPTED_MODULES,
     ALPHA_FOR_RANK,
-    LORA_SCALING,
+    MODULE_SCALING,
     TRAINED_BIASES,
 )
 
 SET = "02_configuration_exercises"
 EXERCISES = (
-    LORA_SCALING,
+    MODULE_SCALING,
     ALPHA_FOR_RANK,
     TRAINED_BIASES,
     ADAPTED_MODULES,

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from helpers._language import tr
-from helpers.grading.exercises.adapters import MAX_TARGETS
+from helpers.grading.exercises.adapter_settings import MAX_TARGETS
 from helpers.grading.exercises.compare import wrong_type
 from helpers.grading.exercises.exercise import Case, Difference
 from helpers.grading.exercises.lesson02.decoders import ATTENTION, MLP

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,36 +17,112 @@ from helpers.grading.exercises.compare import (
     same_int,
     same_value,
 )
-from helpers.grading.exercises.draw import alpha_for, several
+from helpers.grading.exercises.draw import several, told_apart
 from helpers.grading.exercises.exercise import Case, Exercise
 
 PLAIN, RSLORA = "alpha / r", "rsLoRA"
 
 
-@several(3, PLAIN, RSLORA)
-def _draw_scaling(rng: random.Random, part: str) -> Case:
-    r = rng.randint(2, 64)
-    alpha = alpha_for(rng, r)
-    named = f"r={r}, lora_alpha={alpha}, use_rslora={part == RSLORA}"
-    return Case((r, alpha, part == RSLORA), named, part)
+Fields = dict[str, Any]
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+def _factor(config: Fields, name: str, ends: str = ".", **other: Any) -> float:
+    """The factor, for names that end in a key after `ends`; `other` takes the place of fields."""
+    config = config | other
+    r, alpha = (
+        next(
+            (v for k, v in config[pattern].items() if f".{name}".endswith(ends + k)), config[field]
+        )
+        for pattern, field in (("rank_pattern", "r"), ("alpha_pattern", "lora_alpha"))
+    )
+    return alpha / (r**0.5 if config["use_rslora"] else r)
+
+
+RANK, BOTH, NEITHER = "a rank of its own", "both", "neither"
+MISSED: dict[str, tuple[Callable[[Fields, str], float], ...]] = {
+    RANK: (
+        lambda config, name: _factor(config, name, rank_pattern={}),
+        lambda config, name: _factor(config, name, use_rslora=not config["use_rslora"]),
+    ),
+    BOTH: (
+        lambda config, name: _factor(config, name, rank_pattern={}),
+        lambda config, name: _factor(config, name, alpha_pattern={}),
+        lambda config, name: _factor(config, name, rank_pattern={}, alpha_pattern={}),
+        lambda config, name: float(int(_factor(config, name))),
+    ),
+    NEITHER: (
+        lambda config, name: _factor(config, name, ends=""),
+        lambda config, name: float(int(_factor(config, name))),
+    ),
+}
+"""Which patterns hit the module -> what is usually done wrong with such a configuration: a pattern
+overlooked (alpha does not grow with the rank), the other factor, `endswith` without the dot."""
+
+
+def _draw_scaling(rng: random.Random) -> list[Case]:
+    def draw_one(kind: str, part: str) -> Case:
+        ranks, alphas = rng.sample([2, 4, 6, 8, 12, 16, 24, 32, 64], 3), rng.sample(range(5, 40), 3)
+        layer, (module, other) = rng.randint(10, 29), rng.sample(MODULES, 2)
+        own = rng.choice([module, f"layers.{layer}.{module}", f"{layer}.{module}"])
+        near = f"{layer % 10}.{module}"  # the end of the name, but not after a dot
+        config: Fields = {
+            "r": ranks[0],
+            "lora_alpha": alphas[0],
+            "use_rslora": part == RSLORA,
+            "rank_pattern": {(near if kind == NEITHER else other): ranks[1]},
+            "alpha_pattern": {other: alphas[1]},
+        }
+        if kind != NEITHER:
+            config["rank_pattern"][own] = ranks[2]
+        if kind == BOTH:
+            config["alpha_pattern"][own] = alphas[2]
+        return Case((config, f"layers.{layer}.{module}"), _shown(config, layer, module), part)
+
+    return [
+        told_apart(lambda kind=kind, part=part: draw_one(kind, part), _factor, *MISSED[kind])
+        for part in (PLAIN, RSLORA)
+        for kind in MISSED
+    ]
+
+
+def _shown(config: Fields, layer: int, module: str) -> str:
+    fields = ", ".join(f"{name}={value}" for name, value in config.items())
+    return f"layers.{layer}.{module}, {fields}"
+
+
+def _peft_factor(config: Fields, name: str) -> float:
+    with torch.device("meta"):
+        # each key matches something: PEFT warns of those that do not
+        keys = (name, *config["rank_pattern"], *config["alpha_pattern"])
+        modules = sorted({key.rpartition(".")[2] for key in keys})
+        numbers = {name.split(".")[1], name.split(".")[1][-1:]}
+        blocks = {n: nn.ModuleDict({m: nn.Linear(8, 8) for m in modules}) for n in numbers}
+        tree = nn.ModuleDict({"layers": nn.ModuleDict(blocks)})
+        model = get_peft_model(tree, LoraConfig(target_modules=modules, **config))
+    return float(model.base_model.model.get_submodule(name).scaling["default"])
+
+
+MODULE_SCALING = Exercise(
+    id="module_scaling",
+    title=N_("The factor of one module"),
+    minutes=6,
+    parts={PLAIN: 1, RSLORA: 1},
+    draw=_draw_scaling,
+    reference=_peft_factor,
+    compare=same_float(
+        N_(
+            "find the module's own rank and its own alpha, each in its pattern or else the "
+            "adapter's; LoRA divides alpha by r, rsLoRA by the square root of r"
+        )
+    ),
+)
 
 
 def _scaling_by_peft(r: int, lora_alpha: float, use_rslora: bool) -> float:
-    with torch.device("meta"):
-        config = LoraConfig(r=r, lora_alpha=lora_alpha, use_rslora=use_rslora, target_modules=["0"])
-        model = get_peft_model(nn.Sequential(nn.Linear(8, 8)), config)
-    return float(model.base_model.model[0].scaling["default"])
-
-
-LORA_SCALING = Exercise(
-    id="lora_scaling",
-    title=N_("The factor in front of B A"),
-    minutes=3,
-    parts={PLAIN: 1, RSLORA: 1},
-    draw=_draw_scaling,
-    reference=_scaling_by_peft,
-    compare=same_float(N_("LoRA divides alpha by r, rsLoRA by the square root of r")),
-)
+    patterns: Fields = {"rank_pattern": {}, "alpha_pattern": {}}
+    config = {"r": r, "lora_alpha": lora_alpha, "use_rslora": use_rslora, **patterns}
+    return _peft_factor(config, "layers.0.q_proj")
 
 
 @several(3, PLAIN, RSLORA)
