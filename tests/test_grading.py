@@ -518,6 +518,8 @@ def test_programs_write_to_tmp_where_the_course_lies_in_it_and_the_course_stays(
 
 def test_a_sandbox_that_does_not_come_up_leaves_nothing_behind(box, monkeypatch):
     before = len(os.listdir("/proc/self/fd")), len(psutil.Process().children(recursive=True))
+    word = uuid.uuid4().hex
+    monkeypatch.setenv("LORA_TEST", word)
 
     def refused(text):
         raise OSError("refused")
@@ -530,6 +532,7 @@ def test_a_sandbox_that_does_not_come_up_leaves_nothing_behind(box, monkeypatch)
         len(os.listdir("/proc/self/fd")),
         len(psutil.Process().children(recursive=True)),
     )
+    assert not psutil.wait_procs(list(holding(word)), timeout=20)[1]  # nor another's child
 
 
 class Turn:

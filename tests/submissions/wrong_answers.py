@@ -188,6 +188,7 @@ LESSON_3 = [
     ("find_bug", BUG.format(**GOOD_BUG | {"rate": "not 2e-5 < s['learning_rate'] < 0.2"}), 4, "(learning_rate=0.1) you say 'none'"),
     ("find_bug", BUG.format(**GOOD_BUG | {"rate": "not 2e-4 < s['learning_rate'] < 0.1"}), 4, "a healthy set-up (learning_rate=0.0001) you say 'learning rate'"),
     ("find_bug", BUG.format(**GOOD_BUG | {"rate": "not 2e-5 < s['learning_rate'] < 4e-3"}), 4, "a healthy set-up (learning_rate=0.005) you say 'learning rate'"),
+    ("find_bug", BUG.format(**GOOD_BUG | {"rate": "not 1e-4 <= s['learning_rate'] <= 5e-3"}), 4, "a healthy set-up (learning_rate="),
     ("find_bug", BUG.format(**GOOD_BUG | {"pad": "s['pad_token_id'] == s['eos_token_id']"}), 4, "a healthy set-up has no bug"),
     ("find_bug", BUG.format(**GOOD_BUG | {"half": "!= 'float32'"}), 4, "(trained_dtype=bfloat16) you say 'fp16 weights'"),
     ("find_bug", "def find_bug(s):\n    return 'none'", 0, "a set-up with 'pad = eos' (pad_token_id=2, eos_token_id=2, and the last label before the padding is -100) you say 'none'"),
