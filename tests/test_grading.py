@@ -518,6 +518,8 @@ def test_programs_write_to_tmp_where_the_course_lies_in_it_and_the_course_stays(
 
 def test_a_sandbox_that_does_not_come_up_leaves_nothing_behind(box, monkeypatch):
     before = len(os.listdir("/proc/self/fd")), len(psutil.Process().children(recursive=True))
+    word = uuid.uuid4().hex
+    monkeypatch.setenv("LORA_TEST", word)
 
     def refused(text):
         raise OSError("refused")
@@ -530,6 +532,7 @@ def test_a_sandbox_that_does_not_come_up_leaves_nothing_behind(box, monkeypatch)
         len(os.listdir("/proc/self/fd")),
         len(psutil.Process().children(recursive=True)),
     )
+    assert not psutil.wait_procs(list(holding(word)), timeout=20)[1]  # nor another's child
 
 
 class Turn:
@@ -764,7 +767,7 @@ def test_names_from_an_lms_give_the_student(tmp_path):
     for name in (
         "Anna Ö_117_file/a.ipynb",
         "Anna O\u0308_118_file/b.ipynb",
-        "ben_1_\udcff\u202e.ipynb",
+        "ben_1_\udcff\u202e\x1b[2J\n.ipynb",
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -774,7 +777,7 @@ def test_names_from_an_lms_give_the_student(tmp_path):
     own = [one.load().adapters for one in found[:2]]
     assert [len(adapters) for adapters in own] == [1, 1] and own[0] != own[1]
     assert [one.student for one in found] == ["Anna Ö", "Anna Ö", "ben"]
-    assert [one.student for one in find_submissions(tmp_path)][-1] == "ben_1_\\udcff\\u202e"
+    assert [one.student for one in find_submissions(tmp_path)][-1] == r"ben_1_\udcff\u202e\x1b[2J\n"
     for wrong in ("(", "^.+_"):
         with pytest.raises(ValueError, match="student_pattern"):
             find_submissions(tmp_path, wrong)

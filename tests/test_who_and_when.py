@@ -145,6 +145,10 @@ AS_WRITTEN = {
         ["set-1-anna", "set-1-ben"],
     ),
     "a class in a folder": (["class/anna.ipynb", "class/ben.ipynb"], ["anna", "ben"]),
+    "strokes that are part of a name": (
+        ["_ben.ipynb", "ben.ipynb", "cl-.ipynb"],
+        ["_ben", "ben", "cl-"],
+    ),
     "folders of students": ([f"{name}/{SET}" for name in ("anna", "ben")], ["anna", "ben"]),
     "one student, two sets": (
         ["anna/01_theory_exercises.ipynb", "anna/02_configuration_exercises (1).ipynb"],

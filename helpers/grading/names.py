@@ -73,7 +73,8 @@ def read_name(name: str, is_folder: bool) -> Named:
                 late,
                 found.get("before") or "",
             )
-    return Named(SET_NAME.sub("", name).strip(" -_–") or name)
+    rest, sets = SET_NAME.subn("", name)
+    return Named((rest.strip(" -_–") if sets else name.strip()) or name)
 
 
 def stamped(name: str) -> datetime | None:

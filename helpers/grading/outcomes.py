@@ -69,9 +69,10 @@ class Outcome(StrEnum):
     COPIED = "copied", "the adapter is the course's own", "Hand in one that you have trained."
     LACKING = (
         "lacking",
-        "it needs what is not here: a module, a file, a card, the network or a newer Python",
+        "it needs what is not here: a module, a file, a card, the network, more room or a newer "
+        "Python",
         "Put what your answer needs into the notebook itself, let it run without a graphics card "
-        "and without the network, and hand it in again.",
+        "and the network, with few threads and small files, and hand it in again.",
     )
     GRADER_ERROR = "grader error", "the grader failed", "This is no fault of yours: please wait."
     # on the way: the worker's answers, not yet compared

@@ -132,7 +132,7 @@ def readable(name: str) -> str:
     composed = unicodedata.normalize("NFC", name)
     hidden = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
     return "".join(
-        c.encode("ascii", "backslashreplace").decode()
+        c.encode("unicode_escape").decode()
         if unicodedata.category(c) in hidden and c not in JOINERS
         else c
         for c in composed

@@ -641,14 +641,12 @@ CORPUS: dict[str, Sample] = {
     "fork bomb": lost(
         "import os, time\n    for _ in range(60):\n        if os.fork() == 0:\n"
         "            time.sleep(3); os._exit(0)\n    " + RIGHT,
-        "error",
-        feedback="BlockingIOError",
+        "lacking",
     ),
     "threads": lost(
         "import threading, time\n    for _ in range(60):\n"
         "        threading.Thread(target=time.sleep, args=(2,), daemon=True).start()\n    " + RIGHT,
-        "error",
-        feedback="RuntimeError",
+        "lacking",
     ),
     "memory hog": lost(
         "hog = bytearray(600 << 20)\n    return len(hog)", "memory", reason="more memory"
@@ -701,8 +699,7 @@ CORPUS: dict[str, Sample] = {
     ),
     "files without end": lost(
         "for i in range(20_000): open(f'/scratch/{i}', 'w').close()\n    " + RIGHT,
-        "error",
-        feedback="OSError",
+        "lacking",
     ),
     "stops itself": lost(
         "import os, signal\n    os.kill(os.getpid(), signal.SIGSTOP)\n    " + RIGHT, "timed out"
@@ -711,14 +708,12 @@ CORPUS: dict[str, Sample] = {
     "disk filler": lost(
         "data = b'x' * (1 << 20)\n    with open('fill', 'wb') as file:\n"
         "        for _ in range(300): file.write(data)\n    " + RIGHT,
-        "error",
-        feedback="OSError",
+        "lacking",
     ),
     "many files": lost(
         "data = b'x' * (8 << 20)\n    for i in range(40):\n"
         "        open(f'/scratch/{i}', 'wb').write(data)\n    " + RIGHT,
-        "error",
-        feedback="OSError",
+        "lacking",
     ),
     "huge output": count("print('x' * (30 << 20))\n    " + RIGHT),
     "huge answer": lost("return ['x' * 1000] * 7_000", "crashed"),

@@ -158,6 +158,8 @@ class _Box:
                 raise SandboxError(f"bwrap does not work here: {self._complaint()}")
             self.pidfd = os.pidfd_open(self.init)
         except BaseException:
+            with contextlib.suppress(OSError):  # bwrap has ended
+                os.write(mapped_write, b"\n")  # or its child waits for ever
             self._stop()
             raise
         finally:
@@ -179,12 +181,16 @@ class _Box:
         self._stop()
 
     def _stop(self) -> None:
-        """End bwrap, if it was started and has not ended, and close what leads to it."""
+        """Let bwrap end with its input, if it was started, and close what leads to it. Killed
+        before its child has begun, it would leave that behind."""
         if self._bwrap is None:
             return
+        self._bwrap.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._bwrap.wait(10)
         self._bwrap.kill()
         self._bwrap.wait()
-        for stream in (self._bwrap.stdin, self._bwrap.stdout, self._bwrap.stderr):
+        for stream in (self._bwrap.stdout, self._bwrap.stderr):
             stream.close()
 
 

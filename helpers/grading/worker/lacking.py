@@ -11,14 +11,17 @@ import sys
 REFERENCES = "helpers.grading.exercises"
 NOT_HERE = (
     r"Found no NVIDIA driver|not compiled with CUDA|No CUDA GPUs|Torch not linked with CUDA|"
-    r"couldn't connect to|offline mode|name resolution|Name or service not known"
+    r"couldn't connect to|offline mode|name resolution|Name or service not known|"
+    r"can't start new thread"
 )
-"""What torch and the Hub's client say where there is no card and no network."""
+"""What torch, the Hub's client and Python say where there is no card, network or thread left."""
+NO_ROOM = errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EFBIG
+"""For a process, or for a file: a student's machine has more."""
 
 
 def is_not_here(error: BaseException) -> bool:
     """Whether it failed for want of something that may be there for the student: a module or a
-    newer one, a file, a folder to make, a process, a card, the network."""
+    newer one, a file, a folder to make, room for one, a process, a thread, a card, the network."""
     return any(_is_for_want(each) for each in _with_causes(error))
 
 
@@ -36,7 +39,7 @@ def _is_for_want(error: BaseException) -> bool:
         return not str(error.name).startswith(REFERENCES)  # which nobody has
     if isinstance(error, FileNotFoundError | socket.gaierror):
         return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:  # no room for a process
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return True
     if isinstance(error, OSError) and error.errno == errno.EROFS:  # a folder of the student's own
         return isinstance(error.filename, str) and not os.path.exists(error.filename)

@@ -21,6 +21,8 @@ RATE, PAD, HALF, TEMPLATE, EVAL = (
 START, END = "<|im_start|>", "<|im_end|>"
 USUAL = 1e-4, 5e-3
 """The lowest and the highest learning rate that the statement calls reasonable."""
+ODD = 3e-5, 3e-2
+"""Neither reasonable nor ten times away from it: no bug, by the statement."""
 
 
 def _healthy(rng: random.Random, bug: str) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _draw_bugs(rng: random.Random) -> list[Case]:
             _plant(setup, planted)
             cases.append(_case(setup, planted, bug, rng))
     far = rng.choice([1e-6, 2e-6, 0.5, 1.0, 3.0])
-    for planted, rates in ((RATE, (5e-6, 0.1, far)), ("none", USUAL)):
+    for planted, rates in ((RATE, (5e-6, 0.1, far)), ("none", USUAL + ODD)):
         for rate in rates:
             setup = _healthy(rng, RATE) | {"learning_rate": rate}
             cases.append(_case(setup, planted, RATE, rng))
