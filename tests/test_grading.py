@@ -767,7 +767,7 @@ def test_names_from_an_lms_give_the_student(tmp_path):
     for name in (
         "Anna Ö_117_file/a.ipynb",
         "Anna O\u0308_118_file/b.ipynb",
-        "ben_1_\udcff\u202e\x1b[2J\n.ipynb",
+        "ben_1_\udcff\u202e\n\x1b[2J.ipynb",
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -777,7 +777,7 @@ def test_names_from_an_lms_give_the_student(tmp_path):
     own = [one.load().adapters for one in found[:2]]
     assert [len(adapters) for adapters in own] == [1, 1] and own[0] != own[1]
     assert [one.student for one in found] == ["Anna Ö", "Anna Ö", "ben"]
-    assert [one.student for one in find_submissions(tmp_path)][-1] == r"ben_1_\udcff\u202e\x1b[2J\n"
+    assert [one.student for one in find_submissions(tmp_path)][-1] == r"ben_1_\udcff\u202e\n\x1b[2J"
     for wrong in ("(", "^.+_"):
         with pytest.raises(ValueError, match="student_pattern"):
             find_submissions(tmp_path, wrong)
