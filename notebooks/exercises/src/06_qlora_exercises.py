@@ -101,7 +101,7 @@ for name, weights in (("alone", block), ("beside an outlier", beside)):
     )
 
 # %% [markdown]
-# So how long may a block be? Quantize and restore `weights` with each of the block sizes in `blocks`, which stand there in any order, and measure the error: the size (`.norm()`) of what is restored, less the weights, over the size of the weights. Return the largest block size whose error is at most `limit`; or `None`, if there is none. `levels` are NF4's; each size divides the number of weights. (2 points where one will do, 1 where you must say that none does.)
+# So how long may a block be? Quantize and restore `weights` with each of the block sizes in `blocks`, which stand there in any order, and measure the error: the size (`.norm()`) of what is restored, less the weights, over the size of the weights. Return the largest block size whose error is at most `limit`; or `None`, if there is none. `levels` are NF4's; each size divides the number of weights. (2 points where one will do; the third, for saying that none does, comes with them.)
 
 
 # %%

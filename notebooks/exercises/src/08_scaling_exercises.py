@@ -59,7 +59,7 @@ check("lowest_stage", lowest_stage)
 #
 # ## 2 · Other devices, the same batch
 #
-# *2 points, 6 minutes.* A run with a global batch of `batch` rows is to be repeated on `devices` devices, each of which holds at most `most` rows at a time. Return `(rows, accumulation)`: rows per device and accumulation steps, which give exactly the same global batch, with as many rows at a time as fit; or `None`, if it cannot be kept exactly. (1 point where it can be kept, 1 for telling where it cannot.)
+# *2 points, 6 minutes.* A run with a global batch of `batch` rows is to be repeated on `devices` devices, each of which holds at most `most` rows at a time. Return `(rows, accumulation)`: rows per device and accumulation steps, which give exactly the same global batch, with as many rows at a time as fit; or `None`, if it cannot be kept exactly. (1 point where it can be kept; the second, for telling where it cannot, comes with it.)
 
 
 # %%
