@@ -19,6 +19,7 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from helpers._arguments import require
+from helpers._language import worded
 
 # llama.cpp's converter tells by the tokens of this text, hashed, how a vocabulary's makers cut a
 # text before they merged its pieces. Its list is long; here is the course's model alone.
@@ -81,7 +82,7 @@ def _known(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> str:
         len(tokenizer) <= rows,
         "tokenizer's length",
         len(tokenizer),
-        f"at most {rows}, the model's embeddings",
+        worded("at most {rows}, the model's embeddings", rows=rows),
     )
     require(pre_tokenizer, "tokenizer", type(tokenizer).__name__, "SmolLM2's, or made from it")
     return pre_tokenizer

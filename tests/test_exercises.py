@@ -138,7 +138,7 @@ def test_release_writes_both_editions_and_check_finds_what_is_out_of_step(
 def test_a_solution_without_its_other_end_is_never_released(course, delimiter):
     (source,) = release.sources(course)
     source.write_text(source.read_text().replace(f"    {delimiter}\n", "", 1))
-    with pytest.raises(ValueError, match="without its other end in lora-parameters"):
+    with pytest.raises(ValueError, match="without its other end in fused-rank"):
         release.release_text(source, course)
     assert not list(course.rglob("*.ipynb"))
 

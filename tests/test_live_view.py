@@ -128,7 +128,7 @@ def test_the_record_is_the_trainers_and_the_output_that_stays_is_a_picture(make_
 def test_answers_take_no_more_than_their_share(make_trainer, monkeypatch):
     clock = [0.0]  # a step takes four seconds, and a token one
 
-    def answer(model, tokenizer, questions, max_new_tokens, max_time):
+    def answer(model, tokenizer, questions, max_new_tokens, max_time, quiet):
         tokens = min(max_new_tokens, round(max_time))
         clock[0] += tokens
         return ["word " * tokens, "no"]
