@@ -7,6 +7,7 @@ This file imports the standard library alone, so that ``import helpers`` stays i
 import logging
 
 from helpers import _logbook as logbook
+from helpers import _long_cells as long_cells
 from helpers._notebook import say_what_errors_mean
 
 __version__ = "0.1.0"
@@ -18,3 +19,4 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
 
 say_what_errors_mean()
 logbook.begin()
+long_cells.begin()

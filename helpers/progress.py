@@ -4,6 +4,8 @@
 * `counter(label, total)`: the same for what counts by itself
 * `passing_line()`: the line alone, for what has words of its own
 
+Below a cell that only waits, a line of :mod:`helpers._long_cells` says how long it has run.
+
 The line is gone at the end, so that no saved notebook holds one; where a cell is interrupted it
 stays as it was. One line is enough: inside of another none is shown, nor in a thread, whose words
 would come out below whichever cell was run last. In the course's own tests there is none at all.
@@ -15,15 +17,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from helpers._language import handed, tr
+from helpers._long_cells import GONE, counts_for_itself
 from helpers.expectations import is_strict
 
 Item = TypeVar("Item")
 SOON = 1.0  # seconds after which a counter is worth a line
-GONE = {"text/plain": "", "text/html": ""}  # the empty HTML has no height
 
 _cell: int | None = None  # the number of the cell that has a line
 
@@ -81,16 +83,18 @@ def passing_line() -> Iterator[Callable[[str], None]]:
             from IPython.display import display
 
             line = display(data, raw=True, display_id=True)
+            told.enter_context(counts_for_itself())
         else:
             line.update(data, raw=True)
 
-    try:
-        yield say
-        if line is not None:
-            line.update(GONE, raw=True)
-    finally:
-        if _cell == cell:
-            _cell = None
+    with ExitStack() as told:
+        try:
+            yield say
+            if line is not None:
+                line.update(GONE, raw=True)
+        finally:
+            if _cell == cell:
+                _cell = None
 
 
 def _cell_with_lines() -> int | None:

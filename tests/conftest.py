@@ -2,6 +2,7 @@
 their kernels come from."""
 
 import os
+import signal
 
 import ipykernel.kernelspec
 
@@ -73,6 +74,8 @@ class _Kernels:
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background: `make test &`
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt themselves
     config.warm_kernels = kernels = _Kernels()
     ipykernel.kernelspec.make_ipkernel_cmd = kernels.command
 

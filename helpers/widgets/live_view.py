@@ -44,6 +44,7 @@ from IPython.display import display
 from helpers import plots
 from helpers._language import N_, tr
 from helpers._libraries import reachable_while_busy
+from helpers._long_cells import say_no_more
 from helpers.memory import MemoryEstimate
 from helpers.training.recorder import ASKING_SHARE, RunRecord, RunRecorder, trainer_in
 from helpers.widgets.controls import WIDGET_VIEW, legible
@@ -128,6 +129,7 @@ class LiveView(RunRecorder):
         if self.shown:
             self._take_interrupts()
             self._handle = display(self._live_bundle(), raw=True, display_id=True)
+            say_no_more()
             reachable_while_busy(self.button)
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
@@ -182,14 +184,10 @@ class LiveView(RunRecorder):
 
     def _constant_text(self) -> str:
         """What holds of every such run on every machine: a test compares it letter for letter."""
-        steps = self.record.total_steps
-        return (
-            tr("{title}: a run of {steps} steps, seen as it goes.").format(
-                title=self.title, steps=steps
-            )
-            if steps
-            else self.title
-        )
+        if not (steps := self.record.total_steps):
+            return self.title
+        said = tr("{title}: a run of {steps} steps, seen as it goes.")
+        return said.format(title=self.title, steps=steps)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
         if self.record.outcome in ("waiting", "training"):

@@ -82,14 +82,26 @@ def read_settings(content: bytes) -> LoraConfig:
     if used:
         raise Unusable(tr("leave {used} at the default").format(used=", ".join(used)))
     if not _is_rank(fields.get("r")):
-        raise Unusable(tr("the rank must be 1 to {max_rank}").format(max_rank=MAX_RANK))
+        raise Unusable(
+            tr("r={found} must be a whole number, 1 to {max_rank}").format(
+                found=_found(fields, "r"), max_rank=MAX_RANK
+            )
+        )
     if not _is_alpha(fields.get("lora_alpha")):
-        raise Unusable(tr("lora_alpha must be a number above 0"))
+        raise Unusable(
+            tr("lora_alpha={found} must be a number above 0, at most {max_alpha:,}").format(
+                found=_found(fields, "lora_alpha"), max_alpha=MAX_ALPHA
+            )
+        )
     if fields.get("bias", "none") != "none":
-        raise Unusable(tr('bias must be "none"'))
+        raise Unusable(tr('bias={found} must be "none"').format(found=_found(fields, "bias")))
     layers = fields.get("layers_to_transform")
     if not _are_layers(layers):
-        raise Unusable(tr("layers_to_transform must be a list of whole numbers"))
+        raise Unusable(
+            tr("layers_to_transform={found} must be a list of layer numbers, from 0").format(
+                found=_found(fields, "layers_to_transform")
+            )
+        )
     return LoraConfig(
         r=fields["r"],
         lora_alpha=fields["lora_alpha"],
@@ -102,6 +114,12 @@ def read_settings(content: bytes) -> LoraConfig:
         use_rslora=fields.get("use_rslora") is True,
         task_type="CAUSAL_LM",
     )
+
+
+def _found(fields: dict[str, Any], field: str) -> str:
+    """A field's value in a message: short, and in characters that can do nothing on a page."""
+    value = ascii(fields.get(field))
+    return value if len(value) <= 60 else f"{value[:60]}…"
 
 
 def _is_rank(value: Any) -> bool:
@@ -129,7 +147,11 @@ def _names(fields: dict[str, Any], field: str) -> list[str]:
     if field == "layers_pattern" and type(names) is str:
         names = [names]
     if type(names) is not list or not all(map(_is_name, names)):
-        raise Unusable(tr("{field} must be a list of names").format(field=field))
+        raise Unusable(
+            tr("{field}={found} must be a list of names").format(
+                field=field, found=_found(fields, field)
+            )
+        )
     if len(names) > MAX_TARGETS:
         raise Unusable(
             tr("{field} must be a list of at most {max_targets} names").format(
@@ -159,7 +181,9 @@ def _pattern(fields: dict[str, Any], field: str, is_valid: Any) -> dict[str, Any
         _is_name(name) and is_valid(value) for name, value in pattern.items()
     ):
         raise Unusable(
-            tr("{field} must map names to numbers that are valid without it").format(field=field)
+            tr("{field}={found} must map names to numbers that are valid without it").format(
+                field=field, found=_found(fields, field)
+            )
         )
     if len(pattern) > MAX_PATTERNS:
         raise Unusable(
