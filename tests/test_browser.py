@@ -55,7 +55,7 @@ def chromium() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def browser_path() -> str:
+def browser_path(warm_servers) -> str:
     """The chromium or Chrome of this machine; without one, a skip that says how to get it."""
     found = chromium()
     if found is None:

@@ -123,14 +123,18 @@ def class_of_type(model_type, config_class):
     return found[0] if listed else None
 
 
-def small(config):
-    """Arguments that make a config like this one with two layers, in every part of it."""
+def small(config, whole_parts):
+    """Arguments that make a config like this one with two layers, in every part of it.
+
+    Most types want the other values of a part too, some its type's own.
+    """
     given = vars(config)
     depths = {n for name, n in given.items() if name in LAYERS and isinstance(n, int) and n > 2}
     less = {}
     for name, value in given.items():
         if isinstance(value, PretrainedConfig):
-            less[name] = small(value)
+            less[name] = value.to_dict() if whole_parts else {}
+            less[name] |= small(value, whole_parts)
         elif name in LAYERS and isinstance(value, int) and value > 2:
             less[name] = 2
         elif isinstance(value, list) and len(value) in depths:  # what each layer is
@@ -151,7 +155,7 @@ def build(model_type):
     except Exception:
         return NO_MODEL
     missing = NO_MODEL
-    for arguments in ({**small(default), **given}, given):
+    for arguments in ({**small(default, True), **given}, {**small(default, False), **given}, given):
         try:
             config = config_class(**arguments)
             config.architectures = [model_class.__name__]
