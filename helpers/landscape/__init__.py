@@ -8,14 +8,12 @@
     nearest_run(runs, task="style", rank=6, learning_rate=3e-3)
     stage_rows(runs, "rank")               # the runs that the grid's stage `rank` asks for
 
-What the columns mean: the card, `helpers/course_data/landscape/README.md`. Nothing of this face
-trains or needs the model: that is for `.ci/landscape.py`, which makes the runs. Where to look; each
-file calls only those below it:
+What the columns mean: the card, `helpers/course_data/landscape/README.md`. Nothing here trains or
+needs the model: `.ci/landscape.py` and the files beside it make the runs. Where to look; each file
+calls only those below it:
 
 * ``reading``: what is above
-* ``training``: one run, at a ``bench``: the model's upper layers, and rows that stand ready
-* ``prompting``: what the untouched model does when it is simply asked
-* ``grid``: which runs there are, stage by stage; ``store``: where they lie
+* ``grid``: which runs there are, stage by stage
 * ``settings``: what one run is made of, and its name
 """
 
@@ -24,7 +22,6 @@ from helpers.landscape.reading import (
     Interval,
     best_rate,
     bits_stored,
-    compare,
     curve_of,
     difference,
     interval,

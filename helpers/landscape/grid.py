@@ -1,7 +1,7 @@
 """Which runs the landscape is made of, stage by stage, most wanted first.
 
 * `STAGES`: name of a stage -> its runs, seeds innermost
-* `stage_runs(stage)`; `sample(stored, week)`: a run to make once more
+* `stage_runs(stage)`: the same, or an error that names the stages
 
 A run that two stages want is made once.
 """
@@ -9,8 +9,6 @@ A run that two stages want is made once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from datetime import date
 from typing import Any
 
 from helpers.landscape.settings import RunSettings
@@ -210,28 +208,8 @@ STAGES: dict[str, list[RunSettings]] = {
 }
 
 
-CHEAP = ("full", "rank", "targets", "rslora")
-
-
 def stage_runs(stage: str) -> list[RunSettings]:
     """The runs of a stage. Raises ValueError for a stage that does not exist."""
     if stage not in STAGES:
         raise ValueError(f"stage={stage!r} is not one of {', '.join(STAGES)}")
     return STAGES[stage]
-
-
-def sample(stored: Iterable[str], day: date | None = None) -> RunSettings:
-    """A cheap run to make once more: always the same one, or the one for the week of `day`.
-
-    `stored` are the keys of the runs that there are. Cheap are those of the upper layers and of
-    twenty steps. Raises ValueError if none of these is stored.
-    """
-    stored = set(stored)
-    every = itertools.chain.from_iterable(STAGES[name] for name in CHEAP)
-    there = [s for s in dict.fromkeys(every) if s.key in stored]
-    if not there:
-        raise ValueError(f"stored: no run of the stages {', '.join(CHEAP)} to make again")
-    # Weeks are counted on from year to year (day 1 was a Monday): a calendar's begin anew at 1, and
-    # would never come to most runs. 37 shares no factor with their number, so all get a turn.
-    week = (day.toordinal() - 1) // 7 if day else 0
-    return there[37 * week % len(there)]

@@ -7,7 +7,6 @@
 * `difference(first, second)`: the same, of two configurations, seed by seed
 * `best_rate(runs, ...)`: the learning rate with the lowest mean held-out loss
 * `nearest_run(runs, ...)`: the stored run closest to settings of your own
-* `compare(...)`: is a run made again what is stored?
 * `bits_stored(run)`: how much of the codes a run has memorised
 """
 
@@ -16,7 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ from datasets import (
 from helpers._language import worded
 from helpers.data import COURSE_DATA
 from helpers.landscape.grid import stage_runs
-from helpers.landscape.settings import SETTINGS, RunSettings
-from helpers.landscape.store import Record
+from helpers.landscape.settings import SETTINGS, Record
 
 LANDSCAPE = COURSE_DATA / "landscape"
 BITS_A_NAME = 14.0  # of a code: two words of 128
@@ -246,48 +244,3 @@ def bits_stored(run: Mapping[str, Any]) -> float:
         )
     lacking = 3 * run["trained_loss"] / math.log(2)
     return run["rows"] * max(0.0, BITS_A_NAME - lacking)
-
-
-LEAST_SPREAD = 0.02  # nats: below this, seeds may agree by chance
-
-
-def compare(
-    settings: RunSettings,
-    result: Mapping[str, Any],
-    curve: Sequence[Mapping[str, Any]],
-    runs: Iterable[Record],
-    curves: Iterable[Record],
-) -> list[str]:
-    """What a run made again does otherwise than the stored one; empty if it is the same.
-
-    Held-out loss, loss on plain text, and each point of the held-out curve may lie as far from
-    the stored value as the seeds of these settings lie apart, be it with the stored value among
-    them or with the new one: a wrong value must not widen what it is held to. Raises ValueError if
-    the run is not stored.
-    """
-    runs, curves = list(runs), list(curves)
-    same = {n: v for n, v in asdict(settings).items() if n != "seed"}
-    seeds = select(runs, kind="training", **same)
-    stored = next((run for run in seeds if run["run"] == settings.key), None)
-    if stored is None:
-        raise ValueError(worded("settings: the run {key} is not stored", key=settings.key))
-    others = [run for run in seeds if run is not stored]
-    faults = []
-
-    def hold(name: str, new: float, old: float, others: Sequence[float]) -> None:
-        spread = min(max(v, *others) - min(v, *others) for v in (new, old)) if others else 0.0
-        spread = max(spread, LEAST_SPREAD)
-        if not abs(new - old) <= spread:
-            faults.append(f"{name} {new:.3f}, stored {old:.3f}, seeds {spread:.3f} apart")
-
-    for name in ("heldout_loss", "forgetting"):
-        hold(name, result[name], stored[name], [run[name] for run in others])
-    old, *rest = (
-        {p["step"]: p["heldout_loss"] for p in curve_of(curves, run)} for run in (stored, *others)
-    )
-    new = {p["step"]: p["heldout_loss"] for p in curve}
-    if new.keys() != old.keys():
-        return [*faults, f"curve at steps {sorted(new)}, stored {sorted(old)}"]
-    for step in sorted(old):
-        hold(f"curve at step {step}", new[step], old[step], [p[step] for p in rest])
-    return faults

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
+Record = dict[str, Any]  # a run, or a point of a curve, as stored
 TASKS = ("style", "codes")
 TARGETS = {
     "all-linear": "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split(),
