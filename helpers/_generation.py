@@ -58,7 +58,7 @@ def generate_answers(
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
     answers = [""] * len(encoded)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    with _evaluation_mode(model), _counter(len(batches) * max_new_tokens, quiet) as count:
+    with evaluation_mode(model), _counter(len(batches) * max_new_tokens, quiet) as count:
         for before, rows in enumerate(batches):
             new_tokens = _continue(
                 model,
@@ -183,9 +183,12 @@ def _check_questions(questions: Sequence[str], adapter_names: Sequence[str] | No
 
 
 @contextmanager
-def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
-    """`model.eval()` with gradient checkpointing off, and everything as it was afterwards."""
-    training = {name: module.training for name, module in model.named_modules()}
+def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """`model.eval()` with gradient checkpointing off, which would switch the cache off.
+
+    Afterwards all is as it was.
+    """
+    training = [(module, module.training) for module in model.modules()]
     switched = [m for m in model.modules() if getattr(m, "gradient_checkpointing", False)]
     model.eval()
     for module in switched:
@@ -195,5 +198,5 @@ def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for module in switched:
             module.gradient_checkpointing = True
-        for name, module in model.named_modules():
-            module.training = training[name]
+        for module, was_training in training:
+            module.training = was_training

@@ -7,6 +7,8 @@ stands in `course_data/README.md`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from datasets import (
@@ -38,6 +40,21 @@ PLAIN_TEXT = (
 )
 
 
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep the progress bars of `datasets` out of a notebook.
+
+    The first reading of a file would leave some, a later one none; those of a thread have no cell.
+    """
+    shown = is_progress_bar_enabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
+
+
 def load_task(task: str) -> DatasetDict:
     """The course's `style`, `structure` or `codes` task: `train` and `heldout`, 300 rows each.
 
@@ -55,13 +72,8 @@ def load_task(task: str) -> DatasetDict:
             )
         )
     files = {split: str(COURSE_DATA / task / f"{split}.jsonl") for split in ("train", "heldout")}
-    shown = is_progress_bar_enabled()
-    disable_progress_bars()  # the first reading would leave two in the notebook, a later one none
-    try:
+    with without_bars():
         return load_dataset("json", data_files=files)
-    finally:
-        if shown:
-            enable_progress_bars()
 
 
 def course_adapter(task: str) -> Path:

@@ -72,12 +72,7 @@ class Setting:
             require(0 < value < math.inf, name, value, "above 0 and finite")
         require(0 <= self.noise <= 1, "noise", self.noise, "from 0 to 1")
         require(self.start in STARTS, "start", self.start, one_of(STARTS))
-        require(
-            self.scaling in SCALINGS,
-            "scaling",
-            self.scaling,
-            one_of(SCALINGS),
-        )
+        require(self.scaling in SCALINGS, "scaling", self.scaling, one_of(SCALINGS))
 
     @property
     def factor(self) -> float:

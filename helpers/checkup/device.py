@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 from torch import nn
 
-from helpers._devices import usable
+from helpers._devices import name_of, numbers_by_dtype, usable
 from helpers._language import worded
 from helpers._libraries import attribute_of
 from helpers.checkup.findings import Finding
@@ -51,16 +51,14 @@ def precision(run: Run) -> Found:
 @look(worded("precision of what is trained"), "model")
 def trained_precision(run: Run) -> Found:
     fp16 = bool(getattr(run.args, "fp16", False))
-    kinds = Counter()
-    for parameter in run.trainable.values():
-        kinds[parameter.dtype] += parameter.numel()
+    kinds = numbers_by_dtype(run.trainable.values())
     if run.peft_config is not None and not run.adapted:  # as TRL and PEFT will make it
         kinds = Counter({torch.bfloat16 if run.quantized else torch.float32: 1})
     half = [dtype for dtype in (torch.float16, torch.bfloat16) if kinds[dtype]]
     if not kinds:
         raise CannotLook(worded("nothing is trained"))
     if half and (fp16 or torch.float16 in half):
-        named = "float16" if torch.float16 in half else "bfloat16"
+        named = name_of(half[0])
         yield Finding(
             "half-precision-trained",
             "error" if fp16 else "warning",
@@ -74,7 +72,7 @@ def trained_precision(run: Run) -> Found:
             "        parameter.data = parameter.data.float()",
         )
         return
-    yield ", ".join(str(dtype).removeprefix("torch.") for dtype in kinds)
+    yield ", ".join(map(name_of, kinds))
 
 
 @look(worded("gradient checkpointing"), "model")
@@ -169,6 +167,3 @@ def memory(run: Run) -> Found:
         "from helpers.memory import fits\n"
         f"print(fits(model, lora_config, {there:.0f}))  # what fits, or what would help",
     )
-
-
-LOOKS = (precision, trained_precision, checkpointing, memory)

@@ -121,6 +121,3 @@ def rate(run: Run) -> Found:
         )
     else:
         yield worded("{value:g} with {optimizer}", value=value, optimizer=optimizer)
-
-
-LOOKS = (steps, rate)

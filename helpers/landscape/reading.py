@@ -19,16 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import (
-    Dataset,
-    disable_progress_bars,
-    enable_progress_bars,
-    is_progress_bar_enabled,
-    load_dataset,
-)
+from datasets import Dataset, load_dataset
 
 from helpers._language import worded
-from helpers.data import COURSE_DATA
+from helpers.data import COURSE_DATA, without_bars
 from helpers.landscape.grid import stage_runs
 from helpers.landscape.settings import SETTINGS, Record
 
@@ -43,14 +37,9 @@ def load_landscape(folder: Path = LANDSCAPE) -> tuple[Dataset, Dataset]:
 
     The columns are explained in the card, `course_data/landscape/README.md`; `run` joins the two.
     """
-    files = {name: str(folder / f"{name}.jsonl") for name in ("runs", "curves")}
-    shown = is_progress_bar_enabled()
-    disable_progress_bars()
-    try:
-        runs, curves = (load_dataset("json", data_files=f, split="train") for f in files.values())
-    finally:
-        if shown:
-            enable_progress_bars()
+    files = [str(folder / f"{name}.jsonl") for name in ("runs", "curves")]
+    with without_bars():
+        runs, curves = (load_dataset("json", data_files=file, split="train") for file in files)
     return runs, curves
 
 

@@ -6,7 +6,6 @@ import copy
 import functools
 import math
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 
@@ -17,6 +16,7 @@ from torch import nn
 from transformers import BitsAndBytesConfig
 
 from helpers import _libraries
+from helpers._devices import numbers_by_dtype
 from helpers._language import worded
 from helpers._libraries import (
     bnb_functional,
@@ -47,10 +47,11 @@ def check_model(
         )
     if lora_config is None and not any(p.requires_grad for p in model.parameters()):
         raise ValueError(worded("model_or_config: no parameter of the model requires a gradient"))
-    found = Counter()
-    for parameter in model.parameters():
-        if parameter.is_floating_point() and not getattr(parameter, "quant_state", None):
-            found[parameter.dtype] += parameter.numel()
+    found = numbers_by_dtype(
+        parameter
+        for parameter in model.parameters()
+        if parameter.is_floating_point() and not getattr(parameter, "quant_state", None)
+    )
     dtype = torch.bfloat16 if step.precision == "bf16" else torch.float32
     most = found.most_common(1)[0][0] if found else dtype
     if most is not dtype:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from helpers._devices import numbers_by_dtype
 from helpers._language import N_, worded
 from helpers.params import resolve_config
 
@@ -178,8 +178,5 @@ def _precision(model: nn.Module, settings: Mapping[str, object]) -> str:
 
 def _most(parameters) -> torch.dtype:
     """The type that most numbers have, of those that are not packed."""
-    found = Counter()
-    for parameter in parameters:
-        if parameter.is_floating_point():
-            found[parameter.dtype] += parameter.numel()
+    found = numbers_by_dtype(p for p in parameters if p.is_floating_point())
     return found.most_common(1)[0][0] if found else torch.float32
