@@ -166,20 +166,11 @@ def _begin(
 
 def _check_questions(questions: Sequence[str], adapter_names: Sequence[str] | None) -> None:
     if isinstance(questions, str):
-        raise TypeError(
-            worded(
-                "questions must be a list of strings, got the string {questions!r}",
-                questions=questions,
-            )
-        )
+        said = N_("questions must be a list of strings, got the string {questions!r}")
+        raise TypeError(worded(said, questions=questions))
     if adapter_names is not None and len(adapter_names) != len(questions):
-        raise ValueError(
-            worded(
-                "adapter_names: {n} names for {wanted} questions; must be equal",
-                n=len(adapter_names),
-                wanted=len(questions),
-            )
-        )
+        said = N_("adapter_names: {n} names for {wanted} questions; must be equal")
+        raise ValueError(worded(said, n=len(adapter_names), wanted=len(questions)))
 
 
 @contextmanager

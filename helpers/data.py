@@ -64,13 +64,8 @@ def load_task(task: str) -> DatasetDict:
     Raises ValueError for any other task.
     """
     if task not in TASKS:
-        raise ValueError(
-            worded(
-                "task={task!r} is not one of the course's tasks: {tasks}",
-                task=task,
-                tasks=", ".join(TASKS),
-            )
-        )
+        said = N_("task={task!r} is not one of the course's tasks: {tasks}")
+        raise ValueError(worded(said, task=task, tasks=", ".join(TASKS)))
     files = {split: str(COURSE_DATA / task / f"{split}.jsonl") for split in ("train", "heldout")}
     with without_bars():
         return load_dataset("json", data_files=files)
@@ -85,13 +80,8 @@ def course_adapter(task: str) -> Path:
     Raises ValueError for any other task.
     """
     if task not in ADAPTED:
-        raise ValueError(
-            worded(
-                "task={task!r} is not one of the tasks with an adapter: {tasks}",
-                task=task,
-                tasks=", ".join(ADAPTED),
-            )
-        )
+        said = N_("task={task!r} is not one of the tasks with an adapter: {tasks}")
+        raise ValueError(worded(said, task=task, tasks=", ".join(ADAPTED)))
     return ADAPTERS / task
 
 
@@ -104,24 +94,16 @@ def load_smoltalk(profile: Profile) -> DatasetDict:
     is neither a local folder nor within reach on the Hugging Face Hub.
     """
     if profile.dataset_id is None:
-        raise ValueError(
-            worded(
-                "profile={profile!r} trains on the course's data: use load_task()",
-                profile=profile.name,
-            )
-        )
+        said = N_("profile={profile!r} trains on the course's data: use load_task()")
+        raise ValueError(worded(said, profile=profile.name))
     try:
         splits = load_dataset(profile.dataset_id, profile.dataset_config)
     except (OSError, ConnectionError) as error:
-        raise ModelNotAvailableError(
-            worded(
-                "{data} could not be loaded. It must be a dataset's local folder, or "
-                'the Hugging Face Hub must be within reach. PROFILE = "small" needs no '
-                "Hub. The loader said: {error}",
-                data=profile.dataset_id,
-                error=error,
-            )
-        ) from error
+        said = N_(
+            "{data} could not be loaded. It must be a dataset's local folder, or the Hugging Face "
+            'Hub must be within reach. PROFILE = "small" needs no Hub. The loader said: {error}'
+        )
+        raise ModelNotAvailableError(worded(said, data=profile.dataset_id, error=error)) from error
     chats = DatasetDict(train=splits["train"], heldout=splits["test"])
     return chats.select_columns(["messages"])
 

@@ -74,13 +74,8 @@ def find_faults(
     Raises ValueError if the two differ in length or are empty, or for a `near` outside (0, 1].
     """
     if len(questions) != len(answers):
-        raise ValueError(
-            worded(
-                "answers: {n} entries for {wanted} questions; must be equal",
-                n=len(answers),
-                wanted=len(questions),
-            )
-        )
+        said = N_("answers: {n} entries for {wanted} questions; must be equal")
+        raise ValueError(worded(said, n=len(answers), wanted=len(questions)))
     if not len(questions):
         raise ValueError(worded("questions: empty; there is nothing to look at"))
     faults = []

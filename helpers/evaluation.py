@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers._generation import generate_answers as generate_answers  # the lessons take it here
-from helpers._language import worded
+from helpers._language import N_, worded
 
 
 @dataclass(frozen=True)
@@ -164,14 +164,8 @@ def _check_lengths(name: str, answers: Sequence[Any], other: Sequence[Any]) -> N
     if not len(answers):
         raise ValueError(worded("answers: empty; nothing to score"))
     if len(answers) != len(other):
-        raise ValueError(
-            worded(
-                "{name}: {n} entries for {wanted} answers; must be equal",
-                name=name,
-                n=len(other),
-                wanted=len(answers),
-            )
-        )
+        said = N_("{name}: {n} entries for {wanted} answers; must be equal")
+        raise ValueError(worded(said, name=name, n=len(other), wanted=len(answers)))
 
 
 def _mean(values: Iterator[bool]) -> float:

@@ -21,7 +21,7 @@ from typing import Any
 
 from datasets import Dataset, load_dataset
 
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers.data import COURSE_DATA, without_bars
 from helpers.landscape.grid import stage_runs
 from helpers.landscape.settings import SETTINGS, Record
@@ -51,13 +51,8 @@ def select(runs: Iterable[Record], **settings: Any) -> list[Record]:
     runs = list(runs)
     for name in settings:
         if runs and name not in runs[0]:
-            raise ValueError(
-                worded(
-                    "{name!r} is no column of a run; there are {valid}",
-                    name=name,
-                    valid=", ".join(runs[0]),
-                )
-            )
+            said = N_("{name!r} is no column of a run; there are {valid}")
+            raise ValueError(worded(said, name=name, valid=", ".join(runs[0])))
     wanted = {n: v if isinstance(v, list | tuple | set) else [v] for n, v in settings.items()}
     return [run for run in runs if all(run[name] in v for name, v in wanted.items())]
 
@@ -191,13 +186,8 @@ def nearest_run(runs: Iterable[Record], **settings: Any) -> Record:
         raise ValueError(worded("runs: no training run, so no nearest one"))
     unknown = set(settings) - set(SETTINGS)
     if unknown:
-        raise ValueError(
-            worded(
-                "{names}: not a setting; there are {valid}",
-                names=", ".join(sorted(unknown)),
-                valid=", ".join(SETTINGS),
-            )
-        )
+        said = N_("{names}: not a setting; there are {valid}")
+        raise ValueError(worded(said, names=", ".join(sorted(unknown)), valid=", ".join(SETTINGS)))
 
     def distance(run: Mapping[str, Any]) -> float:
         total = 0.0

@@ -118,13 +118,8 @@ def sliding_layers(config: PretrainedConfig) -> tuple[bool, ...]:
         return (window is not None,) * config.num_hidden_layers
     unknown = set(types) - {"sliding_attention", "full_attention"}
     if unknown:
-        raise NotImplementedError(
-            worded(
-                "layer_types: there are no rules for {names}; {advice}",
-                names=sorted(unknown),
-                advice=worded(MEASURE),
-            )
-        )
+        said = N_("layer_types: there are no rules for {names}; {advice}")
+        raise NotImplementedError(worded(said, names=sorted(unknown), advice=worded(MEASURE)))
     return tuple(kind == "sliding_attention" for kind in types)
 
 
@@ -146,14 +141,11 @@ def _activation(config: PretrainedConfig) -> str:
 def _attention(name: str) -> str:
     kind = "flash" if "flash" in name and "flex" not in name else name
     if kind not in ("sdpa", "eager", "flash"):
-        raise NotImplementedError(
-            worded(
-                "attention {name!r}: there are rules for 'sdpa', 'eager' and flash "
-                "attention only; {advice}",
-                name=name,
-                advice=worded(MEASURE),
-            )
+        said = N_(
+            "attention {name!r}: there are rules for 'sdpa', 'eager' and flash attention only; "
+            "{advice}"
         )
+        raise NotImplementedError(worded(said, name=name, advice=worded(MEASURE)))
     return kind
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._arguments import require
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers.memory.kept import formats_of
 from helpers.memory.moments import Moments
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
@@ -70,15 +70,12 @@ def _check_sizes(subject: Subject, base: BaseShapes, adapter: AdapterShapes | No
     if adapted:
         total += adapter.added
     if subject.total not in (None, total) or (adapted and subject.trained != adapter.trainable):
-        raise NotImplementedError(
-            worded(
-                "the model has {n:,} parameters, and one made from its config and "
-                "adapter has {total:,}, or it trains others: there are rules for "
-                "unchanged models only. measure_training_memory measures it as it is",
-                n=subject.total,
-                total=total,
-            )
+        said = N_(
+            "the model has {n:,} parameters, and one made from its config and adapter has "
+            "{total:,}, or it trains others: there are rules for unchanged models only. "
+            "measure_training_memory measures it as it is"
         )
+        raise NotImplementedError(worded(said, n=subject.total, total=total))
 
 
 def base_of(subject: Subject) -> BaseShapes:

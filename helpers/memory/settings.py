@@ -93,13 +93,11 @@ class TrainingStep:
         if lora_config is not None:
             check_lora_config(lora_config)
         elif self.quantization is not None:
-            raise ValueError(
-                worded(
-                    "quantization={quantization!r} needs a lora_config: quantized weights "
-                    "cannot be trained, only an adapter beside them",
-                    quantization=self.quantization,
-                )
+            said = N_(
+                "quantization={quantization!r} needs a lora_config: quantized weights cannot be "
+                "trained, only an adapter beside them"
             )
+            raise ValueError(worded(said, quantization=self.quantization))
 
 
 def shows_settings(*without: str) -> Callable[[Callable], Callable]:

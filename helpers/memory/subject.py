@@ -116,13 +116,8 @@ def _adapter_of(model: PeftModel) -> tuple[LoraConfig, dict[str, object]]:
         )
     lora_config = model.peft_config[model.active_adapter]
     if not isinstance(lora_config, LoraConfig):
-        raise NotImplementedError(
-            worded(
-                "the model's adapter is {type}, and there are rules for LoRA only; {advice}",
-                type=lora_config.peft_type,
-                advice=worded(MEASURE),
-            )
-        )
+        said = N_("the model's adapter is {type}, and there are rules for LoRA only; {advice}")
+        raise NotImplementedError(worded(said, type=lora_config.peft_type, advice=worded(MEASURE)))
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise ValueError(
@@ -166,13 +161,8 @@ def _precision(model: nn.Module, settings: Mapping[str, object]) -> str:
     if NAMES.get(dtype) == "fp32" and settings.get("precision") == "bf16-mixed":
         return "bf16-mixed"
     if dtype not in NAMES:
-        raise NotImplementedError(
-            worded(
-                "weights in {dtype}: there are rules for {valid} only",
-                dtype=dtype,
-                valid=list(NAMES),
-            )
-        )
+        said = N_("weights in {dtype}: there are rules for {valid} only")
+        raise NotImplementedError(worded(said, dtype=dtype, valid=list(NAMES)))
     return NAMES[dtype]
 
 

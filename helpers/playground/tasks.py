@@ -12,7 +12,7 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from helpers._generation import evaluation_mode
-from helpers._language import tr, worded
+from helpers._language import N_, tr, worded
 from helpers.data import PLAIN_TEXT, TASKS, load_task, questions
 from helpers.evaluation import in_style, score_codes, score_structure, score_style, states_fact
 from helpers.own_data import BUILDERS, load_pairs
@@ -107,15 +107,10 @@ def _own_rows(path: str) -> DatasetDict:
     pairs = _lines(path) if Path(path).suffix.lower() == ".txt" else _pairs(path)
     pairs = list(dict.fromkeys((q.strip(), a.strip()) for q, a in pairs if q.strip() and a.strip()))
     if len(pairs) < LEAST_ROWS:
-        raise ValueError(
-            worded(
-                "task={path!r} has {n} rows with a question and an answer; at least "
-                "{least} are wanted",
-                path=path,
-                n=len(pairs),
-                least=LEAST_ROWS,
-            )
+        said = N_(
+            "task={path!r} has {n} rows with a question and an answer; at least {least} are wanted"
         )
+        raise ValueError(worded(said, path=path, n=len(pairs), least=LEAST_ROWS))
     rows = Dataset.from_list(
         [
             {

