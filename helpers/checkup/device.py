@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from helpers._devices import name_of, numbers_by_dtype, usable
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers._libraries import attribute_of
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
 from helpers.checkup.run import CannotLook, Run
 from helpers.memory import OPTIMIZERS, estimate_training_memory
+from helpers.memory.of_trainer import settings_of
 
 GIB = 2**30
 FLAG = "gradient_checkpointing"  # of a layer that is computed twice
@@ -125,21 +126,11 @@ def memory(run: Run) -> Found:
     lengths = [len(row.ids) for row in run.sample.trained]
     if not lengths:
         raise CannotLook(worded("no row is left to train on"))
-    longest = max(lengths)
-    optimizer = str(getattr(args.optim, "value", args.optim)).removesuffix("_fused")
-    optimizer = {"adamw_torch": "adamw", "adamw_bnb_8bit": "adamw_8bit"}.get(optimizer, optimizer)
-    if optimizer not in OPTIMIZERS:
-        raise CannotLook(
-            worded("there are no rules for the optimizer {optimizer}", optimizer=optimizer)
-        )
-    settings = {
-        "batch_size": args.per_device_train_batch_size,
-        "sequence_length": longest,
-        "optimizer": optimizer,
-        "gradient_checkpointing": args.gradient_checkpointing,
-        "gradient_accumulation_steps": args.gradient_accumulation_steps,
-        "loss": "chunked" if run.truncates else "full",
-    }
+    longest, settings = max(lengths), settings_of(args)
+    if (optimizer := settings["optimizer"]) not in OPTIMIZERS:
+        said = N_("there are no rules for the optimizer {optimizer}")
+        raise CannotLook(worded(said, optimizer=optimizer))
+    settings |= {"sequence_length": longest, "loss": "chunked" if run.truncates else "full"}
     dtypes = {p.dtype for n, p in run.model.named_parameters() if "lora_" not in n}
     if torch.float32 in dtypes and (args.bf16 or args.fp16):
         settings["precision"] = "bf16-mixed"

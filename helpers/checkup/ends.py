@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from helpers._language import N_, worded
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, joined, look
@@ -146,9 +144,5 @@ def turn_end(run: Run) -> int | None:
     )
     behind = text.rpartition("zwei")[2]
     special = set(run.tokenizer.get_added_vocab().values()) | set(run.tokenizer.all_special_ids)
-    return next(_special(run.tokenizer(behind, add_special_tokens=False)["input_ids"], special))
-
-
-def _special(ids: list[int], special: set[int]) -> Iterator[int | None]:
-    yield from (token for token in ids if token in special)
-    yield None
+    tokens = run.tokenizer(behind, add_special_tokens=False)["input_ids"]
+    return next((token for token in tokens if token in special), None)

@@ -7,6 +7,8 @@
     difference(some_runs, other_runs)      # Interval, seed by seed
     nearest_run(runs, task="style", rank=6, learning_rate=3e-3)
     stage_rows(runs, "rank")               # the runs that the grid's stage `rank` asks for
+    prompt_rows(runs, "style")             # what the untouched model does when it is asked
+    bits_stored(run)                       # how much of the codes a run has memorised
 
 What the columns mean: the card, `helpers/course_data/landscape/README.md`. Nothing here trains or
 needs the model: `.ci/landscape.py` and the files beside it make the runs. Where to look; each file

@@ -1,14 +1,4 @@
-"""Read the stored landscape: real runs of the small model, to ask instead of to train.
-
-* `load_landscape()`: all runs and all points of their curves
-* `select(runs, ...)`: runs with these settings; `stage_rows(runs, stage)`: those of a stage
-* `prompt_rows(runs, task)`: what the untouched model does when it is asked
-* `summarize(runs, ...)`, `interval(values)`: mean and 95 % interval over seeds
-* `difference(first, second)`: the same, of two configurations, seed by seed
-* `best_rate(runs, ...)`: the learning rate with the lowest mean held-out loss
-* `nearest_run(runs, ...)`: the stored run closest to settings of your own
-* `bits_stored(run)`: how much of the codes a run has memorised
-"""
+"""Read the stored landscape: real runs of the small model, to ask instead of to train."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """One question to a base model or to one of its adapters, at any alpha, word by word.
 
-* `Answering(model, tokenizer)`: `names`, `trained_alpha(name)`, `answer(question, name, ...)`
-
 `helpers.evaluation.generate_answers` asks many questions at once, to score them; here one is asked
 to be read.
 """

@@ -1,7 +1,4 @@
-"""What the landscape's nearest stored run did, to be read before a run of one's own.
-
-* `nearest_stored(settings)`: that run and what its seeds came to; None where nothing is near
-"""
+"""What the landscape's nearest stored run did, to be read before a run of one's own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The memory that a training really takes, while it runs.
-
-* `MemoryWatch(model)`: now, and the most so far, in the same unit as `estimate_training_memory`
-"""
+"""The memory that a training really takes, while it runs."""
 
 from __future__ import annotations
 
