@@ -60,12 +60,13 @@ ACTIVATIONS = {
     "gelu_new": (4, False),
     "gelu_fast": (7, False),
 }
+SOURCES = ("norm", "attention", "norm", "mlp")  # of what each group of linear layers reads
 _LLAMA = {
     "groups": (
-        ("norm", "self_attn.q_proj self_attn.k_proj self_attn.v_proj"),
-        ("attention", "self_attn.o_proj"),
-        ("norm", "mlp.gate_proj mlp.up_proj"),
-        ("mlp", "mlp.down_proj"),
+        "self_attn.q_proj self_attn.k_proj self_attn.v_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj mlp.up_proj",
+        "mlp.down_proj",
     )
 }
 _KINDS = {  # model_type -> how its layers differ
@@ -76,21 +77,11 @@ _KINDS = {  # model_type -> how its layers differ
     "gemma2": {**_LLAMA, "norm": "rms1", "norms": 4},
     "gemma3_text": {**_LLAMA, "norm": "rms1", "norms": 4, "qk_norm": True},
     "phi3": {
-        "groups": (
-            ("norm", "self_attn.qkv_proj"),
-            ("attention", "self_attn.o_proj"),
-            ("norm", "mlp.gate_up_proj"),
-            ("mlp", "mlp.down_proj"),
-        ),
+        "groups": ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"),
         "fused_qkv": True,
     },
     "gpt2": {
-        "groups": (
-            ("norm", "attn.c_attn"),
-            ("attention", "attn.c_proj"),
-            ("norm", "mlp.c_fc"),
-            ("mlp", "mlp.c_proj"),
-        ),
+        "groups": ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"),
         "norm": "layer",
         "fused_qkv": True,
         "rotary": False,
@@ -98,10 +89,8 @@ _KINDS = {  # model_type -> how its layers differ
     },
     "opt": {
         "groups": (
-            ("norm", "self_attn.q_proj self_attn.k_proj self_attn.v_proj"),
-            ("attention", "self_attn.out_proj"),
-            ("norm", "fc1"),
-            ("mlp", "fc2"),
+            "self_attn.q_proj self_attn.k_proj self_attn.v_proj",
+            *("self_attn.out_proj", "fc1", "fc2"),
         ),
         "norm": "layer",
         "rotary": False,
@@ -169,7 +158,7 @@ def layer_of(config: PretrainedConfig, attention: str) -> Layer:
         config.model_type, lambda: config.intermediate_size
     )()
     widths = {"norm": hidden, "attention": heads * head_width, "mlp": mlp}
-    groups = (Group(tuple(names.split()), widths[src], src) for src, names in kind.pop("groups"))
+    groups = zip(kind.pop("groups"), SOURCES, strict=True)
     attention_dropout = getattr(config, "attn_pdrop", getattr(config, "attention_dropout", 0))
     residual_dropout = getattr(config, "resid_pdrop", 0)
     if config.model_type == "opt":
@@ -181,7 +170,7 @@ def layer_of(config: PretrainedConfig, attention: str) -> Layer:
         heads=heads,
         key_heads=key_heads,
         mlp=mlp,
-        groups=tuple(groups),
+        groups=tuple(Group(tuple(names.split()), widths[src], src) for names, src in groups),
         activation=_activation(config),
         attention=_attention(attention),
         window=getattr(config, "sliding_window", None) if any(sliding_layers(config)) else None,

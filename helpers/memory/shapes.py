@@ -135,7 +135,7 @@ def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
             raise NotImplementedError(worded(said, name=name, value=value))
     count = base.meta.count(lora_config)
     for sentence in count.unmatched:
-        warnings.warn(sentence, stacklevel=4)  # of estimate_training_memory's caller
+        warnings.warn(sentence, stacklevel=5)  # of estimate_training_memory's caller
     targets, patterns = _targets(base, lora_config), lora_config.rank_pattern or {}
 
     def ranks(modules):
