@@ -179,11 +179,8 @@ def _check_header(weights: Path) -> dict[str, tuple[int, ...]]:
 
 def _check_files(folder: Path) -> None:
     if not (folder / CONFIG).is_file():
-        raise AdapterError(
-            worded(
-                "{folder} is not an adapter's folder: it has no {name}", folder=folder, name=CONFIG
-            )
-        )
+        said = N_("{folder} is not an adapter's folder: it has no {name}")
+        raise AdapterError(worded(said, folder=folder, name=CONFIG))
     if (folder / WEIGHTS).is_file():
         return
     pickles = sorted(path.name for path in folder.glob("*.bin"))

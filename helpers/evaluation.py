@@ -74,11 +74,8 @@ def states_fact(answer: str, accepted: Sequence[str]) -> bool:
     the word "he".
     """
     if isinstance(accepted, str):
-        raise TypeError(
-            worded(
-                "accepted must be a list of answers, got the string {accepted!r}", accepted=accepted
-            )
-        )
+        said = N_("accepted must be a list of answers, got the string {accepted!r}")
+        raise TypeError(worded(said, accepted=accepted))
     for wanted in accepted:
         flags = 0 if len(wanted) <= 2 else re.IGNORECASE
         if re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", answer, flags):

@@ -99,6 +99,10 @@ _KINDS = {  # model_type -> how its layers differ
 }
 
 
+def _no_rules(pattern: str, **found: object) -> NotImplementedError:
+    return NotImplementedError(worded(pattern, **found, advice=worded(MEASURE)))
+
+
 def sliding_layers(config: PretrainedConfig) -> tuple[bool, ...]:
     """Which layers see a sliding window of tokens alone."""
     types = getattr(config, "layer_types", None)
@@ -108,7 +112,7 @@ def sliding_layers(config: PretrainedConfig) -> tuple[bool, ...]:
     unknown = set(types) - {"sliding_attention", "full_attention"}
     if unknown:
         said = N_("layer_types: there are no rules for {names}; {advice}")
-        raise NotImplementedError(worded(said, names=sorted(unknown), advice=worded(MEASURE)))
+        raise _no_rules(said, names=sorted(unknown))
     return tuple(kind == "sliding_attention" for kind in types)
 
 
@@ -116,14 +120,8 @@ def _activation(config: PretrainedConfig) -> str:
     names = ("hidden_activation", "hidden_act", "activation_function")
     name = next(filter(None, (getattr(config, name, None) for name in names)))
     if name not in ACTIVATIONS:
-        raise NotImplementedError(
-            worded(
-                "activation function {name!r}: there are rules for {valid} only; {advice}",
-                name=name,
-                valid=", ".join(ACTIVATIONS),
-                advice=worded(MEASURE),
-            )
-        )
+        said = N_("activation function {name!r}: there are rules for {valid} only; {advice}")
+        raise _no_rules(said, name=name, valid=", ".join(ACTIVATIONS))
     return name
 
 
@@ -134,22 +132,18 @@ def _attention(name: str) -> str:
             "attention {name!r}: there are rules for 'sdpa', 'eager' and flash attention only; "
             "{advice}"
         )
-        raise NotImplementedError(worded(said, name=name, advice=worded(MEASURE)))
+        raise _no_rules(said, name=name)
     return kind
 
 
 def layer_of(config: PretrainedConfig, attention: str) -> Layer:
     """The layer that a config describes. Raises ``NotImplementedError`` for one without rules."""
     if config.model_type not in _KINDS:
-        raise NotImplementedError(
-            worded(
-                "model_type={type!r}: there are no rules for what its layers keep, "
-                "only for {valid}. {advice}",
-                type=config.model_type,
-                valid=", ".join(_KINDS),
-                advice=worded(MEASURE),
-            )
+        said = N_(
+            "model_type={type!r}: there are no rules for what its layers keep, only for {valid}. "
+            "{advice}"
         )
+        raise _no_rules(said, type=config.model_type, valid=", ".join(_KINDS))
     kind = dict(_KINDS[config.model_type])
     hidden, heads = config.hidden_size, config.num_attention_heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads

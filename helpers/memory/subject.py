@@ -67,11 +67,9 @@ def subject_of(
         lora_config, said = _adapter_of(model)
         model = model.get_base_model()
     elif lora_config is None and not all(_trains(p) for p in model.parameters()):
-        raise NotImplementedError(worded(FROZEN, type=type(model).__name__, advice=worded(MEASURE)))
+        raise _no_rules(FROZEN, type=type(model).__name__)
     if not isinstance(model, PreTrainedModel):  # torch.compile's wrapper passes on its config
-        raise NotImplementedError(
-            worded(FOREIGN, type=type(model).__name__, advice=worded(MEASURE))
-        )
+        raise _no_rules(FOREIGN, type=type(model).__name__)
     said["quantization"] = _quantization_of_model(model)
     said["precision"] = _precision(model, settings)
     trained, total = PeftModel.get_nb_trainable_parameters(model_or_config)
@@ -83,6 +81,10 @@ def subject_of(
         trained=trained if isinstance(model_or_config, PeftModel) else None,
         total=total,
     )
+
+
+def _no_rules(pattern: str, **found: object) -> NotImplementedError:
+    return NotImplementedError(worded(pattern, **found, advice=worded(MEASURE)))
 
 
 def _joined(said: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
@@ -107,13 +109,7 @@ def _trains(parameter: nn.Parameter) -> bool:
 def _adapter_of(model: PeftModel) -> tuple[LoraConfig, dict[str, object]]:
     """The configuration of a model's one LoRA adapter, and its precision."""
     if len(model.peft_config) > 1:
-        raise NotImplementedError(
-            worded(
-                "the model has adapters {names}; {advice}",
-                names=list(model.peft_config),
-                advice=worded(MEASURE),
-            )
-        )
+        raise _no_rules(N_("the model has adapters {names}; {advice}"), names=[*model.peft_config])
     lora_config = model.peft_config[model.active_adapter]
     if not isinstance(lora_config, LoraConfig):
         said = N_("the model's adapter is {type}, and there are rules for LoRA only; {advice}")

