@@ -31,6 +31,7 @@ BEST = dict(**STYLE, **LORA, rank=8, learning_rate=8e-3)
 ALL_LAYERS = dict(**STYLE, first_layer=0)
 LORA_RATES = (4e-3, 2e-3, 8e-3, 1e-3, 1.6e-2, 5e-4, 3.2e-2, 6.4e-2)
 FULL_RATES = (5e-4, 2.5e-4, 1e-3, 1.25e-4, 2e-3, 6.25e-5, 4e-3, 8e-3)
+RANK_RATES = (4e-3, 1e-3, 1.6e-2)
 VARIANT_RATES = {  # rank, alpha, and the best rate that a first try found
     "dora": (8, 16.0, 8e-3),
     "pissa": (8, 16.0, 2e-3),
@@ -88,9 +89,7 @@ STAGES: dict[str, list[RunSettings]] = {
     "full": _full(),
     # Four times alpha beside four times the rate, at three ranks.
     "rank": _grid(
-        **STYLE | {"method": "lora", "rank": (8, 2, 32)},
-        learning_rate=(4e-3, 1e-3, 1.6e-2),
-        alpha=(16.0, 64.0),
+        **STYLE, method="lora", rank=(8, 2, 32), learning_rate=RANK_RATES, alpha=(16.0, 64.0)
     ),
     # Ranks between, and half and twice the rate: is rank 1 held back by its rate?
     "memory-rates": _memory_rates(),
@@ -102,8 +101,7 @@ STAGES: dict[str, list[RunSettings]] = {
     "targets": _targets(),
     # The best rate by rank; LoRA's side is in `rank`.
     "rslora": _grid(
-        **STYLE | {"method": "rslora", "rank": (2, 8, 32), "alpha": 16.0},
-        learning_rate=(4e-3, 1e-3, 1.6e-2),
+        **STYLE, method="rslora", rank=(2, 8, 32), alpha=16.0, learning_rate=RANK_RATES
     ),
     # As many steps for all: 75, in which 300 rows are seen once and 10 rows thirty times.
     "rows": _grid(**BEST, steps=75, longest=60, rows=(10, 30, 100, 300)),

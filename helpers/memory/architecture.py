@@ -61,13 +61,9 @@ ACTIVATIONS = {
     "gelu_fast": (7, False),
 }
 SOURCES = ("norm", "attention", "norm", "mlp")  # of what each group of linear layers reads
+_QKV = "self_attn.q_proj self_attn.k_proj self_attn.v_proj"
 _LLAMA = {
-    "groups": (
-        "self_attn.q_proj self_attn.k_proj self_attn.v_proj",
-        "self_attn.o_proj",
-        "mlp.gate_proj mlp.up_proj",
-        "mlp.down_proj",
-    )
+    "groups": (_QKV, "self_attn.o_proj", "mlp.gate_proj mlp.up_proj", "mlp.down_proj"),
 }
 _KINDS = {  # model_type -> how its layers differ
     "llama": _LLAMA,
@@ -88,10 +84,7 @@ _KINDS = {  # model_type -> how its layers differ
         "gated": False,
     },
     "opt": {
-        "groups": (
-            "self_attn.q_proj self_attn.k_proj self_attn.v_proj",
-            *("self_attn.out_proj", "fc1", "fc2"),
-        ),
+        "groups": (_QKV, "self_attn.out_proj", "fc1", "fc2"),
         "norm": "layer",
         "rotary": False,
         "gated": False,

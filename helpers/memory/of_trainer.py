@@ -13,7 +13,7 @@ from helpers.memory.estimate import estimate_training_memory
 from helpers.memory.settings import MemoryEstimate
 
 # A trainer's name for an optimizer -> that of `TrainingStep`, where they differ.
-OPTIMIZERS = {"adamw_torch_fused": "adamw", "adamw_bnb_8bit": "adamw_8bit"}
+NAMES = {"adamw_torch_fused": "adamw", "adamw_bnb_8bit": "adamw_8bit"}
 LONGEST_LOOK = 2_000  # rows whose length is looked at
 
 
@@ -38,7 +38,7 @@ def settings_of(args: TrainingArguments) -> dict[str, Any]:
     optimizer = str(getattr(args.optim, "value", args.optim))
     return {
         "batch_size": args.per_device_train_batch_size,
-        "optimizer": OPTIMIZERS.get(optimizer, optimizer),
+        "optimizer": NAMES.get(optimizer, optimizer),
         "gradient_checkpointing": args.gradient_checkpointing,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
     }

@@ -113,7 +113,7 @@ def _adapter_of(model: PeftModel) -> tuple[LoraConfig, dict[str, object]]:
     lora_config = model.peft_config[model.active_adapter]
     if not isinstance(lora_config, LoraConfig):
         said = N_("the model's adapter is {type}, and there are rules for LoRA only; {advice}")
-        raise NotImplementedError(worded(said, type=lora_config.peft_type, advice=worded(MEASURE)))
+        raise _no_rules(said, type=lora_config.peft_type)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise ValueError(
