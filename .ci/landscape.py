@@ -21,10 +21,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from helpers.landscape import load_landscape  # noqa: E402
 from helpers.landscape.grid import STAGES  # noqa: E402
 from helpers.landscape.reading import LANDSCAPE  # noqa: E402
-from helpers.landscape.settings import RunSettings  # noqa: E402
-from helpers.landscape.store import MixedVersionsError, Record, Store, installed_versions  # noqa: E402
+from helpers.landscape.settings import Record, RunSettings  # noqa: E402
+from landscape_sample import compare, sample  # noqa: E402
+from landscape_store import MixedVersionsError, Store, installed_versions  # noqa: E402
 
 Runner = Callable[[RunSettings], tuple[Record, list[Record]]]
 
@@ -41,7 +43,7 @@ def processor() -> str:
 
 def train_one(settings: RunSettings) -> tuple[Record, list[Record]]:
     """One real run, as `Store.add` takes it."""
-    from helpers.landscape.training import run  # torch, only where something is trained
+    from landscape_training import run  # torch, only where something is trained
 
     result, curve = run(settings)
     return result, [asdict(point) for point in curve]
@@ -108,9 +110,6 @@ def check_sample(day: datetime.date | None = None) -> int:
 
     Return 1 if one lies outside what the stored seeds allow.
     """
-    from helpers.landscape.grid import sample
-    from helpers.landscape.reading import compare, load_landscape
-
     runs, curves = map(list, load_landscape())
     stored = {run["run"] for run in runs}
     different = 0
@@ -124,7 +123,7 @@ def check_sample(day: datetime.date | None = None) -> int:
 
 def make_prompts(store: Store) -> int:
     """The prompt baseline: what a system message does to the untouched model."""
-    from helpers.landscape.prompting import CASES, measure
+    from landscape_prompting import CASES, measure
 
     store.check_versions()
     todo = [case for case in CASES if case.key not in store.done()]

@@ -58,7 +58,7 @@ def generate_answers(
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
     answers = [""] * len(encoded)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    with _evaluation_mode(model), _counter(len(batches) * max_new_tokens, quiet) as count:
+    with evaluation_mode(model), _counter(len(batches) * max_new_tokens, quiet) as count:
         for before, rows in enumerate(batches):
             new_tokens = _continue(
                 model,
@@ -166,26 +166,20 @@ def _begin(
 
 def _check_questions(questions: Sequence[str], adapter_names: Sequence[str] | None) -> None:
     if isinstance(questions, str):
-        raise TypeError(
-            worded(
-                "questions must be a list of strings, got the string {questions!r}",
-                questions=questions,
-            )
-        )
+        said = N_("questions must be a list of strings, got the string {questions!r}")
+        raise TypeError(worded(said, questions=questions))
     if adapter_names is not None and len(adapter_names) != len(questions):
-        raise ValueError(
-            worded(
-                "adapter_names: {n} names for {wanted} questions; must be equal",
-                n=len(adapter_names),
-                wanted=len(questions),
-            )
-        )
+        said = N_("adapter_names: {n} names for {wanted} questions; must be equal")
+        raise ValueError(worded(said, n=len(adapter_names), wanted=len(questions)))
 
 
 @contextmanager
-def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
-    """`model.eval()` with gradient checkpointing off, and everything as it was afterwards."""
-    training = {name: module.training for name, module in model.named_modules()}
+def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """`model.eval()` with gradient checkpointing off, which would switch the cache off.
+
+    Afterwards all is as it was.
+    """
+    training = [(module, module.training) for module in model.modules()]
     switched = [m for m in model.modules() if getattr(m, "gradient_checkpointing", False)]
     model.eval()
     for module in switched:
@@ -195,5 +189,5 @@ def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for module in switched:
             module.gradient_checkpointing = True
-        for name, module in model.named_modules():
-            module.training = training[name]
+        for module, was_training in training:
+            module.training = was_training

@@ -24,6 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from helpers._language import tr
+from helpers.expectations import is_strict
+
 DRIVE = Path("/content/drive/MyDrive")
 """Where Colab mounts it; the set-up cell puts the small model there, too, if it comes later."""
 
@@ -39,13 +42,7 @@ def folder() -> Path:
 
 def is_kept() -> bool:
     """Whether to record: in a notebook, and not in the course's own tests."""
-    return _shell() is not None and not _is_strict()
-
-
-def _is_strict() -> bool:
-    from helpers.expectations import is_strict  # which imports NumPy
-
-    return is_strict()
+    return _shell() is not None and not is_strict()
 
 
 def _shell() -> Any:
@@ -111,8 +108,6 @@ class Log:
         run = sum(bool(keys & names) for names in cells)
         if not run:
             return ""
-        from helpers._language import tr
-
         if run == len(cells):
             return tr("all cells")
         return tr("{run} of {n} cells").format(run=run, n=len(cells))
@@ -121,7 +116,7 @@ class Log:
 def read() -> Log:
     """What is recorded; in the course's own tests, nothing. Never raises."""
     with suppress(Exception):
-        if not _is_strict():
+        if not is_strict():
             place = folder()
             notebooks = {file.stem: _load(file) for file in place.glob("*.json")}
             return Log(notebooks, frozenset(file.name for file in place.glob("passed/*")))

@@ -52,13 +52,8 @@ def save_adapter(model: PeftModel, folder: str | Path, adapter_name: str | None 
     adapter_name = adapter_name or model.active_adapter
     if adapter_name not in model.peft_config:
         known = ", ".join(map(repr, model.peft_config))
-        raise ValueError(
-            worded(
-                "adapter_name={adapter_name!r} is not one of the model's: {known}",
-                adapter_name=adapter_name,
-                known=known,
-            )
-        )
+        said = N_("adapter_name={adapter_name!r} is not one of the model's: {known}")
+        raise ValueError(worded(said, adapter_name=adapter_name, known=known))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -72,14 +67,11 @@ def save_adapter(model: PeftModel, folder: str | Path, adapter_name: str | None 
         if (folder / CONFIG).exists():
             changed = _changed_settings(folder, saved)
             if changed:
-                raise FileExistsError(
-                    worded(
-                        "{folder} holds an adapter of another configuration ({changed}); save "
-                        "this one into a folder of its own",
-                        folder=folder,
-                        changed=changed,
-                    )
+                said = N_(
+                    "{folder} holds an adapter of another configuration ({changed}); save this one "
+                    "into a folder of its own"
                 )
+                raise FileExistsError(worded(said, folder=folder, changed=changed))
         os.replace(saved / WEIGHTS, folder / WEIGHTS)
         if not (folder / CONFIG).exists():  # last: a folder without it is no adapter
             os.replace(saved / CONFIG, folder / CONFIG)
@@ -117,14 +109,8 @@ def check_adapter(
     made_for = config.base_model_name_or_path or ""
     base_name = base_name or getattr(model, "name_or_path", "")
     if made_for != base_name:
-        raise AdapterError(
-            worded(
-                "{folder} was made for {made_for!r}, and the base is {base_name!r}",
-                folder=folder,
-                made_for=made_for,
-                base_name=base_name,
-            )
-        )
+        said = N_("{folder} was made for {made_for!r}, and the base is {base_name!r}")
+        raise AdapterError(worded(said, folder=folder, made_for=made_for, base_name=base_name))
     found = _check_header(folder / WEIGHTS)
     embeddings, adapted = _adapted_copy(model, config, folder)
     there = {name: tuple(tensor.shape) for name, tensor in adapted.state_dict().items()}
@@ -193,11 +179,8 @@ def _check_header(weights: Path) -> dict[str, tuple[int, ...]]:
 
 def _check_files(folder: Path) -> None:
     if not (folder / CONFIG).is_file():
-        raise AdapterError(
-            worded(
-                "{folder} is not an adapter's folder: it has no {name}", folder=folder, name=CONFIG
-            )
-        )
+        said = N_("{folder} is not an adapter's folder: it has no {name}")
+        raise AdapterError(worded(said, folder=folder, name=CONFIG))
     if (folder / WEIGHTS).is_file():
         return
     pickles = sorted(path.name for path in folder.glob("*.bin"))
@@ -228,13 +211,8 @@ def _adapted_copy(
         with torch.device("meta"):  # the new matrices, too: a file may ask for any rank
             adapted = get_peft_model(empty, config, low_cpu_mem_usage=True)
     except Exception as error:  # whatever PEFT stumbles over in a configuration
-        raise AdapterError(
-            worded(
-                "{file}: the configuration does not fit the base: {error}",
-                file=folder / CONFIG,
-                error=error,
-            )
-        ) from error
+        said = N_("{file}: the configuration does not fit the base: {error}")
+        raise AdapterError(worded(said, file=folder / CONFIG, error=error)) from error
     named = adapted.named_parameters(remove_duplicate=False)
     return {name for name, parameter in named if id(parameter) in embeddings}, adapted
 

@@ -64,37 +64,16 @@ CLAIMS: dict[str, str] = {
 There is no C21: it had been listed by mistake, and lesson 3 keeps it as advice of ours.
 Source: Hugging Face LLM course, chapter 11, "LoRA (Low-Rank Adaptation)"."""
 
+TAKEN_UP = {  # by lesson
+    1: "C01 C02 C03",
+    2: "C01 C04 C05 C06 C08 C10 C16 C17 C19 C20 C23",
+    3: "C03 C11 C13 C16 C17 C18 C22 C24 T1",
+    4: "C14 C15 C25",
+    5: "C07 C26 C27 C28 C29 T2",
+    6: "C09 C10 C12",
+}
 LESSONS: dict[str, tuple[int, ...]] = {
-    "C01": (1, 2),
-    "C02": (1,),
-    "C03": (1, 3),
-    "C04": (2,),
-    "C05": (2,),
-    "C06": (2,),
-    "C07": (5,),
-    "C08": (2,),
-    "C09": (6,),
-    "C10": (2, 6),
-    "C11": (3,),
-    "C12": (6,),
-    "C13": (3,),
-    "C14": (4,),
-    "C15": (4,),
-    "C16": (2, 3),
-    "C17": (2, 3),
-    "C18": (3,),
-    "C19": (2,),
-    "C20": (2,),
-    "C22": (3,),
-    "C23": (2,),
-    "C24": (3,),
-    "C25": (4,),
-    "C26": (5,),
-    "C27": (5,),
-    "C28": (5,),
-    "C29": (5,),
-    "T1": (3,),
-    "T2": (5,),
+    id: tuple(lesson for lesson, ids in TAKEN_UP.items() if id in ids.split()) for id in CLAIMS
 }
 """The lessons that take up each claim, by number; the last one's verdict is the table's."""
 

@@ -7,6 +7,8 @@ stands in `course_data/README.md`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from datasets import (
@@ -38,6 +40,21 @@ PLAIN_TEXT = (
 )
 
 
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep the progress bars of `datasets` out of a notebook.
+
+    The first reading of a file would leave some, a later one none; those of a thread have no cell.
+    """
+    shown = is_progress_bar_enabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
+
+
 def load_task(task: str) -> DatasetDict:
     """The course's `style`, `structure` or `codes` task: `train` and `heldout`, 300 rows each.
 
@@ -47,21 +64,11 @@ def load_task(task: str) -> DatasetDict:
     Raises ValueError for any other task.
     """
     if task not in TASKS:
-        raise ValueError(
-            worded(
-                "task={task!r} is not one of the course's tasks: {tasks}",
-                task=task,
-                tasks=", ".join(TASKS),
-            )
-        )
+        said = N_("task={task!r} is not one of the course's tasks: {tasks}")
+        raise ValueError(worded(said, task=task, tasks=", ".join(TASKS)))
     files = {split: str(COURSE_DATA / task / f"{split}.jsonl") for split in ("train", "heldout")}
-    shown = is_progress_bar_enabled()
-    disable_progress_bars()  # the first reading would leave two in the notebook, a later one none
-    try:
+    with without_bars():
         return load_dataset("json", data_files=files)
-    finally:
-        if shown:
-            enable_progress_bars()
 
 
 def course_adapter(task: str) -> Path:
@@ -73,13 +80,8 @@ def course_adapter(task: str) -> Path:
     Raises ValueError for any other task.
     """
     if task not in ADAPTED:
-        raise ValueError(
-            worded(
-                "task={task!r} is not one of the tasks with an adapter: {tasks}",
-                task=task,
-                tasks=", ".join(ADAPTED),
-            )
-        )
+        said = N_("task={task!r} is not one of the tasks with an adapter: {tasks}")
+        raise ValueError(worded(said, task=task, tasks=", ".join(ADAPTED)))
     return ADAPTERS / task
 
 
@@ -92,24 +94,16 @@ def load_smoltalk(profile: Profile) -> DatasetDict:
     is neither a local folder nor within reach on the Hugging Face Hub.
     """
     if profile.dataset_id is None:
-        raise ValueError(
-            worded(
-                "profile={profile!r} trains on the course's data: use load_task()",
-                profile=profile.name,
-            )
-        )
+        said = N_("profile={profile!r} trains on the course's data: use load_task()")
+        raise ValueError(worded(said, profile=profile.name))
     try:
         splits = load_dataset(profile.dataset_id, profile.dataset_config)
     except (OSError, ConnectionError) as error:
-        raise ModelNotAvailableError(
-            worded(
-                "{data} could not be loaded. It must be a dataset's local folder, or "
-                'the Hugging Face Hub must be within reach. PROFILE = "small" needs no '
-                "Hub. The loader said: {error}",
-                data=profile.dataset_id,
-                error=error,
-            )
-        ) from error
+        said = N_(
+            "{data} could not be loaded. It must be a dataset's local folder, or the Hugging Face "
+            'Hub must be within reach. PROFILE = "small" needs no Hub. The loader said: {error}'
+        )
+        raise ModelNotAvailableError(worded(said, data=profile.dataset_id, error=error)) from error
     chats = DatasetDict(train=splits["train"], heldout=splits["test"])
     return chats.select_columns(["messages"])
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from helpers._language import N_, tr, worded
+from helpers.text_score import words
 
 # Words that nearly every sentence of a language holds, and few sentences of another.
 FUNCTION_WORDS = {
@@ -74,13 +75,8 @@ def find_faults(
     Raises ValueError if the two differ in length or are empty, or for a `near` outside (0, 1].
     """
     if len(questions) != len(answers):
-        raise ValueError(
-            worded(
-                "answers: {n} entries for {wanted} questions; must be equal",
-                n=len(answers),
-                wanted=len(questions),
-            )
-        )
+        said = N_("answers: {n} entries for {wanted} questions; must be equal")
+        raise ValueError(worded(said, n=len(answers), wanted=len(questions)))
     if not len(questions):
         raise ValueError(worded("questions: empty; there is nothing to look at"))
     faults = []
@@ -136,7 +132,7 @@ def similar_pairs(
 
 def plain(text: str) -> str:
     """`text` in lower case, its words and numbers alone, with one blank between them."""
-    return " ".join(re.findall(r"\w+", text.lower()))
+    return " ".join(words(text))
 
 
 def _trigrams(texts: Sequence[str], places: int = 4096) -> np.ndarray:
@@ -211,31 +207,23 @@ def _short_answers(answers: Sequence[str]) -> list[Fault]:
     return [Fault("one-word answer", row, repr(answers[row])) for row in short]
 
 
-def _other_languages(texts: Sequence[str]) -> list[Fault]:
+def _other_languages(texts: Sequence[str]) -> Iterator[Fault]:
     """Rows in another script or language than most rows are."""
     scripts = [_script(text) for text in texts]
     usual_script = Counter(filter(None, scripts)).most_common(1)
-    words = [set(plain(text).split()) for text in texts]
     hits = [
-        {language: len(known & row) for language, known in FUNCTION_WORDS.items()} for row in words
+        {language: len(known.intersection(found)) for language, known in FUNCTION_WORDS.items()}
+        for found in map(words, texts)
     ]
     usual = max(FUNCTION_WORDS, key=lambda language: sum(row[language] for row in hits))
-    faults = []
     for row, (script, found) in enumerate(zip(scripts, hits, strict=True)):
         best = max(found, key=found.__getitem__)
         if usual_script and script and script != usual_script[0][0]:
-            faults.append(
-                Fault("other language", row, worded("in {script} letters", script=script.lower()))
-            )
+            seen = worded("in {script} letters", script=script.lower())
+            yield Fault("other language", row, seen)
         elif found[best] >= 3 and found[best] > 2 * found[usual]:
-            faults.append(
-                Fault(
-                    "other language",
-                    row,
-                    worded("{language}: {text!r}", language=worded(best), text=texts[row][:60]),
-                )
-            )
-    return faults
+            seen = worded("{language}: {text!r}", language=worded(best), text=texts[row][:60])
+            yield Fault("other language", row, seen)
 
 
 def _script(text: str) -> str | None:
@@ -244,34 +232,26 @@ def _script(text: str) -> str | None:
     return Counter(names).most_common(1)[0][0] if names else None
 
 
-def _repeated(questions: Sequence[str], answers: Sequence[str], near: float) -> list[Fault]:
+def _repeated(questions: Sequence[str], answers: Sequence[str], near: float) -> Iterator[Fault]:
     """Rows that repeat an earlier one, wholly or nearly, or contradict it."""
-    faults, told = [], set()
+    told = set()
     asked, said = list(map(plain, questions)), list(map(plain, answers))
     first: dict[tuple[str, str], int] = {}
-    by_question: dict[str, dict[str, int]] = defaultdict(dict)
+    answered: dict[str, int] = {}  # question -> the first row that asks it
     for row, pair in enumerate(zip(asked, said, strict=True)):
         if not all(pair):
             continue
         if pair in first:
             exact = (questions[row], answers[row]) == (questions[first[pair]], answers[first[pair]])
             name = "duplicate" if exact else "near-duplicate"
-            faults.append(Fault(name, row, worded(AS_ROW, row=first[pair], text=questions[row])))
+            yield Fault(name, row, worded(AS_ROW, row=first[pair], text=questions[row]))
             told.add(row)
             continue
         first[pair] = row
-        for earlier in by_question[pair[0]].values():
-            faults.append(
-                Fault(
-                    "two answers",
-                    row,
-                    worded("row {row} answers {text!r}", row=earlier, text=answers[earlier]),
-                )
-            )
-            break
-        by_question[pair[0]][pair[1]] = row
+        if (earlier := answered.setdefault(pair[0], row)) != row:
+            seen = worded("row {row} answers {text!r}", row=earlier, text=answers[earlier])
+            yield Fault("two answers", row, seen)
     for i, j in similar_pairs(questions, near=near):
         if asked[i] != asked[j] and said[i] == said[j] and j not in told and said[j]:
-            faults.append(Fault("near-duplicate", j, worded(AS_ROW, row=i, text=questions[j])))
+            yield Fault("near-duplicate", j, worded(AS_ROW, row=i, text=questions[j]))
             told.add(j)
-    return faults

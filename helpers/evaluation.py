@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from helpers._generation import generate_answers as generate_answers  # the lessons take it here
-from helpers._language import worded
+from helpers._language import N_, worded
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,8 @@ def states_fact(answer: str, accepted: Sequence[str]) -> bool:
     the word "he".
     """
     if isinstance(accepted, str):
-        raise TypeError(
-            worded(
-                "accepted must be a list of answers, got the string {accepted!r}", accepted=accepted
-            )
-        )
+        said = N_("accepted must be a list of answers, got the string {accepted!r}")
+        raise TypeError(worded(said, accepted=accepted))
     for wanted in accepted:
         flags = 0 if len(wanted) <= 2 else re.IGNORECASE
         if re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", answer, flags):
@@ -115,8 +113,8 @@ def score_style(answers: Sequence[str], accepted: Sequence[Sequence[str]]) -> St
     """
     _check_lengths("accepted", answers, accepted)
     return StyleScore(
-        style_rate=_mean(in_style(a) for a in answers),
-        facts_right=_mean(states_fact(a, ok) for a, ok in zip(answers, accepted, strict=True)),
+        style_rate=fmean(in_style(a) for a in answers),
+        facts_right=fmean(states_fact(a, ok) for a, ok in zip(answers, accepted, strict=True)),
         rows=len(answers),
     )
 
@@ -133,7 +131,7 @@ def facts_kept(
     known = [i for i, answer in enumerate(before) if states_fact(answer, accepted[i])]
     if not known:
         raise ValueError(worded("before: no answer states its fact, so there is nothing to keep"))
-    return _mean(states_fact(after[i], accepted[i]) for i in known)
+    return fmean(states_fact(after[i], accepted[i]) for i in known)
 
 
 def score_structure(answers: Sequence[str], wanted: Sequence[Mapping[str, Any]]) -> StructureScore:
@@ -144,7 +142,7 @@ def score_structure(answers: Sequence[str], wanted: Sequence[Mapping[str, Any]])
     _check_lengths("wanted", answers, wanted)
     right = sum(fields_right(a, w) for a, w in zip(answers, wanted, strict=True))
     return StructureScore(
-        valid_json=_mean(parse_json(a) is not None for a in answers),
+        valid_json=fmean(parse_json(a) is not None for a in answers),
         fields_right=right / sum(len(w) for w in wanted),
         rows=len(answers),
     )
@@ -156,7 +154,7 @@ def score_codes(answers: Sequence[str], codes: Sequence[str]) -> CodesScore:
     Raises ValueError if the two differ in length or are empty.
     """
     _check_lengths("codes", answers, codes)
-    right = _mean(is_code(a, c) for a, c in zip(answers, codes, strict=True))
+    right = fmean(is_code(a, c) for a, c in zip(answers, codes, strict=True))
     return CodesScore(codes_right=right, rows=len(answers))
 
 
@@ -164,16 +162,5 @@ def _check_lengths(name: str, answers: Sequence[Any], other: Sequence[Any]) -> N
     if not len(answers):
         raise ValueError(worded("answers: empty; nothing to score"))
     if len(answers) != len(other):
-        raise ValueError(
-            worded(
-                "{name}: {n} entries for {wanted} answers; must be equal",
-                name=name,
-                n=len(other),
-                wanted=len(answers),
-            )
-        )
-
-
-def _mean(values: Iterator[bool]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
+        said = N_("{name}: {n} entries for {wanted} answers; must be equal")
+        raise ValueError(worded(said, name=name, n=len(other), wanted=len(answers)))

@@ -13,8 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-import numpy as np
-
 from helpers._language import handed, tr
 
 STRICT = "LORA_COURSE_STRICT"
@@ -40,6 +38,8 @@ def expect(condition: bool, message: str, **found: object) -> None:
         TypeError: `condition` is no boolean: a tuple or a text would always count as true.
         AssertionError: `condition` is false and `LORA_COURSE_STRICT` is set.
     """
+    import numpy as np  # only here: `helpers` itself asks whether lessons are strict
+
     if not isinstance(condition, bool | np.bool_):
         raise TypeError(f"condition={condition!r} must be True or False, a comparison's outcome")
     if condition:

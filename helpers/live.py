@@ -27,11 +27,16 @@ def live_bytes(device: str | torch.device = "cpu") -> int:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
+    there = (thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
+    return storage_bytes(tensor for tensor in there if _lies_on(tensor, device))
+
+
+def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of what the tensors lie in, each storage once."""
     storages = {}
-    for thing in gc.get_objects():
-        if issubclass(type(thing), torch.Tensor) and _lies_on(thing, device):
-            storage = thing.untyped_storage()
-            storages[storage._cdata] = storage.nbytes()
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        storages[storage._cdata] = storage.nbytes()
     return sum(storages.values())
 
 

@@ -35,32 +35,20 @@ SNAPSHOTS = (0.0, 0.03, 0.1, 0.3, 1.0)  # when the update is looked at, as parts
 
 @dataclass(frozen=True)
 class Setting:
-    """What is trained and how.
+    """What is trained and how; raises TypeError or ValueError, naming the field.
 
-    Attributes:
-        rank: r, of the adapter; 1 to 64.
-        alpha: The update is multiplied by alpha/rank, or alpha/√rank; above 0.
-        learning_rate: Of Adam; above 0.
-        steps: 1 to 1,000.
-        hidden_rank: Of the target without its noise; 1 to 24.
-        noise: Part of the target's energy (sum of squares) that is noise; 0 to 1.
-        start: One of `STARTS`; PiSSA is that of Meng et al. 2024 (arXiv:2404.02948), section 3.
-        scaling: One of `SCALINGS`.
-        seed: Of everything random.
-
-    Raises:
-        ValueError, TypeError: A field that is none of these.
+    PiSSA is that of Meng et al. 2024 (arXiv:2404.02948), section 3.
     """
 
-    rank: int = 4
-    alpha: float = 8
-    learning_rate: float = 0.02
-    steps: int = 150
-    hidden_rank: int = 4
-    noise: float = 0.0
-    start: str = "B = 0"
-    scaling: str = "α/r"
-    seed: int = 0
+    rank: int = 4  # r, of the adapter; 1 to 64
+    alpha: float = 8  # the update is multiplied by alpha/rank, or alpha/√rank; above 0
+    learning_rate: float = 0.02  # of Adam; above 0
+    steps: int = 150  # 1 to 1,000
+    hidden_rank: int = 4  # of the target without its noise; 1 to 24
+    noise: float = 0.0  # part of the target's energy (sum of squares) that is noise; 0 to 1
+    start: str = "B = 0"  # of STARTS
+    scaling: str = "α/r"  # of SCALINGS
+    seed: int = 0  # of everything random
 
     def __post_init__(self) -> None:
         for name, limit in MOST.items():
@@ -72,12 +60,7 @@ class Setting:
             require(0 < value < math.inf, name, value, "above 0 and finite")
         require(0 <= self.noise <= 1, "noise", self.noise, "from 0 to 1")
         require(self.start in STARTS, "start", self.start, one_of(STARTS))
-        require(
-            self.scaling in SCALINGS,
-            "scaling",
-            self.scaling,
-            one_of(SCALINGS),
-        )
+        require(self.scaling in SCALINGS, "scaling", self.scaling, one_of(SCALINGS))
 
     @property
     def factor(self) -> float:
@@ -87,23 +70,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Fit:
-    """What came out of a training.
-
-    Attributes:
-        setting: As it was given.
-        losses: Before each step and after the last, shape (steps + 1,); 1 is no adapter.
-        floor: The least loss that any A and B of this rank can have (Eckart and Young 1936).
-        target: T, shape (24, 32).
-        updates: Step -> the change of the layer so far, shape (24, 32), at `SNAPSHOTS`.
-        gradients: Largest absolute gradient of A and of B in the first step.
-    """
+    """What came out of a training."""
 
     setting: Setting
-    losses: np.ndarray
-    floor: float
-    target: np.ndarray
-    updates: dict[int, np.ndarray]
-    gradients: tuple[float, float]
+    losses: np.ndarray  # (steps + 1,): before each step and after the last; 1 is no adapter
+    floor: float  # the least that any A and B of this rank can have (Eckart and Young 1936)
+    target: np.ndarray  # T, (24, 32)
+    updates: dict[int, np.ndarray]  # step -> the layer's change so far, (24, 32), at SNAPSHOTS
+    gradients: tuple[float, float]  # largest absolute ones of A and of B in the first step
 
     @property
     def strengths(self) -> tuple[np.ndarray, np.ndarray]:

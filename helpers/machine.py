@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from helpers._devices import name_of
 from helpers._language import ngettext, tr
 
 GIB = 2**30
@@ -46,7 +47,7 @@ class Hardware:
         return free >= gib
 
     def __str__(self) -> str:
-        precision = str(self.dtype).removeprefix("torch.")
+        precision = name_of(self.dtype)
         if self.device == "cpu":
             cores = ngettext("CPU with {n} core", "CPU with {n} cores", self.cpu_cores)
             compute = tr(", trains in bfloat16") if self.bf16 else ""

@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from helpers._language import tr, worded
+from helpers._language import N_, tr, worded
 from helpers.machine import hardware
 from helpers.small_model import ModelNotAvailableError, no_progress_bars, prepare_small_model
 
@@ -75,11 +75,8 @@ def load_small_model(
     TypeError if `dtype` is not a floating-point `torch.dtype`.
     """
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise TypeError(
-            worded(
-                "dtype={dtype!r} is not a floating-point type such as torch.float32", dtype=dtype
-            )
-        )
+        said = N_("dtype={dtype!r} is not a floating-point type such as torch.float32")
+        raise TypeError(worded(said, dtype=dtype))
     folder = prepare_small_model()
     with no_progress_bars():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -104,13 +101,9 @@ def load_model(
     """
     if isinstance(profile, str):
         if profile not in PROFILES:
-            raise ValueError(
-                worded(
-                    "profile={profile!r} is not one of {valid}",
-                    profile=profile,
-                    valid=", ".join(map(repr, PROFILES)),
-                )
-            )
+            unknown = N_("profile={profile!r} is not one of {valid}")
+            valid = ", ".join(map(repr, PROFILES))
+            raise ValueError(worded(unknown, profile=profile, valid=valid))
         profile = PROFILES[profile]
     if profile.model_id == SMALL_MODEL_ID:
         return load_small_model(**kwargs)

@@ -14,17 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import (
-    Dataset,
-    disable_progress_bars,
-    enable_progress_bars,
-    is_progress_bar_enabled,
-    load_dataset,
-)
+from datasets import Dataset, DatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from transformers import PreTrainedTokenizerBase
 
 from helpers._language import N_, tr, worded
+from helpers.data import without_bars
 
 # How the ending of a file's name tells `load_dataset` to read it.
 BUILDERS = {
@@ -104,16 +99,9 @@ def _load(source: str, split: str, options: Mapping[str, Any], columns: Sequence
         raise FileNotFoundError(
             said.format(source=source, folder=Path.cwd(), endings=", ".join(BUILDERS))
         )
-    shown = is_progress_bar_enabled()
-    disable_progress_bars()  # the first reading would leave some in the notebook, a later one none
     try:
-        if is_file:
-            builder, usual = BUILDERS[ending]
-            if builder in ("csv", "text"):
-                usual = usual | _written_as(source, columns, builder, usual | options)
-            splits = load_dataset(builder, data_files=source, **usual | options)
-        else:
-            splits = load_dataset(source, **options)
+        with without_bars():
+            splits = _splits(source, options, columns)
     except (ValueError, DatasetGenerationError) as error:
         reason = error.__cause__ or error
         said = tr(
@@ -128,13 +116,19 @@ def _load(source: str, split: str, options: Mapping[str, Any], columns: Sequence
             "Hugging Face Hub holds and this machine can reach. The loader said: {error}"
         )
         raise FileNotFoundError(said.format(source=source, error=error)) from error
-    finally:
-        if shown:
-            enable_progress_bars()
     if split not in splits:
         said = tr("split={split!r} is not one of the splits: {splits}")
         raise ValueError(said.format(split=split, splits=", ".join(splits)))
     return splits[split]
+
+
+def _splits(source: str, options: Mapping[str, Any], columns: Sequence[str]) -> DatasetDict:
+    if not Path(source).is_file():
+        return load_dataset(source, **options)
+    builder, usual = BUILDERS[Path(source).suffix.lower()]
+    if builder in ("csv", "text"):
+        usual = usual | _written_as(source, columns, builder, usual | options)
+    return load_dataset(builder, data_files=source, **usual | options)
 
 
 def _written_as(

@@ -14,7 +14,6 @@ from helpers.data import load_task
 from helpers.landscape import (
     best_rate,
     bits_stored,
-    compare,
     curve_of,
     difference,
     interval,
@@ -24,10 +23,11 @@ from helpers.landscape import (
     stage_rows,
     summarize,
 )
-from helpers.landscape.grid import CHEAP, SEEDS, STAGES, sample, stage_runs
-from helpers.landscape.prompting import CASES, SYSTEM, chat
+from helpers.landscape.grid import SEEDS, STAGES, stage_runs
 from helpers.landscape.settings import RunSettings
-from helpers.landscape.store import MixedVersionsError, Store
+from landscape_prompting import CASES, SYSTEM, chat
+from landscape_sample import CHEAP, compare, sample
+from landscape_store import MixedVersionsError, Store
 
 TOY = [
     RunSettings(task="style", method="lora", rank=r, alpha=16.0, learning_rate=lr, seed=seed)
@@ -117,7 +117,7 @@ def test_releases_are_not_mixed(toy, monkeypatch):
     runner.make(toy, ["low"], toy_run)
     before = toy.runs_file.read_bytes()
     monkeypatch.setattr(
-        "helpers.landscape.store.version", lambda name: "9.9.9" if name == "peft" else "1.0"
+        "landscape_store.version", lambda name: "9.9.9" if name == "peft" else "1.0"
     )
     with pytest.raises(MixedVersionsError, match=r"made with torch .*installed are .*peft 9\.9\.9"):
         runner.make(toy, ["high"], toy_run)
@@ -343,9 +343,7 @@ def test_a_stored_row_that_was_tampered_with_is_found_in_its_week(monkeypatch, c
         doctored = [run | {} for run in runs]
         next(run for run in doctored if run["run"] == second)["heldout_loss"] += higher
         tables = doctored, curves
-        monkeypatch.setattr(
-            "helpers.landscape.reading.load_landscape", lambda tables=tables: tables
-        )
+        monkeypatch.setattr(runner, "load_landscape", lambda tables=tables: tables)
         assert [runner.check_sample(day) for day in weeks] == [0, 1]
     assert "heldout_loss" in capsys.readouterr().out
 
@@ -363,8 +361,8 @@ def test_the_plain_loop_on_the_upper_layers_trains_as_trl_does_on_the_whole_mode
     from peft import LoraConfig, get_peft_model
     from trl import SFTConfig, SFTTrainer
 
-    from helpers.landscape import bench as benches
-    from helpers.landscape import training
+    import landscape_bench as benches
+    import landscape_training as training
     from helpers.landscape.settings import TARGETS
 
     settings = RunSettings(

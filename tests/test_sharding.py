@@ -41,6 +41,16 @@ def test_a_frozen_base_is_divided_by_zero_3_alone():
     assert four["ZeRO-3"]["logits"] == one["ZeRO-3"]["logits"]
 
 
+def test_what_the_estimate_refuses_no_sharding_takes():
+    too_long = STEP | {"sequence_length": 2048}
+    for predict in (
+        estimate_training_memory,
+        lambda *a, **how: sharded_memory(*a, devices=2, **how),
+    ):
+        with pytest.raises(ValueError, match="sequence_length must be at most 1024"):
+            predict("gpt2", None, **too_long)
+
+
 def test_what_is_sent_is_the_paper_s_count():
     """Full fine-tuning: 2 Ψ, and 3 Ψ with ZeRO-3 (its section 7). With LoRA, ZeRO-3 moves the base,
     which DDP does not."""

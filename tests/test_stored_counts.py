@@ -9,7 +9,7 @@ from helpers.params import count_lora_parameters, resolve_config, stored
 from helpers.params.fields import structure_of
 from helpers.params.models import build_on_meta, class_of
 from helpers.params.tables import ask_peft
-from stored_counts import models, questions
+from stored_counts import models, questions, write_stored
 
 MODELS = ("SmolLM2-135M-Instruct", "Qwen3-30B-A3B")  # a plain one, and a mixture of experts
 CURRENT = {name: stored.version(name) for name in ("peft", "transformers")}
@@ -26,7 +26,7 @@ def test_the_stored_answer_is_pefts(name, places, tmp_path):
     asked = list(questions([name]))
     assert len(asked) > 4
     read = list(models([name]))
-    again = stored.write_stored(asked, read, file=tmp_path / "stored.json")
+    again = write_stored(asked, read, file=tmp_path / "stored.json")
     kept = stored.json.loads(stored.FILE.read_text(encoding="utf-8"))
     if kept["versions"] != CURRENT:  # then none is used
         assert stored._load()["places"] == {}
@@ -98,7 +98,7 @@ def test_a_table_comes_back_as_it_was_and_a_refusal_is_raised(monkeypatch, tmp_p
         raise ValueError("no_such is not there")
 
     monkeypatch.setattr(stored, "FILE", tmp_path / "stored.json")
-    stored.write_stored([(right, lambda: table), (wrong, refuse)], file=stored.FILE)
+    write_stored([(right, lambda: table), (wrong, refuse)], file=stored.FILE)
     stored._load.cache_clear()
     read = [structure_of(lora) for lora in lora_configs]
     assert stored.stored_table(config, model_class, read[0]) == table

@@ -17,7 +17,7 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
-from helpers._language import tr, worded
+from helpers._language import N_, tr, worded
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,8 @@ def architecture_info(name: str) -> Architecture:
         close_names = list(dict.fromkeys(rows[match].name for match in close))
         close = str(tr(" or ")).join(close_names)
         hint = worded("did you mean {names}? ", names=close) if close_names else ""
-        raise ValueError(
-            worded(
-                "{name!r} is not a bundled name ({hint}bundled: {names})",
-                name=name,
-                hint=hint,
-                names=", ".join(architectures()),
-            )
-        )
+        said = N_("{name!r} is not a bundled name ({hint}bundled: {names})")
+        raise ValueError(worded(said, name=name, hint=hint, names=", ".join(architectures())))
     return row
 
 

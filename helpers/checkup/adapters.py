@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 
 from peft import LoraConfig, PeftModel
 from torch import nn
 
-from helpers._language import worded
+from helpers._devices import name_of, numbers_by_dtype
+from helpers._language import N_, worded
 from helpers._libraries import Conv1D
 from helpers.checkup.findings import Finding
-from helpers.checkup.looks import Found, look
+from helpers.checkup.looks import Found, joined, look
 from helpers.checkup.run import CannotLook, Run
 from helpers.params import check_lora_config, count_lora_parameters
 
 
 @look(worded("LoRA configuration"), "peft_config")
 def configuration(run: Run) -> Found:
-    if not isinstance(run.peft_config, LoraConfig):
-        raise CannotLook(worded("{type} is not LoRA", type=type(run.peft_config).__name__))
+    lora_config = _lora_config(run)
     try:
-        check_lora_config(run.peft_config)
+        check_lora_config(lora_config)
     except (TypeError, ValueError) as error:
         yield Finding(
             "bad-configuration",
@@ -31,19 +30,24 @@ def configuration(run: Run) -> Found:
             "LoraConfig(r=8, lora_alpha=16, lora_dropout=0.05)  # values of a usual kind",
         )
         return
-    yield f"r={run.peft_config.r}, lora_alpha={run.peft_config.lora_alpha}"
+    yield f"r={lora_config.r}, lora_alpha={lora_config.lora_alpha}"
+
+
+def _lora_config(run: Run) -> LoraConfig:
+    if not isinstance(run.peft_config, LoraConfig):
+        raise CannotLook(worded("{type} is not LoRA", type=type(run.peft_config).__name__))
+    return run.peft_config
 
 
 @look(worded("target modules"), "model", "peft_config")
 def targets(run: Run) -> Found:
     if run.adapted:
         raise CannotLook(worded("the model is adapted already"))
-    if not isinstance(run.peft_config, LoraConfig):
-        raise CannotLook(worded("{type} is not LoRA", type=type(run.peft_config).__name__))
+    lora_config = _lora_config(run)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come as findings
         try:
-            count = count_lora_parameters(run.base, run.peft_config)
+            count = count_lora_parameters(run.base, lora_config)
         except ValueError as error:
             if "not found" not in str(error) and "No modules were targeted" not in str(error):
                 raise
@@ -53,7 +57,7 @@ def targets(run: Run) -> Found:
                 "error",
                 worded(
                     "target_modules={targets!r}: no layer has such a name",
-                    targets=run.peft_config.target_modules,
+                    targets=lora_config.target_modules,
                 ),
                 worded(
                     "get_peft_model raises a ValueError; a plain string is a regular expression "
@@ -90,9 +94,6 @@ def trainable(run: Run) -> Found:
         raise CannotLook(worded("the adapter is not made yet: see target modules"))
     count = sum(p.numel() for p in run.trainable.values())
     total = sum(p.numel() for p in run.model.parameters())
-    kinds = Counter()
-    for parameter in run.trainable.values():
-        kinds[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
     if not count:
         yield _frozen(
             worded("0 of {total:,} parameters require a gradient", total=total),
@@ -112,19 +113,12 @@ def trainable(run: Run) -> Found:
             worded("this costs what full fine-tuning costs, and is saved as a large adapter"),
             "LoraConfig(r=8, modules_to_save=None)",
         )
-    words = _listed(
-        [worded("{n:,} in {dtype}", n=number, dtype=kind) for kind, number in kinds.items()]
-    )
-    yield worded(
-        "{words}, of {total:,} ({share:.2%})", words=words, total=total, share=count / total
-    )
-
-
-def _listed(words: list[str]) -> str:
-    said = words[0]
-    for word in words[1:]:
-        said = worded("{one}, {other}", one=said, other=word)
-    return said
+    words = [
+        worded("{n:,} in {dtype}", n=number, dtype=name_of(dtype))
+        for dtype, number in numbers_by_dtype(run.trainable.values()).items()
+    ]
+    said, share = joined(words, N_("{one}, {other}")), count / total
+    yield worded("{words}, of {total:,} ({share:.2%})", words=said, total=total, share=share)
 
 
 def _frozen(seen: str, cure: str) -> Finding:
@@ -199,6 +193,3 @@ def _merged(layers: int, total: int) -> Finding:
         worded("what is trained now starts from changed weights, and does not fit the base later"),
         "model.unmerge_adapter()  # or model = model.unload()",
     )
-
-
-LOOKS = (configuration, targets, trainable, wrappers)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections import Counter
 
-import torch
 from torch import nn
 
+from helpers._devices import name_of, numbers_by_dtype
 from helpers._language import worded
 from helpers._libraries import AuxiliaryTrainingWrapper
 from helpers.checkup.findings import Finding
@@ -180,24 +179,25 @@ def dtypes(run: Run) -> Found:
     if run.quantized:
         raise CannotLook(worded("quantized layers cast what they are given"))
     head = run.base.get_output_embeddings()
-    kinds = Counter()
-    for name, module in run.base.named_modules():
-        if isinstance(module, nn.Linear) and module is not head and "lora_" not in name:
-            kinds[module.weight.dtype] += module.weight.numel()
+    kinds = numbers_by_dtype(
+        module.weight
+        for name, module in run.base.named_modules()
+        if isinstance(module, nn.Linear) and module is not head and "lora_" not in name
+    )
     common = kinds.most_common(1)[0][0] if kinds else None
     copies = getattr(head, "modules_to_save", None)
     heads = list(copies.values()) if copies is not None else [head] if head is not None else []
     differing = {h.weight.dtype for h in heads if getattr(h, "weight", None) is not None} - {common}
     if not differing or common is None:
-        yield worded("the base and its output layer are in {dtype}", dtype=_name(common))
+        yield worded("the base and its output layer are in {dtype}", dtype=name_of(common))
         return
     yield Finding(
         "dtypes-differ",
         "warning",
         worded(
             "the output layer is in {head}, the layers before it in {layers}",
-            head=_name(differing.pop()),
-            layers=_name(common),
+            head=name_of(differing.pop()),
+            layers=name_of(common),
         ),
         worded(
             "'expected m1 and m2 to have the same dtype', wherever no autocast is on: while "
@@ -206,10 +206,3 @@ def dtypes(run: Run) -> Found:
         f"model.get_output_embeddings().to({common})\n"
         "with torch.autocast(model.device.type, dtype=torch.bfloat16): ...  # or so",
     )
-
-
-def _name(dtype: torch.dtype | None) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-LOOKS = (vocabulary, embeddings, tied, dtypes)

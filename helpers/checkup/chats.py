@@ -233,6 +233,3 @@ def seam(run: Run) -> Found:
         "rows.map(lambda row: {'prompt': row['prompt'].rstrip(),\n"
         "                      'completion': ' ' + row['completion'].lstrip()})",
     )
-
-
-LOOKS = (template, prompts, thoughts, markers, seam)

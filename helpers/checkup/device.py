@@ -7,13 +7,14 @@ from collections import Counter
 import torch
 from torch import nn
 
-from helpers._devices import usable
-from helpers._language import worded
+from helpers._devices import name_of, numbers_by_dtype, usable
+from helpers._language import N_, worded
 from helpers._libraries import attribute_of
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
 from helpers.checkup.run import CannotLook, Run
 from helpers.memory import OPTIMIZERS, estimate_training_memory
+from helpers.memory.of_trainer import settings_of
 
 GIB = 2**30
 FLAG = "gradient_checkpointing"  # of a layer that is computed twice
@@ -51,16 +52,14 @@ def precision(run: Run) -> Found:
 @look(worded("precision of what is trained"), "model")
 def trained_precision(run: Run) -> Found:
     fp16 = bool(getattr(run.args, "fp16", False))
-    kinds = Counter()
-    for parameter in run.trainable.values():
-        kinds[parameter.dtype] += parameter.numel()
+    kinds = numbers_by_dtype(run.trainable.values())
     if run.peft_config is not None and not run.adapted:  # as TRL and PEFT will make it
         kinds = Counter({torch.bfloat16 if run.quantized else torch.float32: 1})
     half = [dtype for dtype in (torch.float16, torch.bfloat16) if kinds[dtype]]
     if not kinds:
         raise CannotLook(worded("nothing is trained"))
     if half and (fp16 or torch.float16 in half):
-        named = "float16" if torch.float16 in half else "bfloat16"
+        named = name_of(half[0])
         yield Finding(
             "half-precision-trained",
             "error" if fp16 else "warning",
@@ -74,7 +73,7 @@ def trained_precision(run: Run) -> Found:
             "        parameter.data = parameter.data.float()",
         )
         return
-    yield ", ".join(str(dtype).removeprefix("torch.") for dtype in kinds)
+    yield ", ".join(map(name_of, kinds))
 
 
 @look(worded("gradient checkpointing"), "model")
@@ -127,21 +126,11 @@ def memory(run: Run) -> Found:
     lengths = [len(row.ids) for row in run.sample.trained]
     if not lengths:
         raise CannotLook(worded("no row is left to train on"))
-    longest = max(lengths)
-    optimizer = str(getattr(args.optim, "value", args.optim)).removesuffix("_fused")
-    optimizer = {"adamw_torch": "adamw", "adamw_bnb_8bit": "adamw_8bit"}.get(optimizer, optimizer)
-    if optimizer not in OPTIMIZERS:
-        raise CannotLook(
-            worded("there are no rules for the optimizer {optimizer}", optimizer=optimizer)
-        )
-    settings = {
-        "batch_size": args.per_device_train_batch_size,
-        "sequence_length": longest,
-        "optimizer": optimizer,
-        "gradient_checkpointing": args.gradient_checkpointing,
-        "gradient_accumulation_steps": args.gradient_accumulation_steps,
-        "loss": "chunked" if run.truncates else "full",
-    }
+    longest, settings = max(lengths), settings_of(args)
+    if (optimizer := settings["optimizer"]) not in OPTIMIZERS:
+        said = N_("there are no rules for the optimizer {optimizer}")
+        raise CannotLook(worded(said, optimizer=optimizer))
+    settings |= {"sequence_length": longest, "loss": "chunked" if run.truncates else "full"}
     dtypes = {p.dtype for n, p in run.model.named_parameters() if "lora_" not in n}
     if torch.float32 in dtypes and (args.bf16 or args.fp16):
         settings["precision"] = "bf16-mixed"
@@ -169,6 +158,3 @@ def memory(run: Run) -> Found:
         "from helpers.memory import fits\n"
         f"print(fits(model, lora_config, {there:.0f}))  # what fits, or what would help",
     )
-
-
-LOOKS = (precision, trained_precision, checkpointing, memory)

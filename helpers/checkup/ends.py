@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from helpers._language import N_, worded
 from helpers.checkup.findings import Finding
-from helpers.checkup.looks import Found, look
+from helpers.checkup.looks import Found, joined, look
 from helpers.checkup.run import CannotLook, Run
 
 RUNS_ON = N_("the model never learns to stop: answers run on until max_new_tokens")
@@ -55,7 +53,8 @@ def ends(run: Run) -> Found:
         if last is not None:
             present += 1
             masked += labels[last] == -100
-    names = _one_of([repr(run.tokenizer.decode([stop])) for stop in sorted(stops)])
+    words = [repr(run.tokenizer.decode([stop])) for stop in sorted(stops)]
+    names = joined(words, N_("{one} or {other}"))
     if masked:
         pads = run.tokenizer.pad_token_id in stops
         yield Finding(
@@ -114,13 +113,6 @@ def known_stop(run: Run) -> Found:
     )
 
 
-def _one_of(names: list[str]) -> str:
-    said = names[0]
-    for name in names[1:]:
-        said = worded("{one} or {other}", one=said, other=name)
-    return said
-
-
 def generation_stops(run: Run) -> set[int]:
     """The tokens at which ``generate`` will stop."""
     settings = getattr(run.base, "generation_config", None)
@@ -152,12 +144,5 @@ def turn_end(run: Run) -> int | None:
     )
     behind = text.rpartition("zwei")[2]
     special = set(run.tokenizer.get_added_vocab().values()) | set(run.tokenizer.all_special_ids)
-    return next(_special(run.tokenizer(behind, add_special_tokens=False)["input_ids"], special))
-
-
-def _special(ids: list[int], special: set[int]) -> Iterator[int | None]:
-    yield from (token for token in ids if token in special)
-    yield None
-
-
-LOOKS = (beginnings, ends, known_stop)
+    tokens = run.tokenizer(behind, add_special_tokens=False)["input_ids"]
+    return next((token for token in tokens if token in special), None)

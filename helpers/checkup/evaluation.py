@@ -107,6 +107,3 @@ def _best_metric(run: Run) -> Found:
         worded("the first evaluation ends in a KeyError, after all the steps before it"),
         "SFTConfig(metric_for_best_model='loss')  # or SFTTrainer(..., compute_metrics=...)",
     )
-
-
-LOOKS = (evaluation, eval_labels)

@@ -14,44 +14,29 @@ FINE, UNSEEN = N_("fine"), N_("not looked at")
 CLINIC = "11_clinic.ipynb"
 STYLES = {"error": "#b3261e", "warning": "#8a5a00", "note": "#31639c"}  # 4.5 : 1 on white and more
 OTHERS = N_("Other findings")  # the heading in lesson 11 that explains those without a patient
-PATIENTS = {  # name of a finding -> the heading in lesson 11 that shows it
-    **dict.fromkeys(
-        ("nothing-labelled", "rows-dropped", "truncated-answers"),
-        N_("Patient 1 · The answer is cut"),
-    ),
-    "bos-twice": N_("Patient 2 · Two beginnings"),
-    **dict.fromkeys(
-        ("end-masked", "no-end", "stop-token-unknown"), N_("Patient 3 · It never stops")
-    ),
-    **dict.fromkeys(
-        ("no-generation-marker", "turn-end-unmasked"), N_("Patient 4 · No assistant tokens")
-    ),
-    "boundary-merges": N_("Patient 5 · The seam"),
-    **dict.fromkeys(
-        ("prompt-unlike-training", "thoughts-dropped"), N_("Patient 6 · Thoughts that vanish")
-    ),
-    **dict.fromkeys(("leakage", "duplicates"), N_("Patient 7 · Too good to be true")),
-    **dict.fromkeys(
-        ("targets-not-found", "names-unmatched"), N_("Patient 8 · Targets that are not there")
-    ),
-    "frozen-adapter": N_("Patient 9 · Trained on, and nothing changed"),
-    **dict.fromkeys(("wrapped-twice", "merged-adapter"), N_("Patient 10 · The base answers")),
-    **dict.fromkeys(
-        ("vocabulary-too-large", "base-resized"), N_("Patient 11 · Index out of range")
-    ),
-    "embeddings-in-full": N_("Patient 12 · The adapter that weighs more than it learned"),
-    "tied-weights-adapted": N_("Patient 13 · Merged, and it talks nonsense"),
-    **dict.fromkeys(
-        ("few-steps", "all-warm-up", "rate-low", "rate-high"),
-        N_("Patient 14 · Nothing was learned"),
-    ),
-    "checkpointing-cuts-gradients": N_("Patient 15 · Does not require grad"),
-    "half-precision-trained": N_("Patient 16 · Unscale FP16 gradients"),
-    "dtypes-differ": N_("Patient 17 · Two dtypes meet"),
-    **dict.fromkeys(("no-eval-loss", "best-metric-unknown"), N_("Patient 18 · No eval_loss")),
-    "evaluation-memory": N_("Patient 19 · Out of memory in evaluation only"),
-    "no-chat-template": N_("Patient 20 · Good here, gibberish there"),
+HEADINGS = {  # in lesson 11 -> names of the findings that it shows
+    N_("Patient 1 · The answer is cut"): "nothing-labelled rows-dropped truncated-answers",
+    N_("Patient 2 · Two beginnings"): "bos-twice",
+    N_("Patient 3 · It never stops"): "end-masked no-end stop-token-unknown",
+    N_("Patient 4 · No assistant tokens"): "no-generation-marker turn-end-unmasked",
+    N_("Patient 5 · The seam"): "boundary-merges",
+    N_("Patient 6 · Thoughts that vanish"): "prompt-unlike-training thoughts-dropped",
+    N_("Patient 7 · Too good to be true"): "leakage duplicates",
+    N_("Patient 8 · Targets that are not there"): "targets-not-found names-unmatched",
+    N_("Patient 9 · Trained on, and nothing changed"): "frozen-adapter",
+    N_("Patient 10 · The base answers"): "wrapped-twice merged-adapter",
+    N_("Patient 11 · Index out of range"): "vocabulary-too-large base-resized",
+    N_("Patient 12 · The adapter that weighs more than it learned"): "embeddings-in-full",
+    N_("Patient 13 · Merged, and it talks nonsense"): "tied-weights-adapted",
+    N_("Patient 14 · Nothing was learned"): "few-steps all-warm-up rate-low rate-high",
+    N_("Patient 15 · Does not require grad"): "checkpointing-cuts-gradients",
+    N_("Patient 16 · Unscale FP16 gradients"): "half-precision-trained",
+    N_("Patient 17 · Two dtypes meet"): "dtypes-differ",
+    N_("Patient 18 · No eval_loss"): "no-eval-loss best-metric-unknown",
+    N_("Patient 19 · Out of memory in evaluation only"): "evaluation-memory",
+    N_("Patient 20 · Good here, gibberish there"): "no-chat-template",
 }
+PATIENTS = {name: heading for heading, names in HEADINGS.items() for name in names.split()}
 
 
 @dataclass(frozen=True)
@@ -67,13 +52,16 @@ class Finding:
     @property
     def place(self) -> str:
         """Where lesson 11 has it, as a link's target: a patient, or the list of those without."""
-        heading = tr(PATIENTS.get(self.name, OTHERS))
-        return f"{CLINIC}#{heading.replace(' ', '-')}"
+        return f"{CLINIC}#{self._heading.replace(' ', '-')}"
 
     @property
     def patient(self) -> str:
         """That place's name: the patient's number, "Patient 1", or the list's heading."""
-        return tr(PATIENTS.get(self.name, OTHERS)).partition(" ·")[0]
+        return self._heading.partition(" ·")[0]
+
+    @property
+    def _heading(self) -> str:
+        return tr(PATIENTS.get(self.name, OTHERS))
 
     def __str__(self) -> str:
         lines = [f"{tr(self.severity).upper()} {self.name}: {self.seen}"]

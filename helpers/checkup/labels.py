@@ -148,6 +148,3 @@ def _longer(run: Run) -> str:
     if run.max_length is None or longest <= run.max_length:
         return "print(trainer.train_dataset[0]['labels'])  # -100: does not count; what masks it?"
     return f"SFTConfig(max_length={longest})  # the longest row looked at; None cuts nothing"
-
-
-LOOKS = (labelled_tokens, truncation)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers.checkup.findings import SEVERITIES, Checkup, Finding, Looked
 from helpers.checkup.run import CannotLook, Run
 
@@ -26,11 +27,14 @@ def look(title: str, *needs: str) -> Callable[[Callable[[Run], Found]], Look]:
     return lambda function: Look(title, needs, function)
 
 
+def joined(texts: Sequence[str], pattern: str) -> str:
+    """The texts in one: ``pattern`` joins what stands before, ``one``, and the next, ``other``."""
+    return functools.reduce(lambda one, other: worded(pattern, one=one, other=other), texts)
+
+
 def _not_given(names: Sequence[str]) -> str:
-    said = worded("no {name}", name=names[0])
-    for name in names[1:]:
-        said = worded("{others} and no {name}", others=said, name=name)
-    return worded("{what} given", what=said)
+    missing = joined([worded("no {name}", name=name) for name in names], N_("{one} and {other}"))
+    return worded("{what} given", what=missing)
 
 
 def look_at(run: Run, looks: Sequence[Look]) -> Checkup:

@@ -46,6 +46,3 @@ def quantization(run: Run) -> Found:
         "base = AutoModelForCausalLM.from_pretrained(name, dtype=torch.bfloat16)\n"
         "merged = PeftModel.from_pretrained(base, folder).merge_and_unload()",
     )
-
-
-LOOKS = (placement, quantization)

@@ -20,6 +20,7 @@ from trl.chat_template_utils import has_generation_markers
 
 from helpers._language import worded
 from helpers._libraries import attribute_of
+from helpers.data import without_bars
 
 if TYPE_CHECKING:
     from helpers.checkup.run import Run
@@ -133,17 +134,15 @@ def prepared(given: Sequence[dict[str, Any]], run: Run) -> list[Row]:
         _tokenizer=run.tokenizer, chat_template=template, completion_only_loss=completion_only
     )
     prepare = attribute_of(SFTTrainer, "_prepare_dataset", "trl")
-    shown, logger = datasets.is_progress_bar_enabled(), logging.getLogger(SFTTrainer.__module__)
+    logger = logging.getLogger(SFTTrainer.__module__)
     level = logger.level
     logger.setLevel(logging.ERROR)  # what it would warn of comes as a finding
-    datasets.disable_progress_bars()
     try:
-        table = datasets.Dataset.from_list(list(given))
-        done = prepare(trainer, table, run.tokenizer, how, False, None, "train")
+        with without_bars():
+            table = datasets.Dataset.from_list(list(given))
+            done = prepare(trainer, table, run.tokenizer, how, False, None, "train")
     finally:
         logger.setLevel(level)
-        if shown:
-            datasets.enable_progress_bars()
     return [Row(row["input_ids"], row["labels"]) for row in done]
 
 

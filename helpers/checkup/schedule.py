@@ -6,7 +6,7 @@ import math
 
 from trl import SFTConfig
 
-from helpers._language import nworded, worded
+from helpers._language import N_, nworded, worded
 from helpers.checkup.findings import Finding
 from helpers.checkup.looks import Found, look
 from helpers.checkup.run import CannotLook, Run
@@ -85,12 +85,8 @@ def steps(run: Run) -> Found:
 @look(worded("rate"), "args")
 def rate(run: Run) -> Found:
     if type(run.args).__module__.startswith("trl.") and not isinstance(run.args, SFTConfig):
-        raise CannotLook(
-            worded(
-                "the limits here are SFT's, and the run is one of {type}",
-                type=type(run.args).__name__,
-            )
-        )
+        said = N_("the limits here are SFT's, and the run is one of {type}")
+        raise CannotLook(worded(said, type=type(run.args).__name__))
     value, optimizer = run.args.learning_rate, str(getattr(run.args.optim, "value", run.args.optim))
     if not run.trains_adapter:
         raise CannotLook(worded("no adapter is trained; the limits here are LoRA's"))
@@ -121,6 +117,3 @@ def rate(run: Run) -> Found:
         )
     else:
         yield worded("{value:g} with {optimizer}", value=value, optimizer=optimizer)
-
-
-LOOKS = (steps, rate)

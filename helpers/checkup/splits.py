@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -71,7 +70,7 @@ def leakage(run: Run) -> Found:
 
 @look(worded("rows that come twice"), "train_dataset")
 def duplicates(run: Run) -> Found:
-    rows = [_row(row) for row in itertools.islice(some(run.train_dataset, LOOKED_AT), LOOKED_AT)]
+    rows = list(map(_row, some(run.train_dataset, LOOKED_AT)))
     repeated = len(rows) - len(set(rows))
     if not rows or repeated / len(rows) < 0.05:
         yield worded("{n:,} of {total:,}", n=repeated, total=len(rows))
@@ -83,6 +82,3 @@ def duplicates(run: Run) -> Found:
         worded("they count several times over, and a split by row puts them on both sides"),
         "train_dataset = Dataset.from_pandas(train_dataset.to_pandas().drop_duplicates(...))",
     )
-
-
-LOOKS = (leakage, duplicates)

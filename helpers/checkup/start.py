@@ -23,14 +23,11 @@ from helpers.checkup import (
     splits,
 )
 from helpers.checkup.findings import Checkup, Looked
-from helpers.checkup.looks import look_at
+from helpers.checkup.looks import Look, look_at
 from helpers.checkup.run import Run
 
-LOOKS = (
-    *(*labels.LOOKS, *ends.LOOKS, *chats.LOOKS, *splits.LOOKS),
-    *(*adapters.LOOKS, *base.LOOKS, *schedule.LOOKS),
-    *(*device.LOOKS, *evaluation.LOOKS, *placement.LOOKS),
-)
+ORDER = labels, ends, chats, splits, adapters, base, schedule, device, evaluation, placement
+LOOKS = tuple(one for module in ORDER for one in vars(module).values() if isinstance(one, Look))
 
 
 def checkup(

@@ -7,15 +7,15 @@
     difference(some_runs, other_runs)      # Interval, seed by seed
     nearest_run(runs, task="style", rank=6, learning_rate=3e-3)
     stage_rows(runs, "rank")               # the runs that the grid's stage `rank` asks for
+    prompt_rows(runs, "style")             # what the untouched model does when it is asked
+    bits_stored(run)                       # how much of the codes a run has memorised
 
-What the columns mean: the card, `helpers/course_data/landscape/README.md`. Nothing of this face
-trains or needs the model: that is for `.ci/landscape.py`, which makes the runs. Where to look; each
-file calls only those below it:
+What the columns mean: the card, `helpers/course_data/landscape/README.md`. Nothing here trains or
+needs the model: `.ci/landscape.py` and the files beside it make the runs. Where to look; each file
+calls only those below it:
 
 * ``reading``: what is above
-* ``training``: one run, at a ``bench``: the model's upper layers, and rows that stand ready
-* ``prompting``: what the untouched model does when it is simply asked
-* ``grid``: which runs there are, stage by stage; ``store``: where they lie
+* ``grid``: which runs there are, stage by stage
 * ``settings``: what one run is made of, and its name
 """
 
@@ -24,7 +24,6 @@ from helpers.landscape.reading import (
     Interval,
     best_rate,
     bits_stored,
-    compare,
     curve_of,
     difference,
     interval,

@@ -1,38 +1,20 @@
-"""Read the stored landscape: real runs of the small model, to ask instead of to train.
-
-* `load_landscape()`: all runs and all points of their curves
-* `select(runs, ...)`: runs with these settings; `stage_rows(runs, stage)`: those of a stage
-* `prompt_rows(runs, task)`: what the untouched model does when it is asked
-* `summarize(runs, ...)`, `interval(values)`: mean and 95 % interval over seeds
-* `difference(first, second)`: the same, of two configurations, seed by seed
-* `best_rate(runs, ...)`: the learning rate with the lowest mean held-out loss
-* `nearest_run(runs, ...)`: the stored run closest to settings of your own
-* `compare(...)`: is a run made again what is stored?
-* `bits_stored(run)`: how much of the codes a run has memorised
-"""
+"""Read the stored landscape: real runs of the small model, to ask instead of to train."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import (
-    Dataset,
-    disable_progress_bars,
-    enable_progress_bars,
-    is_progress_bar_enabled,
-    load_dataset,
-)
+from datasets import Dataset, load_dataset
 
-from helpers._language import worded
-from helpers.data import COURSE_DATA
+from helpers._language import N_, worded
+from helpers.data import COURSE_DATA, without_bars
 from helpers.landscape.grid import stage_runs
-from helpers.landscape.settings import SETTINGS, RunSettings
-from helpers.landscape.store import Record
+from helpers.landscape.settings import SETTINGS, Record
 
 LANDSCAPE = COURSE_DATA / "landscape"
 BITS_A_NAME = 14.0  # of a code: two words of 128
@@ -45,14 +27,9 @@ def load_landscape(folder: Path = LANDSCAPE) -> tuple[Dataset, Dataset]:
 
     The columns are explained in the card, `course_data/landscape/README.md`; `run` joins the two.
     """
-    files = {name: str(folder / f"{name}.jsonl") for name in ("runs", "curves")}
-    shown = is_progress_bar_enabled()
-    disable_progress_bars()
-    try:
-        runs, curves = (load_dataset("json", data_files=f, split="train") for f in files.values())
-    finally:
-        if shown:
-            enable_progress_bars()
+    files = [str(folder / f"{name}.jsonl") for name in ("runs", "curves")]
+    with without_bars():
+        runs, curves = (load_dataset("json", data_files=file, split="train") for file in files)
     return runs, curves
 
 
@@ -64,13 +41,8 @@ def select(runs: Iterable[Record], **settings: Any) -> list[Record]:
     runs = list(runs)
     for name in settings:
         if runs and name not in runs[0]:
-            raise ValueError(
-                worded(
-                    "{name!r} is no column of a run; there are {valid}",
-                    name=name,
-                    valid=", ".join(runs[0]),
-                )
-            )
+            said = N_("{name!r} is no column of a run; there are {valid}")
+            raise ValueError(worded(said, name=name, valid=", ".join(runs[0])))
     wanted = {n: v if isinstance(v, list | tuple | set) else [v] for n, v in settings.items()}
     return [run for run in runs if all(run[name] in v for name, v in wanted.items())]
 
@@ -204,13 +176,8 @@ def nearest_run(runs: Iterable[Record], **settings: Any) -> Record:
         raise ValueError(worded("runs: no training run, so no nearest one"))
     unknown = set(settings) - set(SETTINGS)
     if unknown:
-        raise ValueError(
-            worded(
-                "{names}: not a setting; there are {valid}",
-                names=", ".join(sorted(unknown)),
-                valid=", ".join(SETTINGS),
-            )
-        )
+        said = N_("{names}: not a setting; there are {valid}")
+        raise ValueError(worded(said, names=", ".join(sorted(unknown)), valid=", ".join(SETTINGS)))
 
     def distance(run: Mapping[str, Any]) -> float:
         total = 0.0
@@ -246,48 +213,3 @@ def bits_stored(run: Mapping[str, Any]) -> float:
         )
     lacking = 3 * run["trained_loss"] / math.log(2)
     return run["rows"] * max(0.0, BITS_A_NAME - lacking)
-
-
-LEAST_SPREAD = 0.02  # nats: below this, seeds may agree by chance
-
-
-def compare(
-    settings: RunSettings,
-    result: Mapping[str, Any],
-    curve: Sequence[Mapping[str, Any]],
-    runs: Iterable[Record],
-    curves: Iterable[Record],
-) -> list[str]:
-    """What a run made again does otherwise than the stored one; empty if it is the same.
-
-    Held-out loss, loss on plain text, and each point of the held-out curve may lie as far from
-    the stored value as the seeds of these settings lie apart, be it with the stored value among
-    them or with the new one: a wrong value must not widen what it is held to. Raises ValueError if
-    the run is not stored.
-    """
-    runs, curves = list(runs), list(curves)
-    same = {n: v for n, v in asdict(settings).items() if n != "seed"}
-    seeds = select(runs, kind="training", **same)
-    stored = next((run for run in seeds if run["run"] == settings.key), None)
-    if stored is None:
-        raise ValueError(worded("settings: the run {key} is not stored", key=settings.key))
-    others = [run for run in seeds if run is not stored]
-    faults = []
-
-    def hold(name: str, new: float, old: float, others: Sequence[float]) -> None:
-        spread = min(max(v, *others) - min(v, *others) for v in (new, old)) if others else 0.0
-        spread = max(spread, LEAST_SPREAD)
-        if not abs(new - old) <= spread:
-            faults.append(f"{name} {new:.3f}, stored {old:.3f}, seeds {spread:.3f} apart")
-
-    for name in ("heldout_loss", "forgetting"):
-        hold(name, result[name], stored[name], [run[name] for run in others])
-    old, *rest = (
-        {p["step"]: p["heldout_loss"] for p in curve_of(curves, run)} for run in (stored, *others)
-    )
-    new = {p["step"]: p["heldout_loss"] for p in curve}
-    if new.keys() != old.keys():
-        return [*faults, f"curve at steps {sorted(new)}, stored {sorted(old)}"]
-    for step in sorted(old):
-        hold(f"curve at step {step}", new[step], old[step], [p[step] for p in rest])
-    return faults

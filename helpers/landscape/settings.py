@@ -1,14 +1,13 @@
-"""What one run of the landscape is made of, and its name.
-
-* `RunSettings`: everything that decides a run; equal settings are the same run
-"""
+"""What one run of the landscape is made of, and its name."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
+Record = dict[str, Any]  # a run, or a point of a curve, as stored
 TASKS = ("style", "codes")
 TARGETS = {
     "all-linear": "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split(),
@@ -23,7 +22,9 @@ NO_RANK = ("full", "ia3")
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """One training run. Layers below `first_layer` stay as they are, and so does the embedding.
+    """Everything that decides one training run: equal settings are the same run.
+
+    Layers below `first_layer` stay as they are, and so does the embedding.
 
     `full` trains every weight of the `targets` in the layers from `first_layer` on, where
     `targets` is "all-linear" the norms of these layers too.

@@ -60,13 +60,10 @@ ACTIVATIONS = {
     "gelu_new": (4, False),
     "gelu_fast": (7, False),
 }
+SOURCES = ("norm", "attention", "norm", "mlp")  # of what each group of linear layers reads
+_QKV = "self_attn.q_proj self_attn.k_proj self_attn.v_proj"
 _LLAMA = {
-    "groups": (
-        ("norm", "self_attn.q_proj self_attn.k_proj self_attn.v_proj"),
-        ("attention", "self_attn.o_proj"),
-        ("norm", "mlp.gate_proj mlp.up_proj"),
-        ("mlp", "mlp.down_proj"),
-    )
+    "groups": (_QKV, "self_attn.o_proj", "mlp.gate_proj mlp.up_proj", "mlp.down_proj"),
 }
 _KINDS = {  # model_type -> how its layers differ
     "llama": _LLAMA,
@@ -76,38 +73,27 @@ _KINDS = {  # model_type -> how its layers differ
     "gemma2": {**_LLAMA, "norm": "rms1", "norms": 4},
     "gemma3_text": {**_LLAMA, "norm": "rms1", "norms": 4, "qk_norm": True},
     "phi3": {
-        "groups": (
-            ("norm", "self_attn.qkv_proj"),
-            ("attention", "self_attn.o_proj"),
-            ("norm", "mlp.gate_up_proj"),
-            ("mlp", "mlp.down_proj"),
-        ),
+        "groups": ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"),
         "fused_qkv": True,
     },
     "gpt2": {
-        "groups": (
-            ("norm", "attn.c_attn"),
-            ("attention", "attn.c_proj"),
-            ("norm", "mlp.c_fc"),
-            ("mlp", "mlp.c_proj"),
-        ),
+        "groups": ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"),
         "norm": "layer",
         "fused_qkv": True,
         "rotary": False,
         "gated": False,
     },
     "opt": {
-        "groups": (
-            ("norm", "self_attn.q_proj self_attn.k_proj self_attn.v_proj"),
-            ("attention", "self_attn.out_proj"),
-            ("norm", "fc1"),
-            ("mlp", "fc2"),
-        ),
+        "groups": (_QKV, "self_attn.out_proj", "fc1", "fc2"),
         "norm": "layer",
         "rotary": False,
         "gated": False,
     },
 }
+
+
+def _no_rules(pattern: str, **found: object) -> NotImplementedError:
+    return NotImplementedError(worded(pattern, **found, advice=worded(MEASURE)))
 
 
 def sliding_layers(config: PretrainedConfig) -> tuple[bool, ...]:
@@ -118,13 +104,8 @@ def sliding_layers(config: PretrainedConfig) -> tuple[bool, ...]:
         return (window is not None,) * config.num_hidden_layers
     unknown = set(types) - {"sliding_attention", "full_attention"}
     if unknown:
-        raise NotImplementedError(
-            worded(
-                "layer_types: there are no rules for {names}; {advice}",
-                names=sorted(unknown),
-                advice=worded(MEASURE),
-            )
-        )
+        said = N_("layer_types: there are no rules for {names}; {advice}")
+        raise _no_rules(said, names=sorted(unknown))
     return tuple(kind == "sliding_attention" for kind in types)
 
 
@@ -132,43 +113,30 @@ def _activation(config: PretrainedConfig) -> str:
     names = ("hidden_activation", "hidden_act", "activation_function")
     name = next(filter(None, (getattr(config, name, None) for name in names)))
     if name not in ACTIVATIONS:
-        raise NotImplementedError(
-            worded(
-                "activation function {name!r}: there are rules for {valid} only; {advice}",
-                name=name,
-                valid=", ".join(ACTIVATIONS),
-                advice=worded(MEASURE),
-            )
-        )
+        said = N_("activation function {name!r}: there are rules for {valid} only; {advice}")
+        raise _no_rules(said, name=name, valid=", ".join(ACTIVATIONS))
     return name
 
 
 def _attention(name: str) -> str:
     kind = "flash" if "flash" in name and "flex" not in name else name
     if kind not in ("sdpa", "eager", "flash"):
-        raise NotImplementedError(
-            worded(
-                "attention {name!r}: there are rules for 'sdpa', 'eager' and flash "
-                "attention only; {advice}",
-                name=name,
-                advice=worded(MEASURE),
-            )
+        said = N_(
+            "attention {name!r}: there are rules for 'sdpa', 'eager' and flash attention only; "
+            "{advice}"
         )
+        raise _no_rules(said, name=name)
     return kind
 
 
 def layer_of(config: PretrainedConfig, attention: str) -> Layer:
     """The layer that a config describes. Raises ``NotImplementedError`` for one without rules."""
     if config.model_type not in _KINDS:
-        raise NotImplementedError(
-            worded(
-                "model_type={type!r}: there are no rules for what its layers keep, "
-                "only for {valid}. {advice}",
-                type=config.model_type,
-                valid=", ".join(_KINDS),
-                advice=worded(MEASURE),
-            )
+        said = N_(
+            "model_type={type!r}: there are no rules for what its layers keep, only for {valid}. "
+            "{advice}"
         )
+        raise _no_rules(said, type=config.model_type, valid=", ".join(_KINDS))
     kind = dict(_KINDS[config.model_type])
     hidden, heads = config.hidden_size, config.num_attention_heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads
@@ -177,7 +145,7 @@ def layer_of(config: PretrainedConfig, attention: str) -> Layer:
         config.model_type, lambda: config.intermediate_size
     )()
     widths = {"norm": hidden, "attention": heads * head_width, "mlp": mlp}
-    groups = (Group(tuple(names.split()), widths[src], src) for src, names in kind.pop("groups"))
+    groups = zip(kind.pop("groups"), SOURCES, strict=True)
     attention_dropout = getattr(config, "attn_pdrop", getattr(config, "attention_dropout", 0))
     residual_dropout = getattr(config, "resid_pdrop", 0)
     if config.model_type == "opt":
@@ -189,7 +157,7 @@ def layer_of(config: PretrainedConfig, attention: str) -> Layer:
         heads=heads,
         key_heads=key_heads,
         mlp=mlp,
-        groups=tuple(groups),
+        groups=tuple(Group(tuple(names.split()), widths[src], src) for names, src in groups),
         activation=_activation(config),
         attention=_attention(attention),
         window=getattr(config, "sliding_window", None) if any(sliding_layers(config)) else None,

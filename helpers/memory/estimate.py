@@ -9,10 +9,8 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._arguments import require
-from helpers._language import worded
-from helpers.memory.kept import (
-    formats_of,
-)
+from helpers._language import N_, worded
+from helpers.memory.kept import formats_of
 from helpers.memory.moments import Moments
 from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
 from helpers.memory.shapes import AdapterShapes, BaseShapes, adapter_shapes, base_shapes
@@ -49,17 +47,21 @@ def estimate_training_memory(
 
 def estimate_of(subject: Subject, device: str = "cuda") -> MemoryEstimate:
     """The estimate for a subject; see ``estimate_training_memory``."""
+    require(device in ("cuda", "cpu"), "device", device, "'cuda' or 'cpu'")
+    return max(moments_of(subject, device), key=lambda moment: moment.total)
+
+
+def moments_of(subject: Subject, device: str) -> Moments:
+    """The moments that can be the peak of a subject's step, if there are rules for it."""
     lora_config, step = subject.lora_config, TrainingStep(**subject.settings)
     step.check_adapter(lora_config)
-    require(device in ("cuda", "cpu"), "device", device, "'cuda' or 'cpu'")
     base = base_of(subject)
     adapter = adapter_shapes(base, lora_config) if lora_config else None
     _check_sizes(subject, base, adapter)
     if base.longest is not None and step.sequence_length > base.longest:
         most = worded("at most {n}, the positions that the model knows", n=base.longest)
         require(False, "sequence_length", step.sequence_length, most)
-    moments = Moments(base, adapter, step, formats_of(step, lora_config, gpu=device == "cuda"))
-    return max(moments, key=lambda moment: moment.total)
+    return Moments(base, adapter, step, formats_of(step, lora_config, gpu=device == "cuda"))
 
 
 def _check_sizes(subject: Subject, base: BaseShapes, adapter: AdapterShapes | None) -> None:
@@ -68,15 +70,12 @@ def _check_sizes(subject: Subject, base: BaseShapes, adapter: AdapterShapes | No
     if adapted:
         total += adapter.added
     if subject.total not in (None, total) or (adapted and subject.trained != adapter.trainable):
-        raise NotImplementedError(
-            worded(
-                "the model has {n:,} parameters, and one made from its config and "
-                "adapter has {total:,}, or it trains others: there are rules for "
-                "unchanged models only. measure_training_memory measures it as it is",
-                n=subject.total,
-                total=total,
-            )
+        said = N_(
+            "the model has {n:,} parameters, and one made from its config and adapter has "
+            "{total:,}, or it trains others: there are rules for unchanged models only. "
+            "measure_training_memory measures it as it is"
         )
+        raise NotImplementedError(worded(said, n=subject.total, total=total))
 
 
 def base_of(subject: Subject) -> BaseShapes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -139,16 +140,12 @@ def fits(
 
 def _most(fit: Callable[[int], bool]) -> int:
     """The largest number of rows that fit; 0 if not even one does."""
-    enough, too_many = 0, 1
+    too_many = 1
     while fit(too_many):
-        enough, too_many = too_many, 2 * too_many
-    while too_many - enough > 1:
-        rows = (enough + too_many) // 2
-        if fit(rows):
-            enough = rows
-        else:
-            too_many = rows
-    return enough
+        too_many *= 2
+    enough = too_many // 2
+    between = range(enough + 1, too_many)
+    return enough + bisect_left(between, True, key=lambda rows: not fit(rows))
 
 
 def _changes(

@@ -61,6 +61,11 @@ class Formats:
         return min(self.stored, self.adapter)
 
     @property
+    def of_inputs(self) -> dict[str, int]:
+        """Of what a linear layer is given, by where it comes from."""
+        return {"norm": self.stream, "attention": self.compute, "mlp": self.linear}
+
+    @property
     def copied(self) -> int:
         """Of autocast's copy of a weight; 0 where it makes none."""
         return self.compute if self.compute < self.stored else 0
@@ -140,9 +145,7 @@ def _norm(layer: Layer, formats: Formats, width: int, rows: int = 1) -> int:
 def _inputs(layer: Layer, formats: Formats, group: Group, ranks: Mapping[str, int]) -> int:
     """What is kept so that linear layers, or the ``A`` and ``B`` beside them, can be trained."""
     count = len(group.modules) if formats.full else sum(name in ranks for name in group.modules)
-    has_bytes = {"norm": formats.stream, "attention": formats.compute, "mlp": formats.linear}[
-        group.source
-    ]
+    has_bytes = formats.of_inputs[group.source]
     kept = formats.compute * sum(ranks.get(name, 0) for name in group.modules)  # A(x), for B
     already = _keeps_anyway(layer, group) and has_bytes == formats.compute
     if count:
@@ -164,8 +167,7 @@ def int8_inputs(layer: Layer, formats: Formats) -> int:
     bitsandbytes' 8-bit layers keep theirs though they are frozen, and out of checkpointing's sight:
     as attributes of the autograd context, not with ``save_for_backward``.
     """
-    has_bytes = {"norm": formats.stream, "attention": formats.compute, "mlp": formats.linear}
-    widths = sum(has_bytes[group.source] * group.width for group in layer.groups)
+    widths = sum(formats.of_inputs[group.source] * group.width for group in layer.groups)
     return formats.tokens * widths
 
 

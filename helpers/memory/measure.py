@@ -153,13 +153,11 @@ def _account(
 def _check_reads_tokens(model: nn.Module, step: TrainingStep) -> None:
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if step.loss == "chunked" and getattr(base.config, "is_encoder_decoder", False):
-        raise NotImplementedError(
-            worded(
-                "loss='chunked' is TRL's, for decoders alone, and {type} has an "
-                "encoder: take loss='full'",
-                type=type(base).__name__,
-            )
+        said = N_(
+            "loss='chunked' is TRL's, for decoders alone, and {type} has an encoder: take "
+            "loss='full'"
         )
+        raise NotImplementedError(worded(said, type=type(base).__name__))
     if (read := getattr(base, "main_input_name", "input_ids")) != "input_ids":
         raise NotImplementedError(
             worded(
@@ -170,13 +168,8 @@ def _check_reads_tokens(model: nn.Module, step: TrainingStep) -> None:
             )
         )
     if base.get_output_embeddings() is None:
-        raise NotImplementedError(
-            worded(
-                "{type} predicts no tokens, as the steps measured here do: {advice}",
-                type=type(base).__name__,
-                advice=worded(ON_GPU),
-            )
-        )
+        said = N_("{type} predicts no tokens, as the steps measured here do: {advice}")
+        raise NotImplementedError(worded(said, type=type(base).__name__, advice=worded(ON_GPU)))
 
 
 def _measure(

@@ -1,7 +1,4 @@
-"""The estimate of a training step for a trainer's own settings.
-
-* `predict_memory(args, model, dataset)`: the peak of a step as the trainer will do it
-"""
+"""The estimate of a training step for a trainer's own settings."""
 
 from __future__ import annotations
 
@@ -15,6 +12,8 @@ from helpers._language import worded
 from helpers.memory.estimate import estimate_training_memory
 from helpers.memory.settings import MemoryEstimate
 
+# A trainer's name for an optimizer -> that of `TrainingStep`, where they differ.
+NAMES = {"adamw_torch_fused": "adamw", "adamw_bnb_8bit": "adamw_8bit"}
 LONGEST_LOOK = 2_000  # rows whose length is looked at
 
 
@@ -27,14 +26,22 @@ def predict_memory(args: TrainingArguments, model: nn.Module, dataset: Any) -> M
     return estimate_training_memory(
         model,
         device="cuda" if args.device.type == "cuda" else "cpu",
-        batch_size=args.per_device_train_batch_size,
         sequence_length=_longest(dataset, args),
         precision=_precision(args, model),
-        optimizer={"adamw_torch_fused": "adamw"}.get(str(args.optim.value), str(args.optim.value)),
-        gradient_checkpointing=args.gradient_checkpointing,
         loss=_loss(args),
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        **settings_of(args),
     )
+
+
+def settings_of(args: TrainingArguments) -> dict[str, Any]:
+    """Those of ``TrainingStep`` that a trainer's arguments say as they are."""
+    optimizer = str(getattr(args.optim, "value", args.optim))
+    return {
+        "batch_size": args.per_device_train_batch_size,
+        "optimizer": NAMES.get(optimizer, optimizer),
+        "gradient_checkpointing": args.gradient_checkpointing,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps,
+    }
 
 
 def _loss(args: TrainingArguments) -> str:

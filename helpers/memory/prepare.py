@@ -6,7 +6,6 @@ import copy
 import functools
 import math
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 
@@ -17,7 +16,8 @@ from torch import nn
 from transformers import BitsAndBytesConfig
 
 from helpers import _libraries
-from helpers._language import worded
+from helpers._devices import numbers_by_dtype
+from helpers._language import N_, worded
 from helpers._libraries import (
     bnb_functional,
     get_keys_to_not_convert,
@@ -33,36 +33,30 @@ def check_model(
 ) -> None:
     """Raise ``ValueError`` unless the model can be measured as it is, with these settings."""
     if device is not None or step.quantization is not None:
-        raise ValueError(
-            worded(
-                "device={device!r} and quantization={quantization!r} are for a config: "
-                "a model is measured where it lies and as it is quantized",
-                device=device,
-                quantization=step.quantization,
-            )
+        said = N_(
+            "device={device!r} and quantization={quantization!r} are for a config: a model is "
+            "measured where it lies and as it is quantized"
         )
+        raise ValueError(worded(said, device=device, quantization=step.quantization))
     if lora_config is not None and isinstance(model, PeftModel):
         raise ValueError(
             worded("lora_config is given, but PEFT has adapted the model already: leave it")
         )
     if lora_config is None and not any(p.requires_grad for p in model.parameters()):
         raise ValueError(worded("model_or_config: no parameter of the model requires a gradient"))
-    found = Counter()
-    for parameter in model.parameters():
-        if parameter.is_floating_point() and not getattr(parameter, "quant_state", None):
-            found[parameter.dtype] += parameter.numel()
+    found = numbers_by_dtype(
+        parameter
+        for parameter in model.parameters()
+        if parameter.is_floating_point() and not getattr(parameter, "quant_state", None)
+    )
     dtype = torch.bfloat16 if step.precision == "bf16" else torch.float32
     most = found.most_common(1)[0][0] if found else dtype
     if most is not dtype:
-        raise ValueError(
-            worded(
-                "precision={precision!r} needs weights in {dtype}, but most of the "
-                "model's are in {most}",
-                precision=step.precision,
-                dtype=dtype,
-                most=most,
-            )
+        said = N_(
+            "precision={precision!r} needs weights in {dtype}, but most of the model's are in "
+            "{most}"
         )
+        raise ValueError(worded(said, precision=step.precision, dtype=dtype, most=most))
 
 
 @contextmanager

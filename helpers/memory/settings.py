@@ -6,10 +6,9 @@ each one's signature.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 
 from peft import LoraConfig
 
@@ -93,20 +92,18 @@ class TrainingStep:
         if lora_config is not None:
             check_lora_config(lora_config)
         elif self.quantization is not None:
-            raise ValueError(
-                worded(
-                    "quantization={quantization!r} needs a lora_config: quantized weights "
-                    "cannot be trained, only an adapter beside them",
-                    quantization=self.quantization,
-                )
+            said = N_(
+                "quantization={quantization!r} needs a lora_config: quantized weights cannot be "
+                "trained, only an adapter beside them"
             )
+            raise ValueError(worded(said, quantization=self.quantization))
 
 
 def shows_settings(*without: str) -> Callable[[Callable], Callable]:
     """Put the fields of ``TrainingStep``, but for those of ``without``, into the signature of a
     function that takes them as ``**settings``, so that Shift-Tab and ``help()`` name each.
     """
-    fields = [field for field in dataclasses.fields(TrainingStep) if field.name not in without]
+    shown_fields = [field for field in fields(TrainingStep) if field.name not in without]
 
     def decorate(function: Callable) -> Callable:
         signature = inspect.signature(function)
@@ -115,16 +112,13 @@ def shows_settings(*without: str) -> Callable[[Callable], Callable]:
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if required(field) else field.default,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
                 annotation=field.type,
             )
-            for field in fields
+            for field in shown_fields
         ]
         function.__signature__ = signature.replace(parameters=[*own, *shown])
         return function
-
-    def required(field: dataclasses.Field) -> bool:
-        return field.default is dataclasses.MISSING
 
     return decorate
 

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from peft import LoraConfig
 from transformers import PretrainedConfig
 
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers.memory.architecture import Layer, layer_of, sliding_layers
 from helpers.params.count import MetaModel, cached_model
 from helpers.params.fields import VARIANT_FIELDS, structure_of, value_of
@@ -81,13 +81,11 @@ def _base_shapes(meta: MetaModel) -> BaseShapes:
     built, config = meta.built, meta.built.config
     layer = layer_of(config, built.attention)
     if built.output is None:
-        raise NotImplementedError(
-            worded(
-                "{type} has no output layer over a vocabulary: there are rules for "
-                "causal language models only",
-                type=built.class_name,
-            )
+        said = N_(
+            "{type} has no output layer over a vocabulary: there are rules for causal language "
+            "models only"
         )
+        raise NotImplementedError(worded(said, type=built.class_name))
     return BaseShapes(
         meta=meta,
         layer=layer,
@@ -130,17 +128,14 @@ def adapter_shapes(base: BaseShapes, lora_config: LoraConfig) -> AdapterShapes:
         *sorted(VARIANT_FIELDS - {"init_lora_weights", "inference_mode"}),
     ):
         if value := value_of(lora_config, name):
-            raise NotImplementedError(
-                worded(
-                    "{name}={value!r}: there are no rules for what it keeps; "
-                    "measure_training_memory measures it",
-                    name=name,
-                    value=value,
-                )
+            said = N_(
+                "{name}={value!r}: there are no rules for what it keeps; measure_training_memory "
+                "measures it"
             )
+            raise NotImplementedError(worded(said, name=name, value=value))
     count = base.meta.count(lora_config)
     for sentence in count.unmatched:
-        warnings.warn(sentence, stacklevel=4)  # of estimate_training_memory's caller
+        warnings.warn(sentence, stacklevel=5)  # of estimate_training_memory's caller
     targets, patterns = _targets(base, lora_config), lora_config.rank_pattern or {}
 
     def ranks(modules):

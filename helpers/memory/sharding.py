@@ -10,11 +10,9 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from helpers._arguments import check_positive_int, one_of, require
-from helpers.memory.estimate import base_of
-from helpers.memory.kept import formats_of
-from helpers.memory.moments import Moments
-from helpers.memory.settings import MemoryEstimate, TrainingStep, shows_settings
-from helpers.memory.shapes import BaseShapes, adapter_shapes
+from helpers.memory.estimate import moments_of
+from helpers.memory.settings import MemoryEstimate, shows_settings
+from helpers.memory.shapes import BaseShapes
 from helpers.memory.subject import subject_of
 
 SHARDINGS: Mapping[str, tuple[str, ...]] = {
@@ -55,22 +53,12 @@ def sharded_memory(
     check_positive_int("devices", devices)
     shardings = list(shardings)
     for name in shardings:
-        require(
-            name in SHARDINGS,
-            "shardings",
-            name,
-            one_of(", ".join(SHARDINGS)),
-        )
-    subject = subject_of(model_or_config, lora_config, settings)
-    step = TrainingStep(**subject.settings)
-    step.check_adapter(subject.lora_config)
-    base = base_of(subject)
-    adapter = adapter_shapes(base, subject.lora_config) if subject.lora_config else None
-    formats = formats_of(step, subject.lora_config, gpu=True)
-    moments = list(Moments(base, adapter, step, formats))
+        require(name in SHARDINGS, "shardings", name, one_of(", ".join(SHARDINGS)))
+    moments = moments_of(subject_of(model_or_config, lora_config, settings), "cuda")
+    base, stored, each = moments.base, moments.formats.stored, list(moments)
     return {
         name: max(
-            (_on_each(moment, base, formats.stored, devices, name) for moment in moments),
+            (_on_each(moment, base, stored, devices, name) for moment in each),
             key=lambda parts: sum(parts.values()),
         )
         for name in shardings
@@ -103,12 +91,7 @@ def sent_per_step(weights: float, gradients: float, *, devices: int, sharding: s
     ring: Patarasuk and Yuan 2009 (https://doi.org/10.1016/j.jpdc.2008.09.002).
     """
     check_positive_int("devices", devices)
-    require(
-        sharding in SHARDINGS,
-        "sharding",
-        sharding,
-        one_of(", ".join(SHARDINGS)),
-    )
+    require(sharding in SHARDINGS, "sharding", sharding, one_of(", ".join(SHARDINGS)))
     share = (devices - 1) / devices
     if "weights" in SHARDINGS[sharding]:
         return share * (2 * weights + gradients)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from helpers._devices import numbers_by_dtype
 from helpers._language import N_, worded
 from helpers.params import resolve_config
 
@@ -67,11 +67,9 @@ def subject_of(
         lora_config, said = _adapter_of(model)
         model = model.get_base_model()
     elif lora_config is None and not all(_trains(p) for p in model.parameters()):
-        raise NotImplementedError(worded(FROZEN, type=type(model).__name__, advice=worded(MEASURE)))
+        raise _no_rules(FROZEN, type=type(model).__name__)
     if not isinstance(model, PreTrainedModel):  # torch.compile's wrapper passes on its config
-        raise NotImplementedError(
-            worded(FOREIGN, type=type(model).__name__, advice=worded(MEASURE))
-        )
+        raise _no_rules(FOREIGN, type=type(model).__name__)
     said["quantization"] = _quantization_of_model(model)
     said["precision"] = _precision(model, settings)
     trained, total = PeftModel.get_nb_trainable_parameters(model_or_config)
@@ -83,6 +81,10 @@ def subject_of(
         trained=trained if isinstance(model_or_config, PeftModel) else None,
         total=total,
     )
+
+
+def _no_rules(pattern: str, **found: object) -> NotImplementedError:
+    return NotImplementedError(worded(pattern, **found, advice=worded(MEASURE)))
 
 
 def _joined(said: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
@@ -107,22 +109,11 @@ def _trains(parameter: nn.Parameter) -> bool:
 def _adapter_of(model: PeftModel) -> tuple[LoraConfig, dict[str, object]]:
     """The configuration of a model's one LoRA adapter, and its precision."""
     if len(model.peft_config) > 1:
-        raise NotImplementedError(
-            worded(
-                "the model has adapters {names}; {advice}",
-                names=list(model.peft_config),
-                advice=worded(MEASURE),
-            )
-        )
+        raise _no_rules(N_("the model has adapters {names}; {advice}"), names=[*model.peft_config])
     lora_config = model.peft_config[model.active_adapter]
     if not isinstance(lora_config, LoraConfig):
-        raise NotImplementedError(
-            worded(
-                "the model's adapter is {type}, and there are rules for LoRA only; {advice}",
-                type=lora_config.peft_type,
-                advice=worded(MEASURE),
-            )
-        )
+        said = N_("the model's adapter is {type}, and there are rules for LoRA only; {advice}")
+        raise _no_rules(said, type=lora_config.peft_type)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise ValueError(
@@ -166,20 +157,12 @@ def _precision(model: nn.Module, settings: Mapping[str, object]) -> str:
     if NAMES.get(dtype) == "fp32" and settings.get("precision") == "bf16-mixed":
         return "bf16-mixed"
     if dtype not in NAMES:
-        raise NotImplementedError(
-            worded(
-                "weights in {dtype}: there are rules for {valid} only",
-                dtype=dtype,
-                valid=list(NAMES),
-            )
-        )
+        said = N_("weights in {dtype}: there are rules for {valid} only")
+        raise NotImplementedError(worded(said, dtype=dtype, valid=list(NAMES)))
     return NAMES[dtype]
 
 
 def _most(parameters) -> torch.dtype:
     """The type that most numbers have, of those that are not packed."""
-    found = Counter()
-    for parameter in parameters:
-        if parameter.is_floating_point():
-            found[parameter.dtype] += parameter.numel()
+    found = numbers_by_dtype(p for p in parameters if p.is_floating_point())
     return found.most_common(1)[0][0] if found else torch.float32

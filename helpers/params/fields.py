@@ -105,13 +105,8 @@ def _check_numbers(lora_config: LoraConfig) -> None:
         try:
             re.compile(pattern)
         except (TypeError, re.error) as error:
-            raise ValueError(
-                worded(
-                    "rank_pattern: {pattern!r} is no regular expression ({error})",
-                    pattern=pattern,
-                    error=error,
-                )
-            ) from None
+            said = N_("rank_pattern: {pattern!r} is no regular expression ({error})")
+            raise ValueError(worded(said, pattern=pattern, error=error)) from None
     alpha, dropout = lora_config.lora_alpha, lora_config.lora_dropout
     for name, value in {"lora_alpha": alpha, "lora_dropout": dropout}.items():
         number = isinstance(value, Real) and not isinstance(value, bool)
@@ -135,14 +130,8 @@ def _check_countable(lora_config: LoraConfig) -> None:
     refused = {**REFUSED_FIELDS, "_custom_modules": N_("they may hold anything")}
     for name, reason in refused.items():
         if value := value_of(lora_config, name):
-            raise NotImplementedError(
-                worded(
-                    "{name}={value!r} is not supported: {reason}",
-                    name=name,
-                    value=value,
-                    reason=worded(reason),
-                )
-            )
+            said = N_("{name}={value!r} is not supported: {reason}")
+            raise NotImplementedError(worded(said, name=name, value=value, reason=worded(reason)))
     for field in dataclasses.fields(lora_config):
         if field.name in KNOWN_FIELDS:
             continue
@@ -163,13 +152,11 @@ def _check_countable(lora_config: LoraConfig) -> None:
             )
     init = value_of(lora_config, "init_lora_weights")
     if init in REFUSED_INITS:
-        raise NotImplementedError(
-            worded(
-                "init_lora_weights={init!r} is not supported: it reads data or quantizes the "
-                "weights; the others are supported",
-                init=init,
-            )
+        said = N_(
+            "init_lora_weights={init!r} is not supported: it reads data or quantizes the weights; "
+            "the others are supported"
         )
+        raise NotImplementedError(worded(said, init=init))
     if "init_lora_weights" not in vars(lora_config):
         return
     known = init in PLAIN_INITS + VARIANT_INITS or re.fullmatch(r"pissa_niter_\d+", str(init))

@@ -121,14 +121,11 @@ def build_on_meta(config: PretrainedConfig, model_class: type | None = None) -> 
     model_class = model_class or class_of(config, None)
     quantization = getattr(config, "quantization_config", None)
     if quantization is not None and "bitsandbytes" not in str(quantization):
-        raise NotImplementedError(
-            worded(
-                "config.quantization_config={quantization!r} is not supported, as "
-                "packed weights have other shapes: load the model and pass it, or set "
-                "the field to None",
-                quantization=quantization,
-            )
+        said = N_(
+            "config.quantization_config={quantization!r} is not supported, as packed weights have "
+            "other shapes: load the model and pass it, or set the field to None"
         )
+        raise NotImplementedError(worded(said, quantization=quantization))
     build = getattr(model_class, "from_config", model_class)  # an AutoModel, or a class itself
     try:
         with torch.device("meta"):

@@ -2,10 +2,9 @@
 
 * `stored_table(config, model_class, structure)`: the answer, or None where it has to be asked
 * `stored_built(config, model_class)`: the shapes, or None where the model has to be built
-* `write_stored(questions, models)`: ask and read all of them anew, for `.ci/stored_counts.py`
 
 Both hold for the releases of PEFT and transformers that gave them: with others, none is used, and
-PEFT is asked as for any other model.
+PEFT is asked as for any other model. `.ci/stored_counts.py` asks and stores them anew.
 """
 
 from __future__ import annotations
@@ -13,23 +12,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Hashable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from transformers import PretrainedConfig
 
-from helpers._files import write_atomically
 from helpers._libraries import attribute_of
 from helpers.params.built import Built
 from helpers.params.tables import Table
 
 FILE = Path(__file__).with_name("stored.json")
-LAYER = re.compile(r"\.(\d+)\.")  # a layer's number in a module's full name
 
 
 def versions() -> dict[str, str]:
@@ -75,40 +70,6 @@ def stored_built(config: PretrainedConfig, model_class: type) -> Built | None:
     return Built(**row | {"config": config, "linear": linear, "sizes": sizes})
 
 
-def write_stored(
-    questions: Iterable[tuple[str, Callable[[], Table]]],
-    models: Iterable[tuple[str, Built]] = (),
-    *,
-    file: Path = FILE,
-) -> dict[str, Any]:
-    """Store the answer to each (key, how to ask), equal answers once, and each (key, shapes).
-
-    Returns what was written.
-    """
-    answers, places = [], {}
-    for key, ask in questions:
-        try:
-            answer = _folded(ask())
-        except ValueError as error:
-            answer = {"refused": str(error)}
-        if answer not in answers:
-            answers.append(answer)
-        places[key] = answers.index(answer)
-    shapes = {key: _folded_built(built) for key, built in models}
-    content = {
-        "versions": versions(),
-        "places": places,
-        "answers": answers,
-        "models": shapes,
-    }
-    rows = ",\n".join(json.dumps(answer) for answer in answers)
-    named = ",\n".join(f"{json.dumps(key)}: {json.dumps(row)}" for key, row in shapes.items())
-    head = json.dumps({name: content[name] for name in ("versions", "places")}, indent=1)
-    parts = f'"answers": [\n{rows}\n ],\n "models": {{\n{named}\n }}'
-    write_atomically(file, f"{head[:-2]},\n {parts}\n}}\n")
-    return content
-
-
 @functools.cache
 def _load() -> Mapping[str, Any]:
     if FILE.is_file():
@@ -122,34 +83,8 @@ def _ordered(value: Hashable) -> Any:
     return sorted(map(str, value)) if isinstance(value, frozenset) else value
 
 
-def _folded(table: Table) -> dict[str, Any]:
-    """The table for JSON: a name with a layer's number stands for all layers that are the same."""
-    if set(table.per_rank) != set(table.names):
-        raise NotImplementedError("an adapted module without numbers of its own")
-    answer = asdict(table)
-    answer.pop("groups"), answer.pop("names")
-    return answer | {"per_rank": _fold(table.per_rank)}
-
-
-def _folded_built(built: Built) -> dict[str, Any]:
-    """The shapes for JSON, without the config, which is the key; sizes as pairs, as JSON's keys
-    are strings."""
-    values = {field.name: getattr(built, field.name) for field in fields(built)}
-    values.pop("config")
-    return values | {"linear": _fold(built.linear), "sizes": list(built.sizes.items())}
-
-
-def _fold(named: Mapping[str, Hashable]) -> list[tuple[str, list[str], Any]]:
-    """(name with "*" for the first number in it, the numbers, what stands there)."""
-    folded: dict[tuple[str, Hashable], list[str]] = {}
-    for name, value in named.items():
-        found = LAYER.search(name)
-        layer = [found[1]] if found else []
-        folded.setdefault((LAYER.sub(".*.", name, count=1), value), []).extend(layer)
-    return [(name, layers, value) for (name, value), layers in folded.items()]
-
-
 def _unfold(folded: Iterable[tuple[str, list[str], Any]]) -> dict[str, Any]:
+    """Name -> value, of (name with "*" for a layer's number, the layers that are so, value)."""
     return {
         name.replace(".*.", f".{layer}.", 1): value
         for name, layers, value in folded

@@ -1,7 +1,5 @@
 """One question to a base model or to one of its adapters, at any alpha, word by word.
 
-* `Answering(model, tokenizer)`: `names`, `trained_alpha(name)`, `answer(question, name, ...)`
-
 `helpers.evaluation.generate_answers` asks many questions at once, to score them; here one is asked
 to be read.
 """
@@ -19,6 +17,7 @@ from peft.helpers import rescale_adapter_scale
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
 
 from helpers._arguments import check_positive_int, one_of, require
+from helpers._generation import evaluation_mode
 from helpers._language import N_, worded
 from helpers.training.recorder import trainer_in
 
@@ -129,22 +128,14 @@ class _Growing(TextStreamer):
 
 @contextmanager
 def _left_as_it_was(model: PreTrainedModel | PeftModel) -> Iterator[None]:
-    """Evaluation mode, without gradient checkpointing, which would switch the cache off."""
-    trainable = {name: p.requires_grad for name, p in model.named_parameters()}
-    modes = {name: module.training for name, module in model.named_modules()}
-    checkpointed = [m for m in model.modules() if getattr(m, "gradient_checkpointing", False)]
+    """Evaluation mode; afterwards the model's active adapter, and what of it is trainable, too."""
+    trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     active = model.active_adapter if isinstance(model, PeftModel) else None
-    model.eval()
-    for module in checkpointed:
-        module.gradient_checkpointing = False
-    try:
-        yield
-    finally:
-        if active is not None:
-            model.set_adapter(active)
-        for module in checkpointed:
-            module.gradient_checkpointing = True
-        for name, module in model.named_modules():
-            module.training = modes[name]
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(trainable[name])
+    with evaluation_mode(model):
+        try:
+            yield
+        finally:
+            if active is not None:
+                model.set_adapter(active)
+            for parameter, was_trainable in trainable:
+                parameter.requires_grad_(was_trainable)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from datasets import disable_progress_bars, enable_progress_bars, is_progress_bar_enabled
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import (
     BitsAndBytesConfig,
@@ -23,6 +22,7 @@ from trl import SFTTrainer
 
 from helpers._language import tr
 from helpers._notebook import is_out_of_memory
+from helpers.data import without_bars
 from helpers.evaluation import generate_answers
 from helpers.machine import hardware
 from helpers.models import PROFILES, Profile, load_model
@@ -97,7 +97,7 @@ def train_run(
     began = time.perf_counter()
     recorder.say(tr("Loading the model …"))
     model, tokenizer = load(profile, settings.quantized)
-    with tempfile.TemporaryDirectory() as folder, _without_bars():
+    with tempfile.TemporaryDirectory() as folder, without_bars():
         set_seed(settings.seed)
         trainer = SFTTrainer(
             model=model,
@@ -181,18 +181,6 @@ def _judge(
 def _adapter_of(model: PeftModel) -> dict[str, torch.Tensor]:
     state = get_peft_model_state_dict(model)
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-
-
-class _without_bars:
-    """Progress bars of `datasets` belong to no cell when a thread draws them."""
-
-    def __enter__(self) -> None:
-        self._shown = is_progress_bar_enabled()
-        disable_progress_bars()
-
-    def __exit__(self, *_error: object) -> None:
-        if self._shown:
-            enable_progress_bars()
 
 
 def explain_outcome(run: Run) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers.data import TASKS
 from helpers.models import PROFILES, Profile, load_tokenizer
 from helpers.own_data import token_lengths
@@ -70,10 +70,8 @@ class Session:
         state = (name, file.stat().st_mtime_ns if name not in TASKS and file.is_file() else 0)
         if state not in self._lengths:
             try:
-                rows, self._tokenizer = (
-                    self.task(name).train,
-                    self._tokenizer or load_tokenizer(self.profile),
-                )
+                rows = self.task(name).train
+                self._tokenizer = self._tokenizer or load_tokenizer(self.profile)
                 self._lengths[state] = int(token_lengths(self._tokenizer, rows).whole.max())
             except (OSError, ValueError, TypeError):  # said when the run is begun
                 return USUAL_TOKENS
@@ -140,11 +138,15 @@ class Session:
         return train_run(
             settings,
             task,
-            number=1 + max((run.number for run in self.runs), default=0),
+            number=self._next_number,
             recorder=self.recorder,
             profile=self.profile,
             load=self._load,
         )
+
+    @property
+    def _next_number(self) -> int:
+        return 1 + max((run.number for run in self.runs), default=0)
 
     # Asking
 
@@ -160,11 +162,8 @@ class Session:
         """The run of that name, such as "run 2"; ValueError if there is none."""
         found = next((run for run in self.runs if run.name == name), None)
         if found is None:
-            raise ValueError(
-                worded(
-                    "name={name!r} is not one of {valid}", name=name, valid=", ".join(self.names)
-                )
-            )
+            said = N_("name={name!r} is not one of {valid}")
+            raise ValueError(worded(said, name=name, valid=", ".join(self.names)))
         return found
 
     def trained_alpha(self, name: str) -> float | None:
@@ -228,8 +227,7 @@ class Session:
         here = [trace(run) for run in self.runs]
         saved = [load_run(place, self.profile.model_id) for place in places]
         loaded = [run for run in saved if trace(run) not in here]
-        first = 1 + max((run.number for run in self.runs), default=0)
-        for number, run in enumerate(loaded, first):
+        for number, run in enumerate(loaded, self._next_number):
             run.number = number
         self.runs += loaded
         return loaded

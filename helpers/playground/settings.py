@@ -47,12 +47,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         require(isinstance(self.task, str) and self.task, "task", self.task, "a task or a path")
-        require(
-            self.method in METHODS,
-            "method",
-            self.method,
-            one_of(", ".join(METHODS)),
-        )
+        require(self.method in METHODS, "method", self.method, one_of(", ".join(METHODS)))
         for name in ("rank", "steps", "batch_size"):
             check_positive_int(name, getattr(self, name))
         for name in ("alpha", "learning_rate"):

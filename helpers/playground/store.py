@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from helpers._files import write_atomically
-from helpers._language import worded
+from helpers._language import N_, worded
 from helpers.adapters import WEIGHTS
 from helpers.playground.running import Run
 from helpers.playground.settings import RunSettings
@@ -76,21 +76,11 @@ def load_run(folder: str | Path, base_name: str) -> Run:
     try:
         content = json.loads((folder / RUN).read_text(encoding="utf-8"))
         if content.get("format") != FORMAT:
-            raise ValueError(
-                worded(
-                    "its format is {found!r}, and {known} is known",
-                    found=content.get("format"),
-                    known=FORMAT,
-                )
-            )
+            said = N_("its format is {found!r}, and {known} is known")
+            raise ValueError(worded(said, found=content.get("format"), known=FORMAT))
         if content.get("base") != base_name:
-            raise ValueError(
-                worded(
-                    "it was made with {found!r}, and here is {base_name!r}",
-                    found=content.get("base"),
-                    base_name=base_name,
-                )
-            )
+            said = N_("it was made with {found!r}, and here is {base_name!r}")
+            raise ValueError(worded(said, found=content.get("base"), base_name=base_name))
         run = _run(content)
         run.adapter = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:

@@ -1,7 +1,4 @@
-"""What the landscape's nearest stored run did, to be read before a run of one's own.
-
-* `nearest_stored(settings)`: that run and what its seeds came to; None where nothing is near
-"""
+"""What the landscape's nearest stored run did, to be read before a run of one's own."""
 
 from __future__ import annotations
 
@@ -11,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers._language import N_, tr
-from helpers.landscape import nearest_run, select
-from helpers.landscape.reading import LANDSCAPE
+from helpers.landscape import load_landscape, nearest_run, select
 from helpers.landscape.settings import SETTINGS, TARGETS
-from helpers.landscape.store import Store
 from helpers.playground.settings import ALL_LINEAR, RunSettings
 
 ALL_LAYERS = 30  # of the small model
@@ -102,5 +97,5 @@ def _targets(modules: str | list[str]) -> str:
 
 @functools.cache
 def _stored() -> list[dict[str, Any]]:
-    runs = [run for run in Store(LANDSCAPE).runs() if run["kind"] == "training"]
-    return sorted(runs, key=lambda run: run["first_layer"])
+    runs, _curves = load_landscape()
+    return sorted(select(runs, kind="training"), key=lambda run: run["first_layer"])

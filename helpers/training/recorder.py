@@ -1,7 +1,5 @@
 """What a training has shown so far, and a way to end it early: a callback without pictures.
 
-* `RunRecorder`: a `TrainerCallback` that keeps losses, answers, speed and memory, and can `stop()`
-
 `helpers.widgets.live_view` draws what is recorded here; the playground keeps it.
 """
 

@@ -1,7 +1,4 @@
-"""Do not compute what the loss will not count.
-
-* `skip_unlabelled(trainer)`: no scores over the vocabulary where no label is
-"""
+"""Do not compute what the loss will not count."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from typing import Any
 from filelock import FileLock
 
 from helpers._files import write_atomically
+from helpers.landscape.settings import Record
 
 LIBRARIES = ("torch", "transformers", "peft")
-Record = dict[str, Any]
 
 
 class MixedVersionsError(RuntimeError):

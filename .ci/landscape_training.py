@@ -20,8 +20,8 @@ from peft import LoraConfig, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from transformers import set_seed
 
-from helpers.landscape.bench import Bench, Row, collate, examine, loss_of, make_bench
 from helpers.landscape.settings import TARGETS, RunSettings
+from landscape_bench import Bench, Row, collate, examine, loss_of, make_bench
 
 CLIP = 1.0
 LOOKS = 3  # how often a run's curve looks at held-out rows
