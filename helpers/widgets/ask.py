@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from helpers._arguments import check_positive_int, one_of, require
 from helpers._language import N_, tr
 from helpers.playground.answering import BASE, Answering
-from helpers.widgets.controls import Explorer, Number, choice
+from helpers.widgets.controls import NAMED, Explorer, Number, alert, choice, status
 
 REDRAW = 0.1  # seconds between two states of a growing answer
 TWICE = 0.3  # seconds within which leaving the field and pressing the button are one wish
@@ -92,6 +92,7 @@ class AskBoth(Explorer):
             placeholder=tr("Ask something, and press Enter"),
             continuous_update=False,
             layout={"width": "34em", "max_width": "100%"},
+            style=NAMED,
         )
         self.button = widgets.Button(description=tr("Ask both"), tooltip=tr("Ask the two sides"))
         self.left = Side("left", source, left)
@@ -123,16 +124,14 @@ class AskBoth(Explorer):
         """
         self.question.value = question
         self.button.disabled, self.answers = True, {}
-        self._message.value = _status(tr("Asking …"))
+        self._message.value = status(tr("Asking …"))
         try:
             problems = [side.ask(question, self.max_new_tokens) for side in self.sides]
         finally:
             self.button.disabled = False
         self.answers = {side.place: side.text for side in self.sides}
         said = next(filter(None, problems), "")
-        self._message.value = (
-            f'<p role="alert">{escape(said)}</p>' if said else _status(tr("Both have answered."))
-        )
+        self._message.value = alert(escape(said)) if said else status(tr("Both have answered."))
         self._asked, self._asked_at = self._wish(), time.monotonic()
         return self.answers
 
@@ -150,7 +149,7 @@ class AskBoth(Explorer):
         for side in self.sides:
             side.source, side.name.disabled = None, True
         self.question.disabled = self.button.disabled = True
-        self._message.value = _status(
+        self._message.value = status(
             tr("Closed, and the model let go. To ask, run this cell again.")
         )
 
@@ -222,8 +221,8 @@ class Side:
                 so_far=self._grow,
             )
         except Exception as error:  # whatever it is belongs beside the question
-            self._show("")
-            return f"{self}: {error or type(error).__name__}"
+            self._answer.value = ""
+            return f"{self.name.value}: {error or type(error).__name__}"
         self._show(self.text or tr("(an empty answer)"), f"{time.perf_counter() - start:.1f} s")
         return ""
 
@@ -256,7 +255,3 @@ class Side:
     def _show_alpha(self) -> None:
         known = self.name.value and self.source.trained_alpha(self.name.value) is not None
         self.alpha.view.layout.visibility = "visible" if known else "hidden"
-
-
-def _status(words: str) -> str:
-    return f'<p role="status">{words}</p>'

@@ -15,7 +15,7 @@ from helpers._language import N_, ngettext, tr
 from helpers.architectures import architectures
 from helpers.memory import SHARDINGS, sent_per_step, sharded_memory
 from helpers.params import count_lora_parameters
-from helpers.widgets.controls import FAILS, Explorer, Number, choice, legible
+from helpers.widgets.controls import FAILS, Explorer, Number, alert, choice, legible, status
 
 DEVICES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 RANKS = (4, 8, 16, 32, 64, 128)
@@ -80,14 +80,11 @@ class ShardingExplorer(Explorer):
             self._forecast()
         except (TypeError, ValueError, NotImplementedError) as error:
             self.problem = str(error)
-            self._message.value = (
-                f'<p role="alert"><b>{escape(tr(FAILS))}</b> {escape(self.problem)}</p>'
-            )
+            self._message.value = alert(f"<b>{escape(tr(FAILS))}</b> {escape(self.problem)}")
             self._result.value = ""
             return
         self.problem = ""
-        said = "<br>".join(map(escape, self._numbers()))
-        self._message.value = f'<p role="status" style="line-height:1.4">{said}</p>'
+        self._message.value = status("<br>".join(map(escape, self._numbers())))
         self._result.value = legible(self.picture())
 
     def _forecast(self) -> None:
