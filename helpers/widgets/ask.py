@@ -137,7 +137,7 @@ class AskBoth(Explorer):
 
     def offer(self) -> None:
         """Let the lists name what the source has by now; what is new is asked on the right."""
-        before = set(self.right.name.options)
+        before = self.right.names
         for side in self.sides:
             side.offer()
         if self.source.default not in before:
@@ -188,24 +188,27 @@ class Side:
         )
         self.place, self.source, self.text = place, source, ""
         side, alpha = SIDES[place]
-        self.name = choice(side, source.names, name)
+        self.names: tuple[str, ...] = ()
+        self.name = choice(side, (), None)
+        self.offer()
+        self.name.value = name
         self.alpha = Number(
             tr(alpha),
             source.trained_alpha(name) or 1,
             STOPS,
             whole=False,
         )
+        self.alpha.slider.layout.width = "9em"  # where the sides stand below each other, too
         self._answer = widgets.HTML()
         self.view = widgets.VBox([self.name, self.alpha.view, self._answer], **COLUMN)
         self._show_alpha()
         self.name.observe(self._renamed, "value")
 
     def __str__(self) -> str:
+        name = self.name.label
         if self.alpha.view.layout.visibility == "hidden":
-            return self.name.value
-        return tr("{name} at alpha {alpha}").format(
-            name=self.name.value, alpha=self.alpha.field.value
-        )
+            return name
+        return tr("{name} at alpha {alpha}").format(name=name, alpha=self.alpha.field.value)
 
     def ask(self, question: str, max_new_tokens: int) -> str:
         """Ask; return what went wrong, or nothing."""
@@ -222,15 +225,15 @@ class Side:
             )
         except Exception as error:  # whatever it is belongs beside the question
             self._answer.value = ""
-            return f"{self.name.value}: {error or type(error).__name__}"
+            return f"{self.name.label}: {error or type(error).__name__}"
         self._show(self.text or tr("(an empty answer)"), f"{time.perf_counter() - start:.1f} s")
         return ""
 
     def offer(self) -> None:
         names = tuple(self.source.names)
-        if names != tuple(self.name.options):
-            chosen = self.name.value
-            self.name.options = names
+        if names != self.names:
+            chosen, self.names = self.name.value, names
+            self.name.options = [(tr(n) if n == BASE else n, n) for n in names]
             self.name.value = chosen if chosen in names else names[0]
 
     def _grow(self, text: str) -> None:
