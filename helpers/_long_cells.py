@@ -27,13 +27,9 @@ from typing import Any
 
 AFTER = 2.0  # seconds
 SECONDS = Path(__file__).parent / "course_data" / "cell_seconds.json"
-# Jupyter leaves room for an output though it is empty, unless a page's style says otherwise.
-SHOWS = ".jp-OutputArea-output > :not(style)"
-GONE = {
-    "text/plain": "",
-    "text/html": "<style>.jp-Cell-outputWrapper:has(.jp-OutputArea-output)"
-    f":not(:has({SHOWS})) {{ display: none }}</style>",
-}
+# Beside an output, though it is empty, Jupyter has a bar of twenty pixels to fold it away with.
+NO_BAR = ".jp-Cell-outputWrapper:has(.lora-gone) .jp-Collapser { min-height: 0 }"
+GONE = {"text/plain": "", "text/html": f'<style class="lora-gone">{NO_BAR}</style>'}
 
 _counting = 0  # how many in the cell that runs count for themselves
 _running: _Clock | None = None

@@ -169,7 +169,7 @@ class LandscapeExplorer(Explorer):
             marked=(self._shown("rank"), self._shown("learning_rate")),
             title=f"{self.task.label}: {self._settings()}",
             rows_are=tr("rank"),
-            columns_are=tr(LABELS["learning_rate"])
+            columns_are=tr("learning rate")
             if self._value("alpha") is None
             else tr("learning rate (alpha {alpha})").format(alpha=self._shown("alpha")),
             measure=tr(self._measure[2]),
