@@ -56,6 +56,7 @@ class ShardingExplorer(Explorer):
         self.way = choice(tr("train with"), WAYS, WAYS[0])
         names = {str(model): model} | {name: name for name in architectures()}
         self.model = choice(tr("model"), names.items(), model)
+        self.model.layout.width = "27em"  # of a model's long name
         self.rank = Number(tr("adapter's rank"), r, RANKS)
         self.rows = Number(tr("rows a GPU"), 1, ROWS)
         self.tokens = Number(tr("tokens a row"), 2048, LENGTHS)
