@@ -41,7 +41,7 @@ SPEED = dict(
 )  # fmt: skip
 
 
-def sweep():
+def sweep(label="weight, %"):
     def score(answers):
         return {"voice": (answers.count("arr"), 2), "fields": (answers.count("{}"), 2)}
 
@@ -49,7 +49,7 @@ def sweep():
         "cat": {50: ["{}", "{}"], 60: ["arr", "{}"], 70: ["arr", "arr"]},
         "linear": {50: ["{}", "<b>"], 60: ["{}", "{}"], 70: ["arr", "{}"]},
     }
-    return mix_explorer(answers, ["who?", "when?"], score, label="weight, %")
+    return mix_explorer(answers, ["who?", "when?"], score, label=label)
 
 
 def merged():
@@ -94,6 +94,7 @@ def named(widget):
 def test_every_name_has_room_beside_its_control(name, language, monkeypatch):
     monkeypatch.setenv(_language.CHOICE, language)
     others = {"sharding": sharding_explorer, "landscape": landscape_explorer}
+    others["mix"] = lambda: sweep("pirate's weight, %")  # as in lesson 4
     letters = ImageFont.truetype(findfont("DejaVu Sans"), 13)  # Jupyter's size; a wide font
     controls = list(named((KNOBS | others)[name]().view))
     for control in controls:
