@@ -1,8 +1,8 @@
 """What the notebooks' code hands to helpers to be shown: `handed` of helpers/_language.py.
 
-That is guesses' questions, charts' titles and labels, what lessons expect, claims' conditions and
-what was measured. The code stays as it is in every language; its texts stand in the helpers'
-catalogue.
+That is guesses' questions, a mix's skills, charts' titles and labels, what lessons expect, claims'
+conditions and what was measured. The code stays as it is in every language; its texts stand in the
+helpers' catalogue.
 """
 
 import ast
@@ -49,7 +49,7 @@ def parsed(code: str) -> ast.Module | None:
 
 
 def dictionaries(trees: list[ast.Module]) -> dict[str, list[ast.AST]]:
-    """The dictionaries and lists that a notebook gives a name to."""
+    """The dictionaries and lists that a notebook gives a name to, and what functions return."""
     named: dict[str, list[ast.AST]] = {}
     for tree in trees:
         for node in ast.walk(tree):
@@ -57,6 +57,8 @@ def dictionaries(trees: list[ast.Module]) -> dict[str, list[ast.AST]]:
                 for target in node.targets:
                     if isinstance(target, ast.Name):
                         named.setdefault(target.id, []).append(node.value)
+            elif isinstance(node, ast.FunctionDef) and isinstance(node.body[-1], ast.Return):
+                named.setdefault(node.name, []).append(node.body[-1].value)
     return named
 
 
@@ -72,6 +74,8 @@ def parts(call: ast.Call, named: dict[str, list[ast.AST]]) -> list[ast.AST]:
         return call.args[1:]
     if function == "guesses.ask":
         given = [*call.args[1:], *(keywords.get(name) for name in ("unit", "options"))]
+    elif function == "mix_explorer":  # its label, the skills that are scored, and the remarks
+        given = [*call.args[2:], *(keywords.get(name) for name in ("label", "remark"))]
     elif function.startswith("plots.") and function.removeprefix("plots.") in CHARTS:
         drawn = call.args[:1]
         used = [n.id for part in drawn for n in ast.walk(part) if isinstance(n, ast.Name)]
@@ -92,6 +96,8 @@ def words(part: ast.AST) -> Iterator[str]:
     elif isinstance(part, ast.JoinedStr):  # 1 stands for any number
         constants = [v.value if isinstance(v, ast.Constant) else "1" for v in part.values]
         yield masked("".join(constants))[0]
+    elif isinstance(part, ast.IfExp):
+        yield from (text for end in (part.body, part.orelse) for text in words(end))
     elif isinstance(part, ast.List | ast.Tuple):
         for item in part.elts:
             yield from words(item)

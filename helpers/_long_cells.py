@@ -27,7 +27,9 @@ from typing import Any
 
 AFTER = 2.0  # seconds
 SECONDS = Path(__file__).parent / "course_data" / "cell_seconds.json"
-GONE = {"text/plain": "", "text/html": ""}  # the empty HTML has no height
+# Beside an output, though it is empty, Jupyter has a bar of twenty pixels to fold it away with.
+NO_BAR = ".jp-Cell-outputWrapper:has(.lora-gone) .jp-Collapser { min-height: 0 }"
+GONE = {"text/plain": "", "text/html": f'<style class="lora-gone">{NO_BAR}</style>'}
 
 _counting = 0  # how many in the cell that runs count for themselves
 _running: _Clock | None = None
@@ -44,7 +46,7 @@ def stored_seconds() -> dict[str, float]:
 def counts_for_itself() -> Iterator[None]:
     """No line while this lasts: something else tells how far the cell is."""
     global _counting
-    _counting += 1
+    say_no_more()
     try:
         yield
     finally:
@@ -65,6 +67,9 @@ def say_no_more() -> None:
     """No line for the rest of this cell, which shows something that tells how far it is."""
     global _counting
     _counting += 1
+    if _running is not None:
+        with suppress(Exception):
+            _running.look()
 
 
 class _Clock(threading.Thread):
@@ -74,7 +79,7 @@ class _Clock(threading.Thread):
         super().__init__(daemon=True, name="long cell")
         self._begun, self._quiet_since = time.monotonic(), time.monotonic()
         self._as_written, self._line, self._shown = as_written, None, False
-        self._over = threading.Event()
+        self._over, self._looking = threading.Event(), threading.Lock()
         self._context = copy_context()  # by which ipykernel knows below which cell a line belongs
 
     def run(self) -> None:
@@ -83,13 +88,19 @@ class _Clock(threading.Thread):
 
     def _tick(self) -> None:
         while not self._over.wait(0.5):
+            self.look()
+        with self._looking:
+            self._take_away()
+
+    def look(self) -> None:
+        """Bring the line up to date; none stands beside what counts for itself."""
+        with self._looking:
             now = time.monotonic()
             if _counting:
                 self._quiet_since = now
                 self._take_away()
             elif now - self._quiet_since >= AFTER:
                 self._say({"text/plain": words(now - self._begun, self._as_written)})
-        self._take_away()
 
     def _say(self, data: dict[str, str]) -> None:
         from IPython.display import display

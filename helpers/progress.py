@@ -82,8 +82,8 @@ def passing_line() -> Iterator[Callable[[str], None]]:
         if line is None:
             from IPython.display import display
 
-            line = display(data, raw=True, display_id=True)
             told.enter_context(counts_for_itself())
+            line = display(data, raw=True, display_id=True)
         else:
             line.update(data, raw=True)
 

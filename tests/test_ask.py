@@ -3,6 +3,7 @@
 import copy
 import gc
 import weakref
+from types import SimpleNamespace
 
 import datasets
 import pytest
@@ -10,11 +11,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import Trainer
 
+from helpers._language import CHOICE, tr
 from helpers.evaluation import generate_answers
 from helpers.models import load_model
 from helpers.playground.answering import BASE, Answering
 from helpers.stand_in import make_page_stand_in
-from helpers.widgets import ask_both
+from helpers.widgets import AskBoth, ask_both
 
 QUESTION = "Where is <b>north</b>?"
 FEW = 6
@@ -101,6 +103,20 @@ def test_a_field_left_for_the_button_asks_once(loaded, monkeypatch):
     assert asked == ["a?"] * 4
     both.question.value = "  "
     assert len(asked) == 4
+
+
+def test_only_what_is_new_moves_the_right_side_in_any_language(monkeypatch):
+    monkeypatch.setenv(CHOICE, "ro")
+    source = SimpleNamespace(
+        names=(BASE, "style"), default="style", trained_alpha=lambda name: None
+    )
+    both = AskBoth(source)
+    both.right.name.value = BASE
+    both.offer()
+    assert both.right.name.value == BASE and str(both.left) == tr(BASE) != BASE
+    source.names, source.default = (*source.names, "new"), "new"
+    both.offer()
+    assert str(both.right) == "new" and both.left.name.value == BASE
 
 
 @pytest.mark.parametrize(

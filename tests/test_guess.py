@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers._language import CHOICE, tr
 from helpers.expectations import STRICT
 from helpers.widgets import Guesses, guess
 from helpers.widgets.guess import NOT_SET, Question
@@ -47,6 +48,17 @@ def test_what_is_no_guess_is_said_in_place_and_counts_as_none(shown):
     assert guesses.values == {"kept": 40} and not guesses._asked["kept"]._message.value
     field.value = ""
     assert guesses.values == {"kept": None} and not guesses._asked["kept"]._message.value
+
+
+def test_a_guess_is_taken_back_in_any_language(shown, monkeypatch):
+    monkeypatch.setenv(CHOICE, "ro")
+    guesses = Guesses()
+    guesses.ask("kept", "Kept", unit="%")
+    field, slider = field_and_slider(guesses, "kept")
+    assert slider.label == tr(NOT_SET) != NOT_SET
+    field.value = "40"
+    field.value = ""
+    assert slider.label == tr(NOT_SET) and guesses.values == {"kept": None}
 
 
 def test_without_a_guess_the_answer_stands_alone_and_the_text_is_always_the_same(shown):

@@ -6,17 +6,23 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from ipywidgets import Checkbox
+from matplotlib.font_manager import findfont
 from matplotlib.image import imread
 from peft import LoraConfig
+from PIL import ImageFont
 
+from helpers import _language
 from helpers.memory import estimate_training_memory
 from helpers.plots.knobs import interval
 from helpers.widgets import (
     MergedAt,
+    landscape_explorer,
     merge_explorer,
     merge_rounded,
     mix_explorer,
     quantization_explorer,
+    sharding_explorer,
     switch_explorer,
 )
 from helpers.widgets.rounding import quantize, round_to_bits
@@ -35,7 +41,7 @@ SPEED = dict(
 )  # fmt: skip
 
 
-def sweep():
+def sweep(label="weight, %"):
     def score(answers):
         return {"voice": (answers.count("arr"), 2), "fields": (answers.count("{}"), 2)}
 
@@ -43,7 +49,7 @@ def sweep():
         "cat": {50: ["{}", "{}"], 60: ["arr", "{}"], 70: ["arr", "arr"]},
         "linear": {50: ["{}", "<b>"], 60: ["{}", "{}"], 70: ["arr", "{}"]},
     }
-    return mix_explorer(answers, ["who?", "when?"], score, label="weight, %")
+    return mix_explorer(answers, ["who?", "when?"], score, label=label)
 
 
 def merged():
@@ -73,6 +79,34 @@ def test_a_cell_shows_words_svg_and_png_and_the_picture_says_what_is_in_it(name)
     width, height = (int(n) for n in svg.get("viewBox").split()[2:])
     assert imread(io.BytesIO(shown["image/png"])).shape[:2] == (2 * height, 2 * width)
     assert 'role="status"' in knob.shown
+
+
+def named(widget):
+    """The controls that have a name beside them."""
+    if getattr(widget, "description", "") and hasattr(widget.style, "description_width"):
+        yield widget
+    for child in getattr(widget, "children", ()):
+        yield from named(child)
+
+
+@pytest.mark.parametrize("language", ["en", "ro"])
+@pytest.mark.parametrize("name", [*KNOBS, "sharding", "landscape"])
+def test_every_name_has_room_beside_its_control(name, language, monkeypatch):
+    monkeypatch.setenv(_language.CHOICE, language)
+    others = {"sharding": sharding_explorer, "landscape": landscape_explorer}
+    others["mix"] = lambda: sweep("pirate's weight, %")  # as in lesson 4
+    letters = ImageFont.truetype(findfont("DejaVu Sans"), 13)  # Jupyter's size; a wide font
+    controls = list(named((KNOBS | others)[name]().view))
+    for control in controls:
+        room = pixels(control.style.description_width)
+        if isinstance(control, Checkbox):  # its name stands on the other side
+            room = pixels(control.layout.width) - room - 28
+        assert letters.getlength(control.description) <= room, control.description
+    assert len(controls) >= 2
+
+
+def pixels(width):
+    return 13 * float(width.removesuffix("em") or 0)
 
 
 # --- bits, blocks ------------------------------------------------------------------------------
@@ -199,6 +233,14 @@ def test_switches_move_the_prediction_and_mark_what_was_measured():
     assert knob.marked is None and "not measured so" in str(knob)
     knob.by_hand.value, knob.tokens.value = True, 100
     assert knob.memory["chosen"].parts["logits"] > 0 and "4 × 100 tokens" in knob.picture()
+
+
+def test_a_field_that_holds_no_number_keeps_the_picture_of_the_last_one():
+    knob = KNOBS["switches"]()
+    before = knob.picture()
+    knob.rows.field.value = "0"
+    assert "rows must be" in knob.problem and 'role="alert"' in knob.shown
+    assert knob.picture() == before and knob._stored()
 
 
 def test_speeds_must_be_those_of_the_switches():

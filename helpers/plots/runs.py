@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 330, 40, 236  # of the curves
 GRID_LEFT, GRID_RIGHT = 450, 712
 NARROW = 50  # pixels of a column, below which its name is written small
+DIGIT = 6  # pixels of a small one
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 LEVELS = ("#f0f6fc", "#cfe1f2", "#93c4df", "#4a97c9", "#1664ab", "#08306b")  # blues, lightest first
 Curve = tuple[Sequence[float], Sequence[float]]  # steps, losses
@@ -117,13 +118,15 @@ def _grid(
             x, value = GRID_LEFT + j * width, row.get(column)
             drawn += _cell(x, y, width, height, value, low, high)
     foot = TOP + len(losses) * height
-    for j, column in enumerate(columns):
-        x, narrow = GRID_LEFT + (j + 0.5) * width, width < NARROW
-        name = column.removeprefix("0") if narrow else column  # .0005
-        size = 'font-size="10" ' if narrow else ""
-        drawn.append(text(x, round(foot + 16, 1), name, f'{size}text-anchor="middle"'))
+    narrow = width < NARROW
+    names = [column.removeprefix("0") if narrow else column for column in columns]  # .0005
+    lower = 12 if narrow and max(map(len, names)) * DIGIT > width else 0  # every second name
+    size = 'font-size="10" ' if narrow else ""
+    for j, name in enumerate(names):
+        x, y = GRID_LEFT + (j + 0.5) * width, round(foot + 16 + lower * (j % 2), 1)
+        drawn.append(text(x, y, name, f'{size}text-anchor="middle"'))
     middle = (GRID_LEFT + GRID_RIGHT) / 2
-    drawn.append(text(middle, round(foot + 32, 1), columns_are, 'text-anchor="middle"'))
+    drawn.append(text(middle, round(foot + 32 + lower, 1), columns_are, 'text-anchor="middle"'))
     if marked and marked[0] in losses and marked[1] in columns:
         x = GRID_LEFT + columns.index(marked[1]) * width
         y = TOP + list(losses).index(marked[0]) * height
@@ -142,7 +145,7 @@ def _cell(
     share = (high - math.log(value)) / (high - low or 1) if finite else 0
     level = round(share * (len(LEVELS) - 1))
     fill = LEVELS[level]
-    words = f"{value:.2f}" if finite else "astray"
+    words = f"{value:.2f}" if finite else tr("astray")
     return [
         f'<rect x="{x:.1f}" y="{y}" width="{width - 2:.1f}" height="{height - 2:.1f}" '
         f'fill="{fill}"/>',

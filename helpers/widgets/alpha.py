@@ -16,7 +16,7 @@ from helpers._arguments import require
 from helpers._language import N_, tr
 from helpers.evaluation import StyleScore, generate_answers, in_style, score_style, states_fact
 from helpers.progress import progress
-from helpers.widgets.controls import Explorer, choice, legible, named
+from helpers.widgets.controls import Explorer, choice, legible, named, status
 
 
 def training_explorer(
@@ -99,7 +99,7 @@ class TrainingExplorer(Explorer):
         names = tr("question"), tr("answer"), tr("in style"), tr("fact right")
         heads = "".join(f"<th>{escape(name)}</th>" for name in names)
         words = escape(self._words(self.alpha.value))
-        self._message.value = f'<p role="status">{words}</p>'
+        self._message.value = status(words)
         self._result.value = (
             f"{legible(self.picture())}"
             '<table style="line-height:1.4;border-spacing:0.8em 0.2em;text-align:left">'

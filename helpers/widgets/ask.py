@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from helpers._arguments import check_positive_int, one_of, require
 from helpers._language import N_, tr
 from helpers.playground.answering import BASE, Answering
-from helpers.widgets.controls import Explorer, Number, choice
+from helpers.widgets.controls import NAMED, Explorer, Number, alert, choice, status
 
 REDRAW = 0.1  # seconds between two states of a growing answer
 TWICE = 0.3  # seconds within which leaving the field and pressing the button are one wish
@@ -92,6 +92,7 @@ class AskBoth(Explorer):
             placeholder=tr("Ask something, and press Enter"),
             continuous_update=False,
             layout={"width": "34em", "max_width": "100%"},
+            style=NAMED,
         )
         self.button = widgets.Button(description=tr("Ask both"), tooltip=tr("Ask the two sides"))
         self.left = Side("left", source, left)
@@ -123,22 +124,20 @@ class AskBoth(Explorer):
         """
         self.question.value = question
         self.button.disabled, self.answers = True, {}
-        self._message.value = _status(tr("Asking …"))
+        self._message.value = status(tr("Asking …"))
         try:
             problems = [side.ask(question, self.max_new_tokens) for side in self.sides]
         finally:
             self.button.disabled = False
         self.answers = {side.place: side.text for side in self.sides}
         said = next(filter(None, problems), "")
-        self._message.value = (
-            f'<p role="alert">{escape(said)}</p>' if said else _status(tr("Both have answered."))
-        )
+        self._message.value = alert(escape(said)) if said else status(tr("Both have answered."))
         self._asked, self._asked_at = self._wish(), time.monotonic()
         return self.answers
 
     def offer(self) -> None:
         """Let the lists name what the source has by now; what is new is asked on the right."""
-        before = set(self.right.name.options)
+        before = self.right.names
         for side in self.sides:
             side.offer()
         if self.source.default not in before:
@@ -150,7 +149,7 @@ class AskBoth(Explorer):
         for side in self.sides:
             side.source, side.name.disabled = None, True
         self.question.disabled = self.button.disabled = True
-        self._message.value = _status(
+        self._message.value = status(
             tr("Closed, and the model let go. To ask, run this cell again.")
         )
 
@@ -189,24 +188,27 @@ class Side:
         )
         self.place, self.source, self.text = place, source, ""
         side, alpha = SIDES[place]
-        self.name = choice(side, source.names, name)
+        self.names: tuple[str, ...] = ()
+        self.name = choice(side, (), None)
+        self.offer()
+        self.name.value = name
         self.alpha = Number(
             tr(alpha),
             source.trained_alpha(name) or 1,
             STOPS,
             whole=False,
         )
+        self.alpha.slider.layout.width = "9em"  # where the sides stand below each other, too
         self._answer = widgets.HTML()
         self.view = widgets.VBox([self.name, self.alpha.view, self._answer], **COLUMN)
         self._show_alpha()
         self.name.observe(self._renamed, "value")
 
     def __str__(self) -> str:
+        name = self.name.label
         if self.alpha.view.layout.visibility == "hidden":
-            return self.name.value
-        return tr("{name} at alpha {alpha}").format(
-            name=self.name.value, alpha=self.alpha.field.value
-        )
+            return name
+        return tr("{name} at alpha {alpha}").format(name=name, alpha=self.alpha.field.value)
 
     def ask(self, question: str, max_new_tokens: int) -> str:
         """Ask; return what went wrong, or nothing."""
@@ -222,16 +224,16 @@ class Side:
                 so_far=self._grow,
             )
         except Exception as error:  # whatever it is belongs beside the question
-            self._show("")
-            return f"{self}: {error or type(error).__name__}"
+            self._answer.value = ""
+            return f"{self.name.label}: {error or type(error).__name__}"
         self._show(self.text or tr("(an empty answer)"), f"{time.perf_counter() - start:.1f} s")
         return ""
 
     def offer(self) -> None:
         names = tuple(self.source.names)
-        if names != tuple(self.name.options):
-            chosen = self.name.value
-            self.name.options = names
+        if names != self.names:
+            chosen, self.names = self.name.value, names
+            self.name.options = [(tr(n) if n == BASE else n, n) for n in names]
             self.name.value = chosen if chosen in names else names[0]
 
     def _grow(self, text: str) -> None:
@@ -256,7 +258,3 @@ class Side:
     def _show_alpha(self) -> None:
         known = self.name.value and self.source.trained_alpha(self.name.value) is not None
         self.alpha.view.layout.visibility = "visible" if known else "hidden"
-
-
-def _status(words: str) -> str:
-    return f'<p role="status">{words}</p>'

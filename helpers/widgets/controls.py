@@ -18,7 +18,10 @@ from helpers import plots
 from helpers._language import N_, tr
 
 FAILS = N_("This does not work.")
-FIELD = {"layout": {"width": "22em", "max_width": "98%"}, "style": {"description_width": "9em"}}
+NAMED = {"description_width": "10em"}  # the longest name of a control, in any language
+FIELD = {"layout": {"width": "24.5em", "max_width": "98%"}, "style": NAMED}
+NARROW = {"layout": {"width": "14.5em", "max_width": "98%"}, "style": NAMED}  # beside a slider
+HANDLE = "#0072B2"  # of a slider: the theme's own is white, in the light theme on white
 
 
 class Number:
@@ -41,10 +44,10 @@ class Number:
         label = tr(label)
         self.label, self.stops, self.whole, self.least, self.most = label, stops, whole, least, most
         self.field = widgets.Text(
-            f"{value:.15g}", description=label, continuous_update=False, **FIELD
+            f"{value:.15g}", description=label, continuous_update=False, **NARROW
         )
         self.slider = widgets.SelectionSlider(
-            options=stops, value=self._nearest(), readout=False, layout={"width": "11em"}
+            options=stops, value=self._nearest(), readout=False, layout={"width": "10em"}
         )
         self.view = widgets.HBox([self.field, named(self.slider, label)])
         self.view.layout.flex_flow = "row wrap"  # where the page is narrow
@@ -132,6 +135,7 @@ def named(slider: widgets.SelectionSlider, name: str) -> widgets.Box:
     Notebook 7 takes arrow keys for its own before a slider sees them, unless the handle says, by an
     attribute that its shortcuts (Lumino's) know, that keys pressed there are not theirs.
     """
+    slider.style.handle_color = HANDLE
     label = escape(json.dumps(tr(name)))
     call = (
         "const box = this.closest('.lora-slider'), again = setInterval(() => { const handle ="
@@ -158,6 +162,19 @@ def compact(control: Number | widgets.Widget, width: float = 15) -> widgets.Widg
     control.slider.layout.width = "8.5em"
     control.view.layout.width, control.view.layout.flex_flow = "21em", "row"
     return control.view
+
+
+def status(html: str) -> str:
+    """A line below the controls that screen readers say when it changes."""
+    return f'<p role="status" style="line-height:1.4;margin:0.4em 0">{html}</p>'
+
+
+def alert(html: str) -> str:
+    """What does not work, beside a coloured bar; screen readers say it at once."""
+    return (
+        '<p role="alert" style="line-height:1.4;border-left:4px solid #D55E00;'
+        f'padding:0.2em 0 0.2em 0.8em;margin:0.4em 0">{html}</p>'
+    )
 
 
 # As wide as the cell, however wide its content: a table would widen what stands below it, too.

@@ -15,7 +15,7 @@ import numpy as np
 from helpers import plots
 from helpers._arguments import require
 from helpers._language import tr, worded
-from helpers.widgets.controls import Explorer, choice, legible, named
+from helpers.widgets.controls import Explorer, choice, legible, named, status
 
 BLOCK = 48  # rows and columns that are drawn
 
@@ -71,7 +71,7 @@ class CutExplorer(Explorer):
 
     def update(self, _change: object = None) -> None:
         """Show the cut at the present rank; a change of the control does it too."""
-        self._message.value = f'<p role="status">{escape(self._words(self.rank.value))}</p>'
+        self._message.value = status(escape(self._words(self.rank.value)))
         self._result.value = legible(self.picture())
 
     def picture(self, ground: str | None = None) -> str:

@@ -28,11 +28,10 @@ from helpers._arguments import one_of, require
 from helpers._language import N_, handed, tr
 from helpers.expectations import is_strict
 from helpers.plots import guess_svg
-from helpers.widgets.controls import WIDGET_VIEW, check_typed, named, view_of
+from helpers.widgets.controls import WIDGET_VIEW, alert, check_typed, named, status, view_of
 
 STOPS = 101  # of a slider
 NOT_SET = N_("no guess")
-TIGHT = "line-height:1.4;margin:0.2em 0"
 
 
 class Guesses:
@@ -96,24 +95,15 @@ class Guesses:
             ValueError: `value` is none of the options that were asked; while the tests run, an
                 unknown `key`, too.
         """
-        require(
-            key in self._asked or not is_strict(),
-            "key",
-            key,
-            one_of(list(self._asked)),
-        )
+        known = key in self._asked or not is_strict()
+        require(known, "key", key, one_of(list(self._asked)))
         if key not in self._asked:
             said = tr("{key}: {value} (the cell that asks for a guess was not run)")
             print(said.format(key=key, value=value))
             return
         asked, question = self._asked[key], self._asked[key].question
         if question.options:
-            require(
-                value in question.options,
-                "value",
-                value,
-                one_of(question.options),
-            )
+            require(value in question.options, "value", value, one_of(question.options))
         asked.answer = value if question.options else round(float(value), question.digits)
         asked.settle()
         words, guess = asked.words(), asked.guess()
@@ -123,8 +113,11 @@ class Guesses:
 
     def recap(self) -> None:
         """Show all guesses of the lesson beside their answers."""
-        heads = ("", tr("your guess"), tr("answer"), "")
-        rows = [asked.row() for asked in self._asked.values()]
+        heads = ("", tr("your guess"), tr("answer"))
+        told = (asked.row() for asked in self._asked.values())
+        rows = [
+            (words, f"{guess}, {off}" if off else guess, said) for words, guess, said, off in told
+        ]
         table = _row("th", heads) + "".join(_row("td", row) for row in rows)
         words = "\n".join(asked.words() for asked in self._asked.values())
         display({"text/plain": words, "text/html": f"<table>{table}</table>"}, raw=True)
@@ -146,7 +139,12 @@ class Question:
     def range(self) -> str:
         if self.options:
             return " / ".join(map(handed, self.options))
-        low, high = self.shown(self.low, unit=False), self.shown(self.high)
+        return f"{self.numbers} {self.unit}".strip()
+
+    @property
+    def numbers(self) -> str:
+        """The range without its unit."""
+        low, high = (self.shown(end, unit=False) for end in (self.low, self.high))
         return tr("{low} to {high}").format(low=low, high=high)
 
     def shown(self, value: float | str | None, *, unit: bool = True) -> str:
@@ -207,7 +205,8 @@ class _Asked:
 
     def __post_init__(self) -> None:
         yours = tr("Your guess.")
-        words = widgets.HTML(f"<b>{yours}</b> {escape(self.question.words)}:")
+        words = f"<b>{yours}</b> {escape(self.question.words)}:"
+        words = widgets.HTML(f'<div style="line-height:1.4">{words}</div>')
         self._message = widgets.HTML()
         self._inputs = self._options() if self.question.options else self._number()
         self.view = widgets.VBox([words, self._inputs[0], self._message])
@@ -221,18 +220,20 @@ class _Asked:
     def _number(self) -> list[widgets.Widget]:
         question = self.question
         self._field = widgets.Text(
-            placeholder=question.range,
+            placeholder=question.numbers,
             description=tr("guess"),
             continuous_update=False,
-            layout={"width": "18em"},
-            style={"description_width": "4em"},
+            layout={"width": "17em"},
+            style={"description_width": "initial"},  # as wide as the word
         )
-        stops = [(NOT_SET, NOT_SET), *((question.shown(stop), stop) for stop in question.stops())]
+        stops = [(tr(NOT_SET), NOT_SET)]
+        stops += [(question.shown(stop), stop) for stop in question.stops()]
         self._slider = widgets.SelectionSlider(options=stops, readout=False)
         self._slider.observe(self._slid, "value")
         self._field.observe(self._typed, "value")
         unit = widgets.Label(question.unit, layout={"margin": "2px 1em 2px 2px"})
-        row = widgets.HBox([self._field, unit, named(self._slider, question.words)])
+        typed = widgets.HBox([self._field, unit])
+        row = widgets.HBox([typed, named(self._slider, question.words)])
         row.layout.flex_flow = "row wrap"
         return [row, self._field, self._slider]
 
@@ -248,7 +249,7 @@ class _Asked:
         for control in self._inputs[1:]:
             control.disabled = True
         again = tr("The answer is known. To guess anew, run this cell again.")
-        self._message.value = f'<p role="status" style="{TIGHT}">{again}</p>'
+        self._message.value = status(again)
 
     def words(self) -> str:
         words, guess, answer, off = self.row()
@@ -279,7 +280,7 @@ class _Asked:
         try:
             self.question.parse(self._field.value)
         except ValueError as error:
-            self._message.value = f'<p role="alert" style="{TIGHT}">{escape(str(error))}</p>'
+            self._message.value = alert(escape(str(error)))
             return
         self._message.value = ""
         self._slider.value = self._nearest()
@@ -287,7 +288,7 @@ class _Asked:
     def _nearest(self) -> float | str:
         guess, share = self.guess(), self.question.share
         if guess is None:
-            return tr(NOT_SET)
+            return NOT_SET
         return min(self.question.stops(), key=lambda stop: abs(share(stop) - share(guess)))
 
 

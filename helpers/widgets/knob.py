@@ -10,11 +10,17 @@ import ipywidgets as widgets
 
 from helpers._language import tr
 from helpers.plots.raster import png
-from helpers.widgets.controls import Explorer, check_typed, named
+from helpers.widgets.controls import (
+    NARROW,
+    Explorer,
+    alert,
+    check_typed,
+    legible,
+    named,
+    status,
+)
 
-NARROW = {"layout": {"width": "14.5em", "max_width": "98%"}, "style": {"description_width": "9em"}}
 FADED = '<div style="opacity:0.3">'
-ALERT = "line-height:1.4;border-left:4px solid #D55E00;padding:0.2em 0 0.2em 0.8em;margin:0.4em 0;"
 
 
 class Stops:
@@ -87,6 +93,7 @@ class Knob(Explorer):
     def _arrange(self, *rows: Any, below: bool = False) -> None:
         """Lay out the rows of controls (`below`: the picture below them), and show the start."""
         self._message, self._result, self._picture = (widgets.HTML() for _ in range(3))
+        self._below = below
         views = [getattr(row, "view", row) for row in rows]
         if below:
             parts = [*views, self._message, self._picture]
@@ -105,15 +112,15 @@ class Knob(Explorer):
         except ValueError as error:
             self.problem = str(error)
             not_yet = tr("Not yet.")
-            told = f"<b>{not_yet}</b> {escape(self.problem)}"
-            self._message.value = f'<p role="alert" style="{ALERT}">{told}</p>'
+            self._message.value = alert(f"<b>{not_yet}</b> {escape(self.problem)}")
             if self._picture.value and not self._picture.value.startswith(FADED):
                 self._picture.value = f"{FADED}{self._picture.value}</div>"
             return
         self.problem = ""
-        lines = "<br>".join(map(escape, self.words()))
-        self._message.value = f'<p role="status" style="line-height:1.5">{lines}</p>'
-        self._picture.value, self._result.value = self.picture(), self.details()
+        self._message.value = status("<br>".join(map(escape, self.words())))
+        picture = self.picture()
+        self._picture.value = legible(picture) if self._below else picture
+        self._result.value = self.details()
 
     @property
     def shown(self) -> str:

@@ -14,7 +14,7 @@ from helpers import plots
 from helpers._arguments import one_of, require
 from helpers._language import N_, ngettext, tr
 from helpers.landscape import Interval, load_landscape, summarize
-from helpers.widgets.controls import Explorer, choice, legible, named, offered
+from helpers.widgets.controls import Explorer, choice, legible, named, offered, status
 
 SAME = ("targets", "first_layer", "dropout", "rows", "steps", "batch_size")
 TURNED = ("rank", "alpha", "learning_rate")  # a knob each
@@ -150,7 +150,7 @@ class LandscapeExplorer(Explorer):
 
     def update(self, _change: object = None) -> None:
         """Show the present choice; a change of a control does it too."""
-        self._message.value = f'<p role="status">{escape(str(self))}</p>'
+        self._message.value = status(escape(str(self)))
         self._result.value = legible(self.picture())
 
     def picture(self, ground: str | None = None) -> str:
@@ -169,7 +169,9 @@ class LandscapeExplorer(Explorer):
             marked=(self._shown("rank"), self._shown("learning_rate")),
             title=f"{self.task.label}: {self._settings()}",
             rows_are=tr("rank"),
-            columns_are=tr("learning rate (alpha {alpha})").format(alpha=self._shown("alpha")),
+            columns_are=tr("learning rate")
+            if self._value("alpha") is None
+            else tr("learning rate (alpha {alpha})").format(alpha=self._shown("alpha")),
             measure=tr(self._measure[2]),
             alt=str(self),
             ground=ground,
@@ -204,11 +206,7 @@ class LandscapeExplorer(Explorer):
         return self._control(name).label
 
     def _settings(self) -> str:
-        parts = [
-            f"{tr(LABELS[n])} {self._shown(n)}"
-            for n in TURNED
-            if self._control(n).value is not None
-        ]
+        parts = [f"{tr(LABELS[n])} {self._shown(n)}" for n in TURNED if self._value(n) is not None]
         return f"{self.method.label}, {', '.join(parts)}"
 
     def __str__(self) -> str:

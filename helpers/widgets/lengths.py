@@ -11,7 +11,7 @@ from helpers._arguments import check_positive_int, require
 from helpers._language import tr
 from helpers.own_data import Cut, Lengths
 from helpers.plots.lengths import lengths_svg
-from helpers.widgets.controls import Explorer, choice, legible, named
+from helpers.widgets.controls import Explorer, choice, legible, named, status
 
 
 def length_explorer(
@@ -52,7 +52,7 @@ class LengthExplorer(Explorer):
 
     def update(self, _change: object = None) -> None:
         """Draw the rows at the present limit; a change of the control does it too."""
-        self._message.value = f'<p role="status">{escape(str(self.cut))}</p>'
+        self._message.value = status(escape(str(self.cut)))
         self._result.value = legible(self.picture())
 
     def picture(self, ground: str | None = None) -> str:

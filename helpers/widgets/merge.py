@@ -103,7 +103,6 @@ class MergeExplorer(Knob):
         self._one = _typical(weight, update)
         self.bits = Stops(tr("significant bits"), bits, ALL)
         self.way = choice(tr("the merge is"), WAYS, ONCE)
-        self.way.style.description_width, self.way.layout.width = "9em", "24.5em"
         for control in (self.bits, self.way):
             control.observe(self.update, "value")
         self._arrange(self.bits, self.way)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from helpers import plots
 from helpers._arguments import require
-from helpers._language import N_, tr, worded
+from helpers._language import N_, handed, tr, worded
 from helpers.widgets.controls import choice
 from helpers.widgets.knob import Knob, Stops, answers_html
 
@@ -68,8 +68,7 @@ class MixExplorer(Knob):
             found = [score(by_weight[weight]) for weight in self.weights]
             self.counts[way] = {skill: [row[skill] for row in found] for skill in found[0]}
         self.way = choice(tr("way of mixing"), answers, next(iter(answers)))
-        self.way.style.description_width, self.way.layout.width = "9em", "24.5em"
-        self.weight = Stops(label, self.weights[0], self.weights, only=True)
+        self.weight = Stops(handed(label), self.weights[0], self.weights, only=True)
         for control in (self.way, self.weight):
             control.observe(self.update, "value")
         self._arrange(self.way, self.weight)
@@ -81,14 +80,14 @@ class MixExplorer(Knob):
         way, weight = self._now
         at = self.weights.index(weight)
         scores = [
-            f"{skill}: {counts[at][0]} of {counts[at][1]}"
+            f"{handed(skill)}: " + tr("{hits} of {of}").format(hits=counts[at][0], of=counts[at][1])
             for skill, counts in self.counts[way].items()
         ]
         return [f"{tr(way)}, {self.weight.label}: {weight}", *scores]
 
     def picture(self, ground: str | None = None) -> str:
         return plots.sweep_svg(
-            self.counts,
+            {way: handed(counts) for way, counts in self.counts.items()},
             self.weights,
             marked=self._now,
             title=tr("Two skills in one mixed adapter (bars: 95 % intervals)"),
@@ -99,5 +98,5 @@ class MixExplorer(Knob):
     def details(self) -> str:
         way, weight = self._now
         given = self.answers[way][weight]
-        rows = [(p, a, self._remark(a)) for p, a in zip(self.prompts, given, strict=True)]
+        rows = [(p, a, handed(self._remark(a))) for p, a in zip(self.prompts, given, strict=True)]
         return answers_html(rows, (tr("asked"), tr("answer"), ""))

@@ -8,8 +8,8 @@ import torch
 from helpers import plots
 from helpers._arguments import one_of, require
 from helpers._language import N_, tr
-from helpers.widgets.controls import choice
-from helpers.widgets.knob import NARROW, Knob, Stops
+from helpers.widgets.controls import FIELD, choice
+from helpers.widgets.knob import Knob, Stops
 from helpers.widgets.rounding import LEVELS, quantize
 
 BITS = tuple(range(2, 9))
@@ -53,11 +53,9 @@ class QuantizationExplorer(Knob):
         self.bits = Stops(tr("bits a level"), bits, BITS)
         self.block = Stops(tr("block, weights"), block, BLOCKS)
         self.levels = choice(tr("levels"), NAMES.items(), LEVELS[0])
-        self.levels.style.description_width, self.levels.layout.width = "9em", "24.5em"
         self.double = widgets.Checkbox(
-            False, description=tr("double quantization"), indent=True, **NARROW
+            False, description=tr("double quantization"), indent=True, **FIELD
         )
-        self.double.layout.width = "24.5em"
         for control in (self.bits, self.block, self.levels, self.double):
             control.observe(self.update, "value")
         self._arrange(self.bits, self.block, self.levels, self.double)

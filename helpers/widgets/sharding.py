@@ -15,7 +15,7 @@ from helpers._language import N_, ngettext, tr
 from helpers.architectures import architectures
 from helpers.memory import SHARDINGS, sent_per_step, sharded_memory
 from helpers.params import count_lora_parameters
-from helpers.widgets.controls import FAILS, Explorer, Number, choice, legible
+from helpers.widgets.controls import FAILS, Explorer, Number, alert, choice, legible, status
 
 DEVICES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 RANKS = (4, 8, 16, 32, 64, 128)
@@ -56,6 +56,7 @@ class ShardingExplorer(Explorer):
         self.way = choice(tr("train with"), WAYS, WAYS[0])
         names = {str(model): model} | {name: name for name in architectures()}
         self.model = choice(tr("model"), names.items(), model)
+        self.model.layout.width = "27em"  # of a model's long name
         self.rank = Number(tr("adapter's rank"), r, RANKS)
         self.rows = Number(tr("rows a GPU"), 1, ROWS)
         self.tokens = Number(tr("tokens a row"), 2048, LENGTHS)
@@ -80,14 +81,11 @@ class ShardingExplorer(Explorer):
             self._forecast()
         except (TypeError, ValueError, NotImplementedError) as error:
             self.problem = str(error)
-            self._message.value = (
-                f'<p role="alert"><b>{escape(tr(FAILS))}</b> {escape(self.problem)}</p>'
-            )
+            self._message.value = alert(f"<b>{escape(tr(FAILS))}</b> {escape(self.problem)}")
             self._result.value = ""
             return
         self.problem = ""
-        said = "<br>".join(map(escape, self._numbers()))
-        self._message.value = f'<p role="status" style="line-height:1.4">{said}</p>'
+        self._message.value = status("<br>".join(map(escape, self._numbers())))
         self._result.value = legible(self.picture())
 
     def _forecast(self) -> None:

@@ -86,7 +86,7 @@ class SwitchExplorer(Knob):
         self._plain = dataclasses.replace(lora_config, lora_dropout=0.0)
         step = {"batch_size": 1, "sequence_length": 64}
         estimate_training_memory(model, self._plain, **step)  # counted once: no move has to wait
-        narrow = {"indent": False, "layout": {"width": "11.5em"}}
+        narrow = {"indent": False, "layout": {"width": "12em"}}
         self.switches = {
             name: widgets.Checkbox(False, description=tr(name), **narrow)
             for name in (*SWITCHES, LAST)
@@ -94,7 +94,7 @@ class SwitchExplorer(Knob):
         self.by_hand = widgets.Checkbox(
             False, description=tr("a loop of my own: all scores at once"), **narrow
         )
-        self.by_hand.layout.width = "20em"
+        self.by_hand.layout.width = "22em"
         self.how_many = Stops(tr("switches on"), 0, range(len(self.switches) + 1))
         self.rows = Stops(tr("rows"), batch_size, (1, 2, 4, 8, 16, 32))
         self.tokens = Stops(tr("tokens a row"), sequence_length, LENGTHS)
@@ -129,7 +129,10 @@ class SwitchExplorer(Knob):
     def _compute(self) -> None:
         on = {name for name, box in self.switches.items() if box.value}
         self.how_many.value  # noqa: B018  a field that holds no number is explained
-        step = {"batch_size": self.rows.value, "sequence_length": self.tokens.value}
+        self._step = step = {
+            "batch_size": self.rows.value,
+            "sequence_length": self.tokens.value,
+        }
         chosen = step | {
             "precision": "bf16" if "half precision" in on else "fp32",
             "gradient_checkpointing": "no checkpointing" not in on,
@@ -174,7 +177,7 @@ class SwitchExplorer(Knob):
             self.measured,
             marked=self.marked,
             title=tr("Memory of a step, {rows} × {tokens} tokens (predicted)").format(
-                rows=self.rows.value, tokens=self.tokens.value
+                rows=self._step["batch_size"], tokens=self._step["sequence_length"]
             ),
             ground=ground,
         )
