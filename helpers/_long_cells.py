@@ -25,6 +25,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from helpers._language import tr
+from helpers.expectations import is_strict
+
 AFTER = 2.0  # seconds
 SECONDS = Path(__file__).parent / "course_data" / "cell_seconds.json"
 # Beside an output, though it is empty, Jupyter has a bar of twenty pixels to fold it away with.
@@ -55,8 +58,6 @@ def counts_for_itself() -> Iterator[None]:
 
 def words(seconds: float, as_written: float | None) -> str:
     """What the line says after `seconds`; `as_written`: how long the cell takes on this machine."""
-    from helpers._language import tr
-
     if as_written is None:
         return tr("running for {seconds:.0f} s").format(seconds=seconds)
     said = tr("running for {seconds:.0f} s; as written, this cell takes about {whole:,.0f} s here")
@@ -135,8 +136,6 @@ def begin() -> None:
 def _cell_begins(info: Any) -> None:
     global _running, _counting
     _counting = 0
-    from helpers.expectations import is_strict
-
     if is_strict():
         return
     with suppress(Exception):
