@@ -19,7 +19,7 @@ from helpers.grading.exercises.compare import (
     wrong_type,
 )
 from helpers.grading.exercises.draw import alpha_for, generator, normal, several, told_apart
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 FRESH, TRAINED = N_("a fresh adapter"), N_("an adapter in training")
 
@@ -37,22 +37,11 @@ def _draw_step(rng: random.Random, part: str) -> Case:
     return Case((*tensors, B, alpha, rate), named, part)
 
 
-def _step_by_autograd(x, G, lora_A, lora_B, lora_alpha, learning_rate) -> torch.Tensor:
-    A, B = lora_A.clone().requires_grad_(), lora_B.clone().requires_grad_()
-    scaling = lora_alpha / len(A)
-    output = scaling * nn.functional.linear(nn.functional.linear(x, A), B)
-    output.backward(G)
-    torch.optim.SGD([A, B], lr=learning_rate).step()
-    return scaling * (B @ A - lora_B @ lora_A).detach()
-
-
-WEIGHT_STEP = Exercise(
-    id="weight_step",
+@exercise(
     title=N_("What one step does to the weight"),
     minutes=10,
     parts={FRESH: 1, TRAINED: 2},
     draw=_draw_step,
-    reference=_step_by_autograd,
     compare=same_tensor(
         N_(
             "A and B move against their gradients, both taken before the step; the change is alpha "
@@ -60,6 +49,14 @@ WEIGHT_STEP = Exercise(
         )
     ),
 )
+def weight_step(x, G, lora_A, lora_B, lora_alpha, learning_rate) -> torch.Tensor:
+    """By autograd."""
+    A, B = lora_A.clone().requires_grad_(), lora_B.clone().requires_grad_()
+    scaling = lora_alpha / len(A)
+    output = scaling * nn.functional.linear(nn.functional.linear(x, A), B)
+    output.backward(G)
+    torch.optim.SGD([A, B], lr=learning_rate).step()
+    return scaling * (B @ A - lora_B @ lora_A).detach()
 
 
 def _of_spectrum(g: torch.Generator, strengths: torch.Tensor) -> torch.Tensor:
@@ -126,10 +123,6 @@ def _draw_ranks(rng: random.Random) -> list[Case]:
     return [with_matrices(told_apart(draw_one, _kept, *MISCOUNTED)) for _ in range(4)]
 
 
-def _ranks_by_svd(deltas: Tensors, share: float) -> dict[str, int]:
-    return _kept({n: torch.linalg.svdvals(d.double()) for n, d in deltas.items()}, share)
-
-
 def _compare_ranks(case: Case, expected: dict[str, int], got: Any) -> Difference | None:
     wanted = N_("dictionary of whole numbers (int)")
     if type(got) is not dict or any(type(rank) is not int for rank in got.values()):
@@ -146,15 +139,16 @@ def _compare_ranks(case: Case, expected: dict[str, int], got: Any) -> Difference
     return same_value(wanted, hint)(case, expected, {name: got[name] for name in expected})
 
 
-RANKS_FOR = Exercise(
-    id="ranks_for",
+@exercise(
     title=N_("A rank for each layer"),
     minutes=10,
     parts={N_("the ranks"): 2},
     draw=_draw_ranks,
-    reference=_ranks_by_svd,
     compare=_compare_ranks,
 )
+def ranks_for(deltas: Tensors, share: float) -> dict[str, int]:
+    """By the singular values."""
+    return _kept({n: torch.linalg.svdvals(d.double()) for n, d in deltas.items()}, share)
 
 
 SHAPES, BEST = N_("factors of rank r"), N_("closest to the change")
@@ -168,11 +162,6 @@ def _draw_strongest(rng: random.Random, part: str) -> Case:
     n, r = rng.randint(14, 20), rng.randint(2, 5)
     delta = _of_spectrum(g, rng.uniform(0.6, 0.85) ** torch.arange(n)) * rng.uniform(0.5, 3)
     return Case((delta, r), tr("rank {r} of a {n}×{n2} change").format(r=r, n=n, n2=n + 5), part)
-
-
-def _best_of_rank(delta: torch.Tensor, r: int) -> torch.Tensor:
-    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
-    return U[:, :r] * S[:r] @ Vh[:r]
 
 
 def _compare_strongest(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
@@ -195,12 +184,14 @@ def _compare_strongest(case: Case, expected: torch.Tensor, got: Any) -> Differen
     )
 
 
-STRONGEST_DIRECTIONS = Exercise(
-    id="strongest_directions",
+@exercise(
     title=N_("The best A and B for a known change"),
     minutes=12,
     parts={SHAPES: 1, BEST: 2},
     draw=_draw_strongest,
-    reference=_best_of_rank,
     compare=_compare_strongest,
 )
+def strongest_directions(delta: torch.Tensor, r: int) -> torch.Tensor:
+    """B A of the strongest directions."""
+    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
+    return U[:, :r] * S[:r] @ Vh[:r]

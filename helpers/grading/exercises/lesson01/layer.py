@@ -17,7 +17,7 @@ from helpers.grading.exercises.compare import (
     wrong_type,
 )
 from helpers.grading.exercises.draw import alpha_for, generator, normal, several
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.worker.drivers import one_step
 
 
@@ -46,28 +46,6 @@ def _draw_embedding(rng: random.Random, part: str) -> Case:
         r=r, alpha=alpha, tokens=tokens, dim=dim
     )
     return Case(args, named, part)
-
-
-def _embedding_by_peft(weight, r, lora_alpha, ids, lora_A, lora_B) -> dict[str, Any]:
-    base = nn.Embedding.from_pretrained(weight.clone())
-    config = LoraConfig(r=r, lora_alpha=lora_alpha, target_modules=["layer"])
-    model = get_peft_model(nn.Sequential(OrderedDict(layer=base)), config)
-    layer = model.base_model.model.layer
-    A, B = layer.lora_embedding_A["default"], layer.lora_embedding_B["default"]
-    with torch.no_grad():
-        start = model(ids)
-        A.copy_(lora_A)
-        B.copy_(lora_B)
-        output = model(ids)
-        one_step(model, [A, B], ids)
-        return {
-            "matrices": {"lora_A": list(A.shape), "lora_B": list(B.shape)},
-            "start": start,
-            "both_zero": False,
-            "output": output,
-            "trainable": sorted([list(A.shape), list(B.shape)]),
-            "moved": [A - lora_A, B - lora_B, torch.zeros_like(weight)],
-        }
 
 
 def _built_wrongly(case: Case, name: str, shape: list[int], built: Any) -> Difference:
@@ -138,16 +116,35 @@ def _same_direction(wanted: torch.Tensor, moved: Any) -> bool:
     return torch.cosine_similarity(a, b, dim=0).item() > 0.999
 
 
-LORA_EMBEDDING = Exercise(
-    id="lora_embedding",
+@exercise(
     title=N_("LoRA on an embedding"),
     minutes=10,
     parts={START: 1, NUMBERS: 2, TRAINS: 1},
     draw=_draw_embedding,
-    reference=_embedding_by_peft,
     compare=_compare_embedding,
     driver="lora_embedding",
 )
+def lora_embedding(weight, r, lora_alpha, ids, lora_A, lora_B) -> dict[str, Any]:
+    """By PEFT."""
+    base = nn.Embedding.from_pretrained(weight.clone())
+    config = LoraConfig(r=r, lora_alpha=lora_alpha, target_modules=["layer"])
+    model = get_peft_model(nn.Sequential(OrderedDict(layer=base)), config)
+    layer = model.base_model.model.layer
+    A, B = layer.lora_embedding_A["default"], layer.lora_embedding_B["default"]
+    with torch.no_grad():
+        start = model(ids)
+        A.copy_(lora_A)
+        B.copy_(lora_B)
+        output = model(ids)
+        one_step(model, [A, B], ids)
+        return {
+            "matrices": {"lora_A": list(A.shape), "lora_B": list(B.shape)},
+            "start": start,
+            "both_zero": False,
+            "output": output,
+            "trainable": sorted([list(A.shape), list(B.shape)]),
+            "moved": [A - lora_A, B - lora_B, torch.zeros_like(weight)],
+        }
 
 
 PLAIN, RSLORA = "alpha / r", "alpha / √r (rsLoRA)"
@@ -165,7 +162,17 @@ def _draw_merge(rng: random.Random, part: str) -> Case:
     return Case((*tensors, alpha, part == RSLORA), named, part)
 
 
-def _merge_by_peft(weight, lora_A, lora_B, lora_alpha, use_rslora) -> torch.Tensor:
+@exercise(
+    title=N_("Merge the update into the weight"),
+    minutes=8,
+    parts={PLAIN: 1, RSLORA: 1},
+    draw=_draw_merge,
+    compare=same_tensor(
+        N_("merged is W plus scaling times B A, the scaling alpha / r or alpha / √r")
+    ),
+)
+def merge(weight, lora_A, lora_B, lora_alpha, use_rslora) -> torch.Tensor:
+    """By PEFT."""
     r, n_in = lora_A.shape
     model = peft_linear(r, n_in, len(weight), lora_alpha, use_rslora=use_rslora)
     layer = model.base_model.model.layer
@@ -174,16 +181,3 @@ def _merge_by_peft(weight, lora_A, lora_B, lora_alpha, use_rslora) -> torch.Tens
         layer.lora_A["default"].weight.copy_(lora_A)
         layer.lora_B["default"].weight.copy_(lora_B)
     return model.merge_and_unload().layer.weight.detach()
-
-
-MERGE = Exercise(
-    id="merge",
-    title=N_("Merge the update into the weight"),
-    minutes=8,
-    parts={PLAIN: 1, RSLORA: 1},
-    draw=_draw_merge,
-    reference=_merge_by_peft,
-    compare=same_tensor(
-        N_("merged is W plus scaling times B A, the scaling alpha / r or alpha / √r")
-    ),
-)

@@ -1,26 +1,26 @@
 """Lesson 2: configure LoRA."""
 
 from helpers.grading.exercises.lesson02.budgets import (
-    CONFIG_FOR_BUDGET,
-    CONFIG_FOR_CARD,
-    SPEND_BUDGET,
+    config_for_budget,
+    config_for_card,
+    spend_budget,
 )
-from helpers.grading.exercises.lesson02.decoders import COUNT_DECODER
+from helpers.grading.exercises.lesson02.decoders import count_decoder
 from helpers.grading.exercises.lesson02.settings import (
-    ADAPTED_MODULES,
-    ALPHA_FOR_RANK,
-    MODULE_SCALING,
-    TRAINED_BIASES,
+    adapted_modules,
+    alpha_for_rank,
+    module_scaling,
+    trained_biases,
 )
 
 SET = "02_configuration_exercises"
 EXERCISES = (
-    MODULE_SCALING,
-    ALPHA_FOR_RANK,
-    TRAINED_BIASES,
-    ADAPTED_MODULES,
-    COUNT_DECODER,
-    CONFIG_FOR_BUDGET,
-    SPEND_BUDGET,
-    CONFIG_FOR_CARD,
+    module_scaling,
+    alpha_for_rank,
+    trained_biases,
+    adapted_modules,
+    count_decoder,
+    config_for_budget,
+    spend_budget,
+    config_for_card,
 )

@@ -11,7 +11,7 @@ from transformers import LlamaConfig
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.draw import several
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.exercises.lesson02.answered import settings_of
 from helpers.grading.exercises.lesson02.decoders import (
     ATTENTION,
@@ -57,11 +57,6 @@ def _budget(rng: random.Random, part: str, left: int) -> Case:
         tr("{budget:,} bytes, {named_shape}").format(budget=budget, named_shape=named_shape(shape)),
         part,
     )
-
-
-def _highest_rank(shape: dict[str, int], budget: int) -> int:
-    one = count_trained(shape, r=1, target_modules="all-linear") * BYTES_PER_NUMBER
-    return budget // one
 
 
 def _compare_budget(case: Case, best: int, got: Any) -> Difference | None:
@@ -144,13 +139,6 @@ def _card(rng: random.Random, part: str, left: int) -> Case:
     )
 
 
-def _highest_rank_of_step(shape: dict[str, int], device_memory: int) -> int:
-    r = 1
-    while _step_bytes(shape, r=r + 1, target_modules="all-linear") <= device_memory:
-        r += 1
-    return r
-
-
 def _compare_card(case: Case, best: int, got: Any) -> Difference | None:
     shape, _ = case.args
     return _compare_highest(
@@ -174,17 +162,6 @@ def _draw_spend(rng: random.Random) -> Case:
         (shape, budget, high),
         tr("{budget:,} numbers, q and v at {high}").format(budget=budget, high=high),
     )
-
-
-def _rest(shape: dict[str, int], budget: int, high: int) -> int:
-    pattern = {"q_proj": high, "v_proj": high}
-    ranks = range(1, 64)
-    fitting = [
-        r
-        for r in ranks
-        if count_trained(shape, r=r, target_modules="all-linear", rank_pattern=pattern) <= budget
-    ]
-    return max(fitting)
 
 
 def _compare_spend(case: Case, best: int, got: Any) -> Difference | None:
@@ -222,34 +199,48 @@ def _compare_spend(case: Case, best: int, got: Any) -> Difference | None:
     return None
 
 
-CONFIG_FOR_BUDGET = Exercise(
-    id="config_for_budget",
+@exercise(
     title=N_("A configuration for a memory budget"),
     minutes=12,
     parts={FITS: 1, USES: 2},
     draw=_draw_budget,
-    reference=_highest_rank,
     compare=_compare_budget,
 )
+def config_for_budget(shape: dict[str, int], budget: int) -> int:
+    """The highest rank, each number at its bytes."""
+    one = count_trained(shape, r=1, target_modules="all-linear") * BYTES_PER_NUMBER
+    return budget // one
 
 
-SPEND_BUDGET = Exercise(
-    id="spend_budget",
+@exercise(
     title=N_("Spend a budget unevenly"),
     minutes=15,
     parts={N_("ranks within the budget"): 3},
     draw=_draw_spend,
-    reference=_rest,
     compare=_compare_spend,
 )
+def spend_budget(shape: dict[str, int], budget: int, high: int) -> int:
+    """The highest rank of the other modules."""
+    pattern = {"q_proj": high, "v_proj": high}
+    ranks = range(1, 64)
+    fitting = [
+        r
+        for r in ranks
+        if count_trained(shape, r=r, target_modules="all-linear", rank_pattern=pattern) <= budget
+    ]
+    return max(fitting)
 
 
-CONFIG_FOR_CARD = Exercise(
-    id="config_for_card",
+@exercise(
     title=N_("A configuration for a graphics card"),
     minutes=15,
     parts={FITS: 1, USES: 2},
     draw=_draw_card,
-    reference=_highest_rank_of_step,
     compare=_compare_card,
 )
+def config_for_card(shape: dict[str, int], device_memory: int) -> int:
+    """The highest rank, by the bytes of a step."""
+    r = 1
+    while _step_bytes(shape, r=r + 1, target_modules="all-linear") <= device_memory:
+        r += 1
+    return r

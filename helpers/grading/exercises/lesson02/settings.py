@@ -18,7 +18,7 @@ from helpers.grading.exercises.compare import (
     same_value,
 )
 from helpers.grading.exercises.draw import several, told_apart
-from helpers.grading.exercises.exercise import Case, Exercise
+from helpers.grading.exercises.exercise import Case, exercise
 
 PLAIN, RSLORA = "alpha / r", "rsLoRA"
 
@@ -103,13 +103,11 @@ def _peft_factor(config: Fields, name: str) -> float:
     return float(model.base_model.model.get_submodule(name).scaling["default"])
 
 
-MODULE_SCALING = Exercise(
-    id="module_scaling",
+@exercise(
     title=N_("The factor of one module"),
     minutes=6,
     parts={PLAIN: 1, RSLORA: 1},
     draw=_draw_scaling,
-    reference=_peft_factor,
     compare=same_float(
         N_(
             "find the module's own rank and its own alpha, each in its pattern or else the "
@@ -117,6 +115,9 @@ MODULE_SCALING = Exercise(
         )
     ),
 )
+def module_scaling(config: Fields, name: str) -> float:
+    """By PEFT."""
+    return _peft_factor(config, name)
 
 
 def _scaling_by_peft(r: int, lora_alpha: float, use_rslora: bool) -> float:
@@ -134,20 +135,17 @@ def _draw_alpha(rng: random.Random, part: str) -> Case:
     return Case((old, alpha, new, part == RSLORA), named, part)
 
 
-def _alpha_by_peft(old_r: int, lora_alpha: float, new_r: int, use_rslora: bool) -> float:
-    wanted = _scaling_by_peft(old_r, lora_alpha, use_rslora)
-    return wanted / _scaling_by_peft(new_r, 1, use_rslora)
-
-
-ALPHA_FOR_RANK = Exercise(
-    id="alpha_for_rank",
+@exercise(
     title=N_("Another rank, the same factor"),
     minutes=5,
     parts={PLAIN: 1, RSLORA: 1},
     draw=_draw_alpha,
-    reference=_alpha_by_peft,
     compare=same_float(N_("the factor before and after must be equal; solve for the new alpha")),
 )
+def alpha_for_rank(old_r: int, lora_alpha: float, new_r: int, use_rslora: bool) -> float:
+    """By PEFT."""
+    wanted = _scaling_by_peft(old_r, lora_alpha, use_rslora)
+    return wanted / _scaling_by_peft(new_r, 1, use_rslora)
 
 
 def _draw_biases(rng: random.Random) -> list[Case]:
@@ -171,7 +169,17 @@ def _draw_biases(rng: random.Random) -> list[Case]:
     return cases
 
 
-def _biases_by_peft(layers: list[dict[str, Any]], bias: str) -> int:
+@exercise(
+    title=N_("What bias= trains"),
+    minutes=6,
+    parts={N_("the number of biases"): 2},
+    draw=_draw_biases,
+    compare=same_int(
+        N_("lora_only means the biases of adapted layers; only a layer with a bias has any")
+    ),
+)
+def trained_biases(layers: list[dict[str, Any]], bias: str) -> int:
+    """By PEFT."""
     with torch.device("meta"):
         modules = [nn.Linear(4, layer["out_features"], layer["has_bias"]) for layer in layers]
         adapted = [str(n) for n, layer in enumerate(layers) if layer["adapted"]]
@@ -179,19 +187,6 @@ def _biases_by_peft(layers: list[dict[str, Any]], bias: str) -> int:
         model = get_peft_model(nn.Sequential(*modules), config)
     trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     return sum(p.numel() for name, p in trained if "lora_" not in name)
-
-
-TRAINED_BIASES = Exercise(
-    id="trained_biases",
-    title=N_("What bias= trains"),
-    minutes=6,
-    parts={N_("the number of biases"): 2},
-    draw=_draw_biases,
-    reference=_biases_by_peft,
-    compare=same_int(
-        N_("lora_only means the biases of adapted layers; only a layer with a bias has any")
-    ),
-)
 
 
 ENDINGS, PATTERN = N_("a list of endings"), N_("a string")
@@ -228,18 +223,11 @@ def _draw_modules(rng: random.Random) -> list[Case]:
     return cases
 
 
-def _modules_by_peft(names: Sequence[str], target_modules: Any) -> list[str]:
-    config = LoraConfig(target_modules=target_modules)
-    return [name for name in names if is_adapted(config, name)]
-
-
-ADAPTED_MODULES = Exercise(
-    id="adapted_modules",
+@exercise(
     title=N_("Which modules does it match?"),
     minutes=10,
     parts={ENDINGS: 1, PATTERN: 1},
     draw=_draw_modules,
-    reference=_modules_by_peft,
     compare=same_value(
         N_("list of names"),
         N_(
@@ -248,3 +236,7 @@ ADAPTED_MODULES = Exercise(
         ),
     ),
 )
+def adapted_modules(names: Sequence[str], target_modules: Any) -> list[str]:
+    """By PEFT."""
+    config = LoraConfig(target_modules=target_modules)
+    return [name for name in names if is_adapted(config, name)]

@@ -9,7 +9,7 @@ from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     wrong_type,
 )
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 RATE, PAD, HALF, TEMPLATE, EVAL = (
     "learning rate",
@@ -107,7 +107,24 @@ def _case(setup: dict[str, Any], planted: str, bug: str, rng: random.Random) -> 
     return Case((dict(items),), f"{what} ({decides})", bug)
 
 
-def _bug_by_rules(setup: dict[str, Any]) -> str:
+def _compare_bug(case: Case, expected: str, got: Any) -> Difference | None:
+    if type(got) is not str:
+        return wrong_type(got, tr("string, the name of the bug"), case)
+    if got == expected:
+        return None
+    hint = tr("a healthy set-up has no bug") if expected == "none" else tr("this bug is not found")
+    return Difference(tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint)
+
+
+@exercise(
+    title=N_("Find the bug"),
+    minutes=20,
+    parts=dict.fromkeys((RATE, PAD, HALF, TEMPLATE, EVAL), 1),
+    draw=_draw_bugs,
+    compare=_compare_bug,
+)
+def find_bug(setup: dict[str, Any]) -> str:
+    """By the rules that the statement gives."""
     lowest, highest = USUAL
     if not lowest / 10 <= setup["learning_rate"] <= 10 * highest:  # as the statement has it
         return RATE
@@ -118,23 +135,3 @@ def _bug_by_rules(setup: dict[str, Any]) -> str:
     if not setup["first_text"].startswith(START):
         return TEMPLATE
     return "none" if setup["model_training"] else EVAL
-
-
-def _compare_bug(case: Case, expected: str, got: Any) -> Difference | None:
-    if type(got) is not str:
-        return wrong_type(got, tr("string, the name of the bug"), case)
-    if got == expected:
-        return None
-    hint = tr("a healthy set-up has no bug") if expected == "none" else tr("this bug is not found")
-    return Difference(tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint)
-
-
-FIND_BUG = Exercise(
-    id="find_bug",
-    title=N_("Find the bug"),
-    minutes=20,
-    parts=dict.fromkeys((RATE, PAD, HALF, TEMPLATE, EVAL), 1),
-    draw=_draw_bugs,
-    reference=_bug_by_rules,
-    compare=_compare_bug,
-)

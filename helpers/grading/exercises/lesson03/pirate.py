@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.adapters import Unusable
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.exercises.scoring import style_score
 
 PIRATE, FACTS = N_("speaks like a pirate"), N_("keeps facts")
@@ -38,14 +38,14 @@ def _compare_style(case: Case, expected: None, got: Any) -> Difference | None:
     )
 
 
-TRAIN_STYLE = Exercise(
-    id="train_style",
+@exercise(
     title=N_("Train a pirate"),
     minutes=20,
     parts={PIRATE: 3, FACTS: 2},
     draw=_draw_rows,
-    reference=lambda rows: None,
     compare=_compare_style,
     hands_in="adapter",
     example="style",
 )
+def train_style(rows) -> None:
+    """Nothing to compare with: its own scores decide."""

@@ -10,7 +10,7 @@ from helpers.grading.exercises.compare import (
     wrong_type,
 )
 from helpers.grading.exercises.draw import generator, normal
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 BASE, RANK, MISSING, BARE, UNTRAINED = (
     "another base",
@@ -113,18 +113,6 @@ def _what_decides(fault: str, config: dict, weights: dict, base: dict) -> str:
     }[fault]
 
 
-def _fault_by_rules(config: dict, weights: dict, base: dict) -> str:
-    if config["base_model_name_or_path"] != base["name"]:
-        return BASE
-    if not all(name.startswith(PREFIX) for name in weights):
-        return BARE
-    if len(weights) < 2 * len(base["modules"]):
-        return MISSING
-    if any(len(w) != config["r"] for name, w in weights.items() if "lora_A" in name):
-        return RANK
-    return "none" if any(w.any() for name, w in weights.items() if "lora_B" in name) else UNTRAINED
-
-
 def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
     if type(got) is not str:
         return wrong_type(got, tr("string, the name of the fault"), case)
@@ -134,12 +122,21 @@ def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
     return Difference(tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint)
 
 
-FIND_FAULT = Exercise(
-    id="find_fault",
+@exercise(
     title=N_("What is wrong with this adapter?"),
     minutes=15,
     parts=dict.fromkeys((BASE, RANK, MISSING, BARE, UNTRAINED), 1),
     draw=_draw_faults,
-    reference=_fault_by_rules,
     compare=_compare_fault,
 )
+def find_fault(config: dict, weights: dict, base: dict) -> str:
+    """By the rules that the statement gives."""
+    if config["base_model_name_or_path"] != base["name"]:
+        return BASE
+    if not all(name.startswith(PREFIX) for name in weights):
+        return BARE
+    if len(weights) < 2 * len(base["modules"]):
+        return MISSING
+    if any(len(w) != config["r"] for name, w in weights.items() if "lora_A" in name):
+        return RANK
+    return "none" if any(w.any() for name, w in weights.items() if "lora_B" in name) else UNTRAINED

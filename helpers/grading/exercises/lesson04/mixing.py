@@ -16,7 +16,7 @@ from helpers.grading.exercises.compare import (
     wrong_type,
 )
 from helpers.grading.exercises.draw import generator, normal, several
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.exercises.lesson04.layers import Adapter, draw_adapter, peft_layer
 from helpers.grading.exercises.scoring import mix_scores
 
@@ -55,10 +55,6 @@ def _mix_by_peft(way: str, adapters: list[Adapter], weights: list[float]) -> tor
     return model.base_model.model.layer.get_delta_weight("mixed").detach()
 
 
-def _exact_by_peft(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
-    return _mix_by_peft("cat", adapters, weights)
-
-
 def _compare_exact(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     adapters, _ = case.args
     r = sum(len(lora_A) for lora_A, _, _ in adapters)
@@ -73,15 +69,16 @@ def _compare_exact(case: Case, expected: torch.Tensor, got: Any) -> Difference |
     return tensor_difference(case, expected, product, hint, rtol=1e-3, atol=1e-4, name="B A")
 
 
-MIX_EXACTLY = Exercise(
-    id="mix_exactly",
+@exercise(
     title=N_("Two adapters in one"),
     minutes=10,
     parts={RANKS: 1, SUM: 2},
     draw=_draw_exact,
-    reference=_exact_by_peft,
     compare=_compare_exact,
 )
+def mix_exactly(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
+    """By PEFT."""
+    return _mix_by_peft("cat", adapters, weights)
 
 
 POSITIVE, NEGATIVE = N_("positive weights"), N_("a negative weight")
@@ -95,17 +92,11 @@ def _draw_linear(rng: random.Random) -> list[Case]:
     ]
 
 
-def _linear_by_peft(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
-    return _mix_by_peft("linear", adapters, weights)
-
-
-MIX_LINEAR = Exercise(
-    id="mix_linear",
+@exercise(
     title=N_("What linear makes of them"),
     minutes=10,
     parts={POSITIVE: 2, NEGATIVE: 1},
     draw=_draw_linear,
-    reference=_linear_by_peft,
     compare=same_tensor(
         N_(
             "add the A and add the B, each with the root of weight times factor, then "
@@ -113,6 +104,9 @@ MIX_LINEAR = Exercise(
         )
     ),
 )
+def mix_linear(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
+    """By PEFT."""
+    return _mix_by_peft("linear", adapters, weights)
 
 
 SHAPE, EFFECT = N_("of the new rank"), N_("the same effect")
@@ -128,12 +122,6 @@ def _draw_pad(rng: random.Random, part: str) -> Case:
     return Case(
         args, tr("rank {r}, alpha {alpha} → rank {new}").format(r=r, alpha=alpha, new=new), part
     )
-
-
-def _update_by_peft(lora_A, lora_B, lora_alpha, new_r) -> torch.Tensor:
-    weight = torch.zeros(len(lora_B), lora_A.shape[1])
-    model = peft_layer(weight, {"default": (lora_A, lora_B, lora_alpha / len(lora_A))})
-    return model.base_model.model.layer.get_delta_weight("default").detach()
 
 
 def _compare_pad(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
@@ -152,15 +140,18 @@ def _compare_pad(case: Case, expected: torch.Tensor, got: Any) -> Difference | N
     return tensor_difference(case, expected, update, hint, name="alpha / r · B A")
 
 
-PAD_RANK = Exercise(
-    id="pad_rank",
+@exercise(
     title=N_("Room for a swap"),
     minutes=8,
     parts={SHAPE: 1, EFFECT: 1},
     draw=_draw_pad,
-    reference=_update_by_peft,
     compare=_compare_pad,
 )
+def pad_rank(lora_A, lora_B, lora_alpha, new_r) -> torch.Tensor:
+    """By PEFT."""
+    weight = torch.zeros(len(lora_B), lora_A.shape[1])
+    model = peft_layer(weight, {"default": (lora_A, lora_B, lora_alpha / len(lora_A))})
+    return model.base_model.model.layer.get_delta_weight("default").detach()
 
 
 PIRATE, CLERK = N_("answers questions as a pirate"), N_("answers bookings as a clerk")
@@ -197,13 +188,13 @@ def _compare_mix(case: Case, expected: None, got: Any) -> Difference | None:
     )
 
 
-MIX_BOTH = Exercise(
-    id="mix_both",
+@exercise(
     title=N_("One adapter, two skills"),
     minutes=25,
     parts={PIRATE: 2, CLERK: 2},
     draw=_draw_rows,
-    reference=lambda: None,
     compare=_compare_mix,
     constant=True,
 )
+def mix_both() -> None:
+    """Nothing to compare with: its own scores decide."""

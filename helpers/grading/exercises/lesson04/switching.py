@@ -17,7 +17,7 @@ from helpers.grading.exercises.compare import (
     tensor_difference,
 )
 from helpers.grading.exercises.draw import generator, normal, several
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.exercises.lesson04.layers import NAMES, draw_adapter, peft_layer
 
 CHOOSING, DELETING = N_("loading and choosing"), N_("deleting")
@@ -48,7 +48,21 @@ def _draw_calls(rng: random.Random) -> list[Case]:
     return cases
 
 
-def _active_by_peft(calls: Sequence[tuple[str, str]]) -> str:
+@exercise(
+    title=N_("Who answers now?"),
+    minutes=6,
+    parts={CHOOSING: 1, DELETING: 1},
+    draw=_draw_calls,
+    compare=same_value(
+        N_("string, the adapter's name"),
+        N_(
+            "the first one loaded is active until set_adapter chooses another; if the "
+            "active one is deleted, one that is left takes over"
+        ),
+    ),
+)
+def active_after(calls: Sequence[tuple[str, str]]) -> str:
+    """By PEFT."""
     (_, first), *others = calls
     config = LoraConfig(r=1, target_modules=["0"])
     with torch.device("meta"), warnings.catch_warnings():
@@ -62,23 +76,6 @@ def _active_by_peft(calls: Sequence[tuple[str, str]]) -> str:
             else:
                 model.delete_adapter(name)
     return model.active_adapter
-
-
-ACTIVE_AFTER = Exercise(
-    id="active_after",
-    title=N_("Who answers now?"),
-    minutes=6,
-    parts={CHOOSING: 1, DELETING: 1},
-    draw=_draw_calls,
-    reference=_active_by_peft,
-    compare=same_value(
-        N_("string, the adapter's name"),
-        N_(
-            "the first one loaded is active until set_adapter chooses another; if the "
-            "active one is deleted, one that is left takes over"
-        ),
-    ),
-)
 
 
 ALONE, ADAPTED = N_("rows of the base"), N_("rows with an adapter")
@@ -95,11 +92,6 @@ def _draw_batch(rng: random.Random, part: str) -> Case:
     rng.shuffle(names)
     args = (normal(g, rows, n_in), normal(g, n_out, n_in), adapters, names)
     return Case(args, tr("{rows} rows: {names}").format(rows=rows, names=", ".join(names)), part)
-
-
-def _batch_by_peft(x, weight, adapters, names) -> torch.Tensor:
-    with torch.no_grad():
-        return peft_layer(weight, adapters)(x, adapter_names=names)
 
 
 def _compare_batch(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
@@ -122,12 +114,14 @@ def _compare_batch(case: Case, expected: torch.Tensor, got: Any) -> Difference |
     )
 
 
-MIXED_BATCH = Exercise(
-    id="mixed_batch",
+@exercise(
     title=N_("Every row its own adapter"),
     minutes=10,
     parts={ALONE: 1, ADAPTED: 2},
     draw=_draw_batch,
-    reference=_batch_by_peft,
     compare=_compare_batch,
 )
+def mixed_batch(x, weight, adapters, names) -> torch.Tensor:
+    """By PEFT."""
+    with torch.no_grad():
+        return peft_layer(weight, adapters)(x, adapter_names=names)

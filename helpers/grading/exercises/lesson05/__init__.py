@@ -1,20 +1,20 @@
 """Lesson 5: merge an adapter."""
 
 from helpers.grading.exercises.lesson05.files import (
-    CODES_THAT_CHANGE,
-    MERGE_ALL_OR_NONE,
-    MERGE_FILE,
+    codes_that_change,
+    merge_all_or_none,
+    merge_file,
 )
-from helpers.grading.exercises.lesson05.rounding import LOST_SHARE, MERGE_IN_TURN, ROUND_ONCE
-from helpers.grading.exercises.lesson05.rows import ROWS_NEEDED
+from helpers.grading.exercises.lesson05.rounding import lost_share, merge_in_turn, round_once
+from helpers.grading.exercises.lesson05.rows import rows_needed
 
 SET = "05_merging_exercises"
 EXERCISES = (
-    ROWS_NEEDED,
-    MERGE_ALL_OR_NONE,
-    LOST_SHARE,
-    ROUND_ONCE,
-    CODES_THAT_CHANGE,
-    MERGE_IN_TURN,
-    MERGE_FILE,
+    rows_needed,
+    merge_all_or_none,
+    lost_share,
+    round_once,
+    codes_that_change,
+    merge_in_turn,
+    merge_file,
 )

@@ -17,7 +17,7 @@ from helpers.grading.exercises.compare import (
     wrong_type,
 )
 from helpers.grading.exercises.draw import alpha_for, generator, normal
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 WHOLE, BROKEN = N_("all of them"), N_("none if one is broken")
 
@@ -69,11 +69,6 @@ def _break(layer: tuple, broken: str, rng: random.Random) -> str:
     return f"{broken} in {which}"
 
 
-def _merge_all(layers: dict[str, tuple]) -> dict[str, torch.Tensor] | None:
-    merged = {name: W + scaling * B @ A for name, (W, A, B, scaling) in layers.items()}
-    return merged if all(torch.isfinite(W).all() for W in merged.values()) else None
-
-
 def _compare_all(case: Case, expected: dict | None, got: Any) -> Difference | None:
     if expected is None:
         if got is None:
@@ -98,15 +93,17 @@ def _compare_all(case: Case, expected: dict | None, got: Any) -> Difference | No
     return None
 
 
-MERGE_ALL_OR_NONE = Exercise(
-    id="merge_all_or_none",
+@exercise(
     title=N_("All or nothing"),
     minutes=8,
     parts={WHOLE: 1, BROKEN: 1},
     draw=_draw_layers,
-    reference=_merge_all,
     compare=_compare_all,
 )
+def merge_all_or_none(layers: dict[str, tuple]) -> dict[str, torch.Tensor] | None:
+    """By the sum, looked at as a whole."""
+    merged = {name: W + scaling * B @ A for name, (W, A, B, scaling) in layers.items()}
+    return merged if all(torch.isfinite(W).all() for W in merged.values()) else None
 
 
 def _draw_codes(rng: random.Random) -> list[Case]:
@@ -125,23 +122,20 @@ def _draw_codes(rng: random.Random) -> list[Case]:
     return cases
 
 
-def _changed_by_torch(levels, scale, codes, update) -> int:
-    merged = levels.double()[codes] + update.double() / scale
-    middles = (levels.double()[1:] + levels.double()[:-1]) / 2
-    return int((torch.bucketize(merged, middles) != codes).sum())
-
-
-CODES_THAT_CHANGE = Exercise(
-    id="codes_that_change",
+@exercise(
     title=N_("Which 4-bit weights notice?"),
     minutes=12,
     parts={N_("the number of codes"): 3},
     draw=_draw_codes,
-    reference=_changed_by_torch,
     compare=same_int(
         N_("take the weights off the grid, add the update, and look for the nearest level")
     ),
 )
+def codes_that_change(levels, scale, codes, update) -> int:
+    """By PyTorch, in float64."""
+    merged = levels.double()[codes] + update.double() / scale
+    middles = (levels.double()[1:] + levels.double()[:-1]) / 2
+    return int((torch.bucketize(merged, middles) != codes).sum())
 
 
 NAMES, VALUES = N_("every tensor, under its name"), N_("the merged values")
@@ -191,18 +185,6 @@ def _draw_file(rng: random.Random) -> list[Case]:
     return cases
 
 
-def _file_by_peft(base: dict, adapter: dict, config: dict) -> dict[str, torch.Tensor]:
-    hidden = base["model.norm.weight"].numel()
-    layers = sum(name.endswith("q_proj.weight") for name in base)
-    model = LlamaForCausalLM(_tiny_llama(hidden, layers).config)
-    model.load_state_dict(base, strict=False)
-    model.tie_weights()
-    peft_model = get_peft_model(model, LoraConfig(**config))
-    set_peft_model_state_dict(peft_model, adapter)
-    merged = peft_model.merge_and_unload()
-    return {name: p.detach() for name, p in merged.named_parameters()}
-
-
 def _compare_file(case: Case, expected: dict[str, torch.Tensor], got: Any) -> Difference | None:
     if type(got) is not dict:
         return wrong_type(got, tr("dictionary from name to tensor"), case)
@@ -231,12 +213,21 @@ def _compare_file(case: Case, expected: dict[str, torch.Tensor], got: Any) -> Di
     return None
 
 
-MERGE_FILE = Exercise(
-    id="merge_file",
+@exercise(
     title=N_("A file that needs no PEFT"),
     minutes=18,
     parts={NAMES: 1, VALUES: 3},
     draw=_draw_file,
-    reference=_file_by_peft,
     compare=_compare_file,
 )
+def merge_file(base: dict, adapter: dict, config: dict) -> dict[str, torch.Tensor]:
+    """By PEFT."""
+    hidden = base["model.norm.weight"].numel()
+    layers = sum(name.endswith("q_proj.weight") for name in base)
+    model = LlamaForCausalLM(_tiny_llama(hidden, layers).config)
+    model.load_state_dict(base, strict=False)
+    model.tie_weights()
+    peft_model = get_peft_model(model, LoraConfig(**config))
+    set_peft_model_state_dict(peft_model, adapter)
+    merged = peft_model.merge_and_unload()
+    return {name: p.detach() for name, p in merged.named_parameters()}

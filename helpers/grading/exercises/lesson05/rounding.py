@@ -14,7 +14,7 @@ from helpers.grading.exercises.compare import (
     wrong_type,
 )
 from helpers.grading.exercises.draw import alpha_for, generator, normal
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 BF16, FP16 = torch.bfloat16, torch.float16
 
@@ -45,11 +45,6 @@ def _draw_lost(rng: random.Random) -> list[Case]:
     return cases
 
 
-def _lost_by_torch(weight: torch.Tensor, update: torch.Tensor) -> float:
-    merged = (weight.double() + update.double()).to(weight.dtype)
-    return ((merged.double() - weight.double() - update).norm() / update.norm()).item()
-
-
 def _compare_lost(case: Case, expected: float, got: Any) -> Difference | None:
     if isinstance(got, torch.Tensor) and got.numel() == 1 and got.is_floating_point():
         got = got.item()
@@ -60,15 +55,17 @@ def _compare_lost(case: Case, expected: float, got: Any) -> Difference | None:
     return same_float(hint, rel=5e-4)(case, expected, got)
 
 
-LOST_SHARE = Exercise(
-    id="lost_share",
+@exercise(
     title=N_("What rounding takes"),
     minutes=8,
     parts=dict.fromkeys(LOST, 1),
     draw=_draw_lost,
-    reference=_lost_by_torch,
     compare=_compare_lost,
 )
+def lost_share(weight: torch.Tensor, update: torch.Tensor) -> float:
+    """By PyTorch, in float64."""
+    merged = (weight.double() + update.double()).to(weight.dtype)
+    return ((merged.double() - weight.double() - update).norm() / update.norm()).item()
 
 
 TYPE, ONCE = N_("in the weight's type"), N_("rounded once")
@@ -88,11 +85,6 @@ def _draw_round(rng: random.Random) -> list[Case]:
             )
             cases.append(Case((weight.to(dtype), A, B, alpha), named, part))
     return cases
-
-
-def _round_by_torch(weight, lora_A, lora_B, lora_alpha) -> torch.Tensor:
-    update = lora_alpha / len(lora_A) * lora_B.double() @ lora_A.double()
-    return (weight.double() + update).to(weight.dtype)
 
 
 def _compare_round(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
@@ -119,15 +111,17 @@ def _nearly_the_same_bits(
     )
 
 
-ROUND_ONCE = Exercise(
-    id="round_once",
+@exercise(
     title=N_("Merge, and round once"),
     minutes=10,
     parts={TYPE: 1, ONCE: 2},
     draw=_draw_round,
-    reference=_round_by_torch,
     compare=_compare_round,
 )
+def round_once(weight, lora_A, lora_B, lora_alpha) -> torch.Tensor:
+    """By PyTorch, in float64."""
+    update = lora_alpha / len(lora_A) * lora_B.double() @ lora_A.double()
+    return (weight.double() + update).to(weight.dtype)
 
 
 FRESH, BACK = N_("each merge is fresh"), N_("the base comes back")
@@ -147,10 +141,6 @@ def _draw_turns(rng: random.Random) -> list[Case]:
             )
             cases.append(Case(((1e-3 * weight).to(dtype), updates), named, part))
     return cases
-
-
-def _turns_by_torch(weight: torch.Tensor, updates: list[torch.Tensor]) -> list[torch.Tensor]:
-    return [(weight.double() + update).to(weight.dtype) for update in updates] + [weight]
 
 
 def _compare_turns(case: Case, expected: list[torch.Tensor], got: Any) -> Difference | None:
@@ -187,12 +177,13 @@ def _compare_turns(case: Case, expected: list[torch.Tensor], got: Any) -> Differ
     )
 
 
-MERGE_IN_TURN = Exercise(
-    id="merge_in_turn",
+@exercise(
     title=N_("Merge without drift"),
     minutes=12,
     parts={FRESH: 2, BACK: 1},
     draw=_draw_turns,
-    reference=_turns_by_torch,
     compare=_compare_turns,
 )
+def merge_in_turn(weight: torch.Tensor, updates: list[torch.Tensor]) -> list[torch.Tensor]:
+    """By PyTorch, in float64."""
+    return [(weight.double() + update).to(weight.dtype) for update in updates] + [weight]

@@ -9,7 +9,7 @@ from itertools import count
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_int
 from helpers.grading.exercises.draw import told_apart
-from helpers.grading.exercises.exercise import Case, Exercise
+from helpers.grading.exercises.exercise import Case, exercise
 
 GROWS, STAYS = N_("more tokens than rows"), N_("rows to spare")
 
@@ -66,13 +66,11 @@ def _rows(tokens: int, rows: int, added: int, multiple: int) -> int:
     return next(number for number in count(tokens + added) if number % multiple == 0)
 
 
-ROWS_NEEDED = Exercise(
-    id="rows_needed",
+@exercise(
     title=N_("How many rows does the embedding need?"),
     minutes=6,
     parts={GROWS: 1, STAYS: 1},
     draw=_draw_rows,
-    reference=_rows,
     compare=same_int(
         N_(
             "rows are added only where a token would have none, and then up to the next multiple; "
@@ -80,3 +78,6 @@ ROWS_NEEDED = Exercise(
         )
     ),
 )
+def rows_needed(tokens: int, rows: int, added: int, multiple: int) -> int:
+    """By counting."""
+    return _rows(tokens, rows, added, multiple)
