@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from helpers._language import tr
+from helpers._language import N_, tr
 from helpers.grading.exercises.exercise import Case, Compare, Difference, given
 from helpers.grading.plain import type_name
 
@@ -23,10 +23,12 @@ def wrong_type(got: Any, wanted: str, case: Case) -> Difference:
     )
 
 
-def returned(case: Case, got: Any, hint: str) -> Difference:
-    """What was returned, where another value is right."""
-    seen = tr("for {named} you return {got}").format(named=case.named, got=got)
-    return Difference(seen, hint)
+def differs(case: Case, seen: str, hint: str, **found: Any) -> Difference:
+    """`seen` is a pattern with the case's name, as {named}, and what else was `found`."""
+    return Difference(tr(seen).format(named=case.named, **found), hint)
+
+
+RETURNED, SAID = N_("for {named} you return {got}"), N_("for {named} you say {got!r:.40}")
 
 
 def not_several(case: Case, got: Any, number: int, wanted: str) -> Difference | None:
@@ -43,48 +45,74 @@ def matrices_difference(
         if not isinstance(matrix, torch.Tensor) or not matrix.is_floating_point():
             return wrong_type(matrix, tr("float torch.Tensor for {name}").format(name=name), case)
         if matrix.shape != shape:
-            return Difference(
-                tr("for {named} {name} has shape {found}, not {wanted}").format(
-                    named=case.named, name=name, found=tuple(matrix.shape), wanted=shape
-                ),
-                hint,
-            )
+            seen = N_("for {named} {name} has shape {found}, not {wanted}")
+            return differs(case, seen, hint, name=name, found=tuple(matrix.shape), wanted=shape)
     return None
+
+
+Wanted = str | Callable[[], str]
+"""The name of a type, as a learner would say it; where something is filled in, a call for it."""
+Hint = str | Mapping[str, str]
+"""What to think of; where it differs, by the part of the exercise."""
+
+
+def same(kinds: Any, wanted: Wanted, hint: Hint, said: str = RETURNED) -> Compare:
+    """Equal, and of one of the types `kinds`, such as `int` or `str | None`. `said` is what is
+    told of another value."""
+
+    def compare(case: Case, expected: Any, got: Any) -> Difference | None:
+        if type(got) not in (get_args(kinds) or (kinds,)):
+            return wrong_type(got, wanted() if callable(wanted) else wanted, case)
+        if got == expected:
+            return None
+        return differs(case, said, hint if isinstance(hint, str) else hint[case.part], got=got)
+
+    return compare
 
 
 def same_int(hint: str) -> Compare:
     """An exact integer. `hint` says what to think of when it is another."""
-
-    def compare(case: Case, expected: int, got: Any) -> Difference | None:
-        if type(got) is not int:
-            return wrong_type(got, tr("whole number (int)"), case)
-        return None if got == expected else returned(case, got, hint)
-
-    return compare
+    return same(int, N_("whole number (int)"), hint)
 
 
-def same_float(hint: str, rel: float = 1e-4) -> Compare:
-    """A number within the relative tolerance; an int that is equal will do."""
-
-    def compare(case: Case, expected: float, got: Any) -> Difference | None:
-        if type(got) not in (int, float):
-            return wrong_type(got, tr("number (float)"), case)
-        if math.isfinite(got) and math.isclose(got, expected, rel_tol=rel, abs_tol=1e-9):
-            return None
-        return returned(case, f"{got:.6g}", hint)
-
-    return compare
-
-
-def same_value(wanted: str | Callable[[], str], hint: str) -> Compare:
-    """Equal in value and type, all the way down. `wanted` names the type, or is called to."""
+def same_value(wanted: Wanted, hint: str) -> Compare:
+    """Equal in value and type, all the way down."""
 
     def compare(case: Case, expected: Any, got: Any) -> Difference | None:
         if type(got) is not type(expected):
             return wrong_type(got, wanted() if callable(wanted) else wanted, case)
         if repr(got) == repr(expected):  # plain types only: 1, 1.0 and True differ
             return None
-        return returned(case, _short(got), hint)
+        return differs(case, RETURNED, hint, got=_short(got))
+
+    return compare
+
+
+def by_part(wanted: str, parts: Mapping[str, tuple[int, Compare]]) -> Compare:
+    """Several values, in a tuple or list, of which each part of the exercise looks at one: part ->
+    its place, and how it is compared. `wanted` names them all."""
+
+    def compare(case: Case, expected: tuple, got: Any) -> Difference | None:
+        if difference := not_several(case, got, len(expected), wanted):
+            return difference
+        place, compare_one = parts[case.part]
+        return compare_one(case, expected[place], got[place])
+
+    return compare
+
+
+def same_float(hint: str, rel: float = 1e-4, or_tensor: bool = False) -> Compare:
+    """A number within the relative tolerance; an int that is equal will do, and with `or_tensor` a
+    tensor of one number."""
+
+    def compare(case: Case, expected: float, got: Any) -> Difference | None:
+        if or_tensor and isinstance(got, torch.Tensor) and got.numel() == 1:
+            got = got.item() if got.is_floating_point() else got
+        if type(got) not in (int, float):
+            return wrong_type(got, N_("number (float)"), case)
+        if math.isfinite(got) and math.isclose(got, expected, rel_tol=rel, abs_tol=1e-9):
+            return None
+        return differs(case, RETURNED, hint, got=f"{got:.6g}")
 
     return compare
 
@@ -143,6 +171,16 @@ def tensor_difference(
     off = (a - b).norm() / b.norm().clamp_min(1e-12)
     away = tr("{subject} is {off:.1%} away from the reference").format(subject=subject, off=off)
     return Difference(away, hint)
+
+
+def tensors_difference(
+    case: Case, expected: Mapping[str, torch.Tensor], got: Mapping[str, Any], hint: str
+) -> Difference | None:
+    """How the first of several tensors that differs does so, by their names."""
+    for name, tensor in expected.items():
+        if difference := tensor_difference(case, tensor, got[name], hint, name=name):
+            return difference
+    return None
 
 
 def _short(value: Any, limit: int = 120) -> str:

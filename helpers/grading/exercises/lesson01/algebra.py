@@ -12,6 +12,7 @@ from torch import nn
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
+    differs,
     matrices_difference,
     not_several,
     same_tensor,
@@ -94,33 +95,35 @@ MISCOUNTED: tuple[Callable[[Tensors, float], dict[str, int]], ...] = (
 )
 
 
-def _draw_ranks(rng: random.Random) -> list[Case]:
+@told_apart(_kept, MISCOUNTED)
+def _draw_strengths(rng: random.Random) -> Case:
     """Layers that have changed more and less, one of them hardly at all."""
-    g = generator(rng)
+    names = rng.sample("q_proj k_proj v_proj o_proj up_proj down_proj".split(), 4)
+    sizes = (1.0, rng.uniform(0.5, 0.9), rng.uniform(0.3, 0.6), 0.02)
+    strengths = {
+        name: size * rng.uniform(0.6, 0.9) ** torch.arange(rng.randint(12, 18)).double()
+        for name, size in zip(names, sizes, strict=True)
+    }
+    pooled = torch.cat([s**2 for s in strengths.values()]).sort(descending=True).values
+    held = pooled.cumsum(0) / pooled.sum()
+    apart = pooled[:-1] / pooled[1:]
+    clear = [k for k in range(4, 12) if apart[k - 1] > 1.02 and apart[k] > 1.02]
+    k = rng.choice(clear or [4])
+    # half-way, so that rounding cannot change the answer; 0 where no two are far enough apart
+    share = ((held[k - 1] + held[k]) / 2).item() if clear else 0.0
+    named = tr("{share:.1%} of the energy of {layers}")
+    return Case((strengths, share), named.format(share=share, layers=", ".join(names)))
 
-    def draw_one() -> Case:
-        names = rng.sample("q_proj k_proj v_proj o_proj up_proj down_proj".split(), 4)
-        sizes = (1.0, rng.uniform(0.5, 0.9), rng.uniform(0.3, 0.6), 0.02)
-        strengths = {
-            name: size * rng.uniform(0.6, 0.9) ** torch.arange(rng.randint(12, 18)).double()
-            for name, size in zip(names, sizes, strict=True)
-        }
-        pooled = torch.cat([s**2 for s in strengths.values()]).sort(descending=True).values
-        held = pooled.cumsum(0) / pooled.sum()
-        apart = pooled[:-1] / pooled[1:]
-        clear = [k for k in range(4, 12) if apart[k - 1] > 1.02 and apart[k] > 1.02]
-        k = rng.choice(clear or [4])
-        # half-way, so that rounding cannot change the answer; 0 where no two are far enough apart
-        share = ((held[k - 1] + held[k]) / 2).item() if clear else 0.0
-        named = tr("{share:.1%} of the energy of {layers}")
-        return Case((strengths, share), named.format(share=share, layers=", ".join(names)))
+
+def _draw_ranks(rng: random.Random) -> list[Case]:
+    g = generator(rng)
 
     def with_matrices(case: Case) -> Case:
         strengths, share = case.args
         deltas = {name: _of_spectrum(g, s.float()) for name, s in strengths.items()}
         return replace(case, args=(deltas, share))
 
-    return [with_matrices(told_apart(draw_one, _kept, *MISCOUNTED)) for _ in range(4)]
+    return [with_matrices(_draw_strengths(rng)) for _ in range(4)]
 
 
 def _compare_ranks(case: Case, expected: dict[str, int], got: Any) -> Difference | None:
@@ -128,10 +131,8 @@ def _compare_ranks(case: Case, expected: dict[str, int], got: Any) -> Difference
     if type(got) is not dict or any(type(rank) is not int for rank in got.values()):
         return wrong_type(got, wanted, case)
     if got.keys() != expected.keys():
-        return Difference(
-            tr("for {named} your dictionary has other names").format(named=case.named),
-            tr("every layer has its entry, 0 if it gets nothing"),
-        )
+        hint = N_("every layer has its entry, 0 if it gets nothing")
+        return differs(case, N_("for {named} your dictionary has other names"), hint)
     hint = N_(
         "energy is the square of a singular value; the strongest directions of all layers are "
         "counted together, until the share is reached"
@@ -176,12 +177,9 @@ def _compare_strongest(case: Case, expected: torch.Tensor, got: Any) -> Differen
     away = (delta.double() - got[1].double() @ got[0].double()).norm().item()
     if away <= NEARLY_BEST * best:  # never true of NaN
         return None
-    return Difference(
-        tr(
-            "for {named} B A is {away:.4g} away from the change, where {best:.4g} is possible"
-        ).format(named=case.named, away=away, best=best),
-        tr("B A must keep the r strongest directions, each with its strength (Eckart-Young)"),
-    )
+    seen = N_("for {named} B A is {away:.4g} away from the change, where {best:.4g} is possible")
+    hint = N_("B A must keep the r strongest directions, each with its strength (Eckart-Young)")
+    return differs(case, seen, hint, away=away, best=best)
 
 
 @exercise(

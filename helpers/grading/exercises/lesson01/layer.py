@@ -11,11 +11,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import (
-    same_tensor,
-    tensor_difference,
-    wrong_type,
-)
+from helpers.grading.exercises.compare import differs, same_tensor, tensor_difference, wrong_type
 from helpers.grading.exercises.draw import alpha_for, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.worker.drivers import one_step
@@ -28,11 +24,33 @@ def peft_linear(r: int, n_in: int, n_out: int, lora_alpha: float = 1, **settings
     return get_peft_model(nn.Sequential(layer), config)
 
 
+def filled_linear(weight, lora_A, lora_B, lora_alpha: float, **settings: Any) -> nn.Module:
+    """`peft_linear` with these numbers in it: weight of (out, in), A of (r, in), B of (out, r)."""
+    model = peft_linear(*lora_A.shape, len(weight), lora_alpha, **settings)
+    layer = model.base_model.model.layer
+    with torch.no_grad():
+        layer.base_layer.weight.copy_(weight)
+        layer.lora_A["default"].weight.copy_(lora_A)
+        layer.lora_B["default"].weight.copy_(lora_B)
+    return model
+
+
 START, NUMBERS, TRAINS = (
     N_("starts as the base layer"),
     N_("computes the update"),
     N_("trains A and B only"),
 )
+OUTPUTS = {
+    START: (
+        "start",
+        N_("a fresh layer must give the base's output: one of A and B starts at zero"),
+    ),
+    NUMBERS: (
+        "output",
+        N_("the output is the base's row plus alpha / r times the token's column of A, through B"),
+    ),
+}
+"""Part -> the output that it looks at, and what to think of where that differs."""
 
 
 @several(2, START, NUMBERS, TRAINS)
@@ -67,42 +85,21 @@ def _compare_embedding(case: Case, expected: dict, got: Any) -> Difference | Non
             return _built_wrongly(case, name, shape, built)
     if not expected.keys() <= got.keys():
         return wrong_type(got, "LoRAEmbedding", case)
-    if case.part == START:
-        if got["both_zero"] is not False:
-            return Difference(
-                tr("for {named} lora_A and lora_B both start at zero").format(named=case.named),
-                tr("with A and B both zero neither ever gets a gradient"),
-            )
-        hint = tr("a fresh layer must give the base's output: one of A and B starts at zero")
-        return tensor_difference(case, expected["start"], got["start"], hint, name=tr("the output"))
-    if case.part == NUMBERS:
-        hint = tr(
-            "the output is the base's row plus alpha / r times the token's column of A, through B"
-        )
-        return tensor_difference(
-            case, expected["output"], got["output"], hint, name=tr("the output")
-        )
-    hint = tr("only A (r × tokens) and B (dim × r) train; the base is frozen")
+    if case.part == START and got["both_zero"] is not False:
+        hint = N_("with A and B both zero neither ever gets a gradient")
+        return differs(case, N_("for {named} lora_A and lora_B both start at zero"), hint)
+    if case.part in OUTPUTS:
+        which, hint = OUTPUTS[case.part]
+        return tensor_difference(case, expected[which], got[which], hint, name=tr("the output"))
+    hint = N_("only A (r × tokens) and B (dim × r) train; the base is frozen")
     if repr(got["trainable"]) != repr(expected["trainable"]):
-        return Difference(
-            tr("for {named} trainable are tensors of shapes {trainable}").format(
-                named=case.named, trainable=got["trainable"]
-            ),
-            hint,
-        )
-    for name, wanted, moved in zip(
-        ("A", "B", tr("the base weight")),
-        expected["moved"],
-        got["moved"],
-        strict=True,
-    ):
+        seen = N_("for {named} trainable are tensors of shapes {trainable}")
+        return differs(case, seen, hint, trainable=got["trainable"])
+    names = ("A", "B", tr("the base weight"))
+    for name, wanted, moved in zip(names, expected["moved"], got["moved"], strict=True):
         if not _same_direction(wanted, moved):
-            return Difference(
-                tr("for {named} a step of training moves {name} wrongly").format(
-                    named=case.named, name=name
-                ),
-                hint,
-            )
+            seen = N_("for {named} a step of training moves {name} wrongly")
+            return differs(case, seen, hint, name=name)
     return None
 
 
@@ -173,11 +170,5 @@ def _draw_merge(rng: random.Random, part: str) -> Case:
 )
 def merge(weight, lora_A, lora_B, lora_alpha, use_rslora) -> torch.Tensor:
     """By PEFT."""
-    r, n_in = lora_A.shape
-    model = peft_linear(r, n_in, len(weight), lora_alpha, use_rslora=use_rslora)
-    layer = model.base_model.model.layer
-    with torch.no_grad():
-        layer.base_layer.weight.copy_(weight)
-        layer.lora_A["default"].weight.copy_(lora_A)
-        layer.lora_B["default"].weight.copy_(lora_B)
+    model = filled_linear(weight, lora_A, lora_B, lora_alpha, use_rslora=use_rslora)
     return model.merge_and_unload().layer.weight.detach()

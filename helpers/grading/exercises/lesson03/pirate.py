@@ -7,6 +7,7 @@ from typing import Any
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.adapters import Unusable
+from helpers.grading.exercises.compare import differs
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.exercises.scoring import style_score
 
@@ -32,10 +33,8 @@ def _compare_style(case: Case, expected: None, got: Any) -> Difference | None:
     )
     if rate >= wanted:
         return None
-    return Difference(
-        tr("on {named} your adapter reaches {rate:.0%}").format(named=case.named, rate=rate),
-        tr("at least {wanted:.0%} are asked for").format(wanted=wanted),
-    )
+    hint = tr("at least {wanted:.0%} are asked for").format(wanted=wanted)
+    return differs(case, N_("on {named} your adapter reaches {rate:.0%}"), hint, rate=rate)
 
 
 @exercise(

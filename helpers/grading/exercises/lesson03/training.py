@@ -11,41 +11,32 @@ from transformers import get_linear_schedule_with_warmup
 
 from helpers._language import N_, tr
 from helpers.grading.borrowed import causal_lm_loss
-from helpers.grading.exercises.compare import (
-    same_float,
-    same_int,
-    same_value,
-)
-from helpers.grading.exercises.draw import generator, normal, several
+from helpers.grading.exercises.compare import same_float, same_int, same_value
+from helpers.grading.exercises.draw import for_each, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.plain import type_name
 
+STEPS = N_("the number of steps")
 
-def _draw_steps(rng: random.Random) -> list[Case]:
+
+@for_each({STEPS: ("full", "a batch", "a part", "any", "any")})
+def _draw_steps(rng: random.Random, part: str, kind: str) -> Case:
     """Rows that fill every step; that leave one batch for the last step of an epoch; that leave a
     part of a batch for it; and any number. Each on its own tells of a step too many or too few."""
-    cases = []
-    for kind in ("full", "a batch", "a part", "any", "any"):
-        batch, accumulation, epochs = (
-            rng.choice([3, 4, 8]),
-            rng.choice([2, 3, 4]),
-            rng.randint(2, 3),
-        )
-        rows = batch * accumulation * rng.randint(8, 20)
-        rows += {"full": 0, "a batch": batch, "a part": rng.randint(1, batch - 1)}.get(
-            kind, rng.randint(1, 99)
-        )
-        named = tr(
-            "{rows} rows, batch {batch}, accumulation {accumulation}, {epochs} epochs"
-        ).format(rows=rows, batch=batch, accumulation=accumulation, epochs=epochs)
-        cases.append(Case((rows, batch, accumulation, epochs), named))
-    return cases
+    batch, accumulation, epochs = rng.choice([3, 4, 8]), rng.choice([2, 3, 4]), rng.randint(2, 3)
+    rows = batch * accumulation * rng.randint(8, 20)
+    left = {"full": 0, "a batch": batch, "a part": rng.randint(1, batch - 1)}
+    rows += left.get(kind, rng.randint(1, 99))
+    named = tr("{rows} rows, batch {batch}, accumulation {accumulation}, {epochs} epochs").format(
+        rows=rows, batch=batch, accumulation=accumulation, epochs=epochs
+    )
+    return Case((rows, batch, accumulation, epochs), named, part)
 
 
 @exercise(
     title=N_("How many steps will it take?"),
     minutes=4,
-    parts={N_("the number of steps"): 1},
+    parts={STEPS: 1},
     draw=_draw_steps,
     compare=same_int(
         N_("the last batch and the last step of an epoch may be smaller, and still count")
@@ -149,19 +140,15 @@ def _draw_loss(rng: random.Random) -> Case:
     return Case((3 * normal(g, length, vocabulary), labels), named)
 
 
-def _compare_loss(case: Case, expected: float, got: Any) -> Difference | None:
-    if isinstance(got, torch.Tensor) and got.numel() == 1 and got.is_floating_point():
-        got = got.item()
-    hint = tr("position i predicts label i + 1; take the mean over the labels that are not -100")
-    return same_float(hint)(case, expected, got)
-
-
 @exercise(
     title=N_("The loss of a completion"),
     minutes=8,
     parts={N_("the loss"): 2},
     draw=_draw_loss,
-    compare=_compare_loss,
+    compare=same_float(
+        N_("position i predicts label i + 1; take the mean over the labels that are not -100"),
+        or_tensor=True,
+    ),
 )
 def completion_loss(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """By transformers."""

@@ -9,6 +9,7 @@ import torch
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
+    differs,
     matrices_difference,
     not_several,
     same_tensor,
@@ -33,17 +34,11 @@ def _draw_mix(rng: random.Random, ranks: tuple[int, int], part: str, weights: li
     return Case((adapters, weights), named, part)
 
 
-def _draw_exact(rng: random.Random) -> list[Case]:
-    return [
-        _draw_mix(
-            rng,
-            (rng.randint(2, 3), rng.randint(4, 5)),
-            part,
-            [rng.choice([0.3, 0.5, 0.7]), rng.choice([0.4, 0.6, -0.5])],
-        )
-        for part in (RANKS, SUM)
-        for _ in range(2)
-    ]
+@several(2, RANKS, SUM)
+def _draw_exact(rng: random.Random, part: str) -> Case:
+    ranks = rng.randint(2, 3), rng.randint(4, 5)
+    weights = [rng.choice([0.3, 0.5, 0.7]), rng.choice([0.4, 0.6, -0.5])]
+    return _draw_mix(rng, ranks, part, weights)
 
 
 def _mix_by_peft(way: str, adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
@@ -84,12 +79,10 @@ def mix_exactly(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
 POSITIVE, NEGATIVE = N_("positive weights"), N_("a negative weight")
 
 
-def _draw_linear(rng: random.Random) -> list[Case]:
-    return [
-        _draw_mix(rng, (3, 3), part, [rng.choice([0.3, 0.5]), rng.choice([0.4, 0.6]) * sign])
-        for part, sign in ((POSITIVE, 1), (NEGATIVE, -1))
-        for _ in range(2)
-    ]
+@several(2, POSITIVE, NEGATIVE)
+def _draw_linear(rng: random.Random, part: str) -> Case:
+    sign = 1 if part == POSITIVE else -1
+    return _draw_mix(rng, (3, 3), part, [rng.choice([0.3, 0.5]), rng.choice([0.4, 0.6]) * sign])
 
 
 @exercise(
@@ -118,10 +111,8 @@ def _draw_pad(rng: random.Random, part: str) -> Case:
     r, n_in, n_out = rng.randint(2, 5), rng.randint(9, 14), rng.randint(15, 20)
     new = rng.choice([new for new in range(r + 1, r + 5) if new % r])
     alpha = rng.choice([alpha for alpha in range(3, 25) if alpha * new % r])
-    args = (normal(g, r, n_in), normal(g, n_out, r), alpha, new)
-    return Case(
-        args, tr("rank {r}, alpha {alpha} → rank {new}").format(r=r, alpha=alpha, new=new), part
-    )
+    named = tr("rank {r}, alpha {alpha} → rank {new}").format(r=r, alpha=alpha, new=new)
+    return Case((normal(g, r, n_in), normal(g, n_out, r), alpha, new), named, part)
 
 
 def _compare_pad(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
@@ -165,9 +156,8 @@ def _draw_rows(rng: random.Random) -> list[Case]:
 
 
 def _compare_mix(case: Case, expected: None, got: Any) -> Difference | None:
-    if difference := not_several(
-        case, got, 2, tr("pair (the pirate's weight, the clerk's weight)")
-    ):
+    wanted = N_("pair (the pirate's weight, the clerk's weight)")
+    if difference := not_several(case, got, 2, wanted):
         return difference
     if not all(type(weight) in (int, float) and -10 <= weight <= 10 for weight in got):
         return Difference(
@@ -182,10 +172,8 @@ def _compare_mix(case: Case, expected: None, got: Any) -> Difference | None:
     )
     if rate >= wanted:
         return None
-    return Difference(
-        tr("on {named}, {rate:.0%} {what}").format(named=case.named, rate=rate, what=what),
-        tr("at least {wanted:.0%} are asked for").format(wanted=wanted),
-    )
+    hint = tr("at least {wanted:.0%} are asked for").format(wanted=wanted)
+    return differs(case, N_("on {named}, {rate:.0%} {what}"), hint, rate=rate, what=what)
 
 
 @exercise(

@@ -12,40 +12,32 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import (
-    same_value,
-    tensor_difference,
-)
-from helpers.grading.exercises.draw import generator, normal, several
+from helpers.grading.exercises.compare import same_value, tensor_difference
+from helpers.grading.exercises.draw import for_each, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.exercises.lesson04.layers import NAMES, draw_adapter, peft_layer
 
 CHOOSING, DELETING = N_("loading and choosing"), N_("deleting")
 
 
-def _draw_calls(rng: random.Random) -> list[Case]:
-    cases = []
-    for part in (CHOOSING, DELETING):
-        for kind in range(3 if part == CHOOSING else 6):
-            one, two, three = rng.sample(NAMES, 3)
-            more = [("load", three)]
-            calls = [("load", one), ("load", two)]
-            if part == CHOOSING:
-                calls += [[], [("set", two)], [("set", two), *more, ("set", one)]][kind]
-            elif kind < 3:
-                calls += [[("delete", one)], [("delete", two)], [("set", two), ("delete", one)]][
-                    kind
-                ]
-                calls += more * rng.randint(0, 1)
-            else:  # an idle one goes: the active one stays, be it the first left, or the last
-                calls += more
-                calls += [
-                    [("delete", two)],
-                    [("set", three), ("delete", one)],
-                    [("set", two), ("delete", three)],
-                ][kind - 3]
-            cases.append(Case((calls,), " · ".join(" ".join(call) for call in calls), part))
-    return cases
+@for_each({CHOOSING: range(3), DELETING: range(6)})
+def _draw_calls(rng: random.Random, part: str, kind: int) -> Case:
+    one, two, three = rng.sample(NAMES, 3)
+    more = [("load", three)]
+    calls = [("load", one), ("load", two)]
+    if part == CHOOSING:
+        calls += [[], [("set", two)], [("set", two), *more, ("set", one)]][kind]
+    elif kind < 3:
+        calls += [[("delete", one)], [("delete", two)], [("set", two), ("delete", one)]][kind]
+        calls += more * rng.randint(0, 1)
+    else:  # an idle one goes: the active one stays, be it the first left, or the last
+        calls += more
+        calls += [
+            [("delete", two)],
+            [("set", three), ("delete", one)],
+            [("set", two), ("delete", three)],
+        ][kind - 3]
+    return Case((calls,), " · ".join(" ".join(call) for call in calls), part)
 
 
 @exercise(
@@ -98,20 +90,14 @@ def _compare_batch(case: Case, expected: torch.Tensor, got: Any) -> Difference |
     if not isinstance(got, torch.Tensor) or got.shape != expected.shape:
         return tensor_difference(case, expected, got, "")
     chosen = torch.tensor([(name == "__base__") == (case.part == ALONE) for name in case.args[3]])
-    hint = (
-        tr("a row named __base__ gets x through the weight, and nothing else")
-        if case.part == ALONE
-        else tr(
+    hint = {
+        ALONE: N_("a row named __base__ gets x through the weight, and nothing else"),
+        ADAPTED: N_(
             "each row gets the update of its own adapter: factor times x through A, then through B"
-        )
-    )
-    return tensor_difference(
-        case,
-        expected[chosen],
-        got[chosen],
-        hint,
-        name=tr("the part for {part}").format(part=tr(case.part)),
-    )
+        ),
+    }[case.part]
+    name = tr("the part for {part}").format(part=tr(case.part))
+    return tensor_difference(case, expected[chosen], got[chosen], hint, name=name)
 
 
 @exercise(

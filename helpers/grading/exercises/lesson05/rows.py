@@ -8,19 +8,27 @@ from itertools import count
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_int
-from helpers.grading.exercises.draw import told_apart
+from helpers.grading.exercises.draw import for_each, told_apart
 from helpers.grading.exercises.exercise import Case, exercise
 
 GROWS, STAYS = N_("more tokens than rows"), N_("rows to spare")
+SPARE = (0, 1, 2)
 
 
 def _up(rows: int, multiple: int) -> int:
     return -(-rows // multiple) * multiple
 
 
+def _rows(tokens: int, rows: int, added: int, multiple: int) -> int:
+    """By counting, as `resize_token_embeddings` with `pad_to_multiple_of` comes to it."""
+    if tokens + added <= rows:
+        return rows
+    return next(number for number in count(tokens + added) if number % multiple == 0)
+
+
 # what is usually done in place of it: not rounded, one step too far, to the nearest, from the rows;
 # and where nothing has to grow: rounded all the same, from the tokens or from the rows
-MISTAKES: dict[str, tuple[Callable[[int, int, int, int], int], ...]] = {
+MISTAKES: dict[str | int, tuple[Callable[[int, int, int, int], int], ...]] = {
     "step": (
         lambda tokens, rows, added, multiple: ((tokens + added) // multiple + 1) * multiple,
         lambda tokens, rows, added, multiple: _up(rows + added, multiple),
@@ -30,40 +38,27 @@ MISTAKES: dict[str, tuple[Callable[[int, int, int, int], int], ...]] = {
         lambda tokens, rows, added, multiple: rows + _up(added, multiple),
         lambda tokens, rows, added, multiple: _up(rows + added, multiple),
     ),
-    "room": (
+} | dict.fromkeys(
+    SPARE,
+    (
         lambda tokens, rows, added, multiple: max(rows, _up(tokens + added, multiple)),
         lambda tokens, rows, added, multiple: _up(rows, multiple),
     ),
-}
+)
 
 
-def _draw_rows(rng: random.Random) -> list[Case]:
+@for_each({GROWS: ("step", "between", "between"), STAYS: SPARE})
+@told_apart(_rows, MISTAKES)
+def _draw_rows(rng: random.Random, part: str, kind: str | int) -> Case:
     """Where it grows: to a multiple that is reached exactly, and between two. Where it need not: to
-    the last row, with a row to spare, with many."""
-
-    def draw_one(kind: str, spare: int) -> Case:
-        multiple, added = rng.choice([8, 16, 32, 64]), rng.randint(5, 40)
-        needed = multiple * rng.randint(4, 12) + (kind != "step") * rng.randint(1, multiple - 1)
-        rows = needed + spare if kind == "room" else needed - rng.randint(1, added - 1)
-        named = tr("{tokens} tokens, {rows} rows, {added} tokens added, multiples of {multiple}")
-        return Case(
-            (needed - added, rows, added, multiple),
-            named.format(tokens=needed - added, rows=rows, added=added, multiple=multiple),
-            STAYS if kind == "room" else GROWS,
-        )
-
-    kinds = [("step", 0), ("between", 0), ("between", 0), ("room", 0), ("room", 1), ("room", 2)]
-    return [
-        told_apart(lambda kind=kind, spare=spare: draw_one(kind, spare), _rows, *MISTAKES[kind])
-        for kind, spare in kinds
-    ]
-
-
-def _rows(tokens: int, rows: int, added: int, multiple: int) -> int:
-    """By counting, as `resize_token_embeddings` with `pad_to_multiple_of` comes to it."""
-    if tokens + added <= rows:
-        return rows
-    return next(number for number in count(tokens + added) if number % multiple == 0)
+    the last row, with a row to spare, with two."""
+    multiple, added = rng.choice([8, 16, 32, 64]), rng.randint(5, 40)
+    needed = multiple * rng.randint(4, 12) + (kind != "step") * rng.randint(1, multiple - 1)
+    rows = needed + kind if kind in SPARE else needed - rng.randint(1, added - 1)
+    tokens = needed - added
+    named = tr("{tokens} tokens, {rows} rows, {added} tokens added, multiples of {multiple}")
+    named = named.format(tokens=tokens, rows=rows, added=added, multiple=multiple)
+    return Case((tokens, rows, added, multiple), named, part)
 
 
 @exercise(
