@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -117,13 +118,9 @@ def same_float(hint: str, rel: float = 1e-4, or_tensor: bool = False) -> Compare
     return compare
 
 
-def same_tensor(hint: str, rtol: float = 1e-4, atol: float = 1e-5, dtype: bool = False) -> Compare:
-    """A tensor of the same shape, close in value; with `dtype`, of the same dtype too."""
-
-    def compare(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
-        return tensor_difference(case, expected, got, hint, rtol, atol, dtype)
-
-    return compare
+def same_tensor(hint: str) -> Compare:
+    """A tensor of the same shape, close in value."""
+    return lambda case, expected, got: tensor_difference(case, expected, got, hint)
 
 
 def tensor_difference(
@@ -140,37 +137,29 @@ def tensor_difference(
     subject = given(case) + (name or tr("your tensor"))
     if not isinstance(got, torch.Tensor):
         return wrong_type(got, "torch.Tensor", case)
+    differ = partial(differs, case, subject=subject)
     if got.shape != expected.shape:
-        return Difference(
-            tr("{subject} has shape {found}, where {wanted} is wanted").format(
-                subject=subject, found=tuple(got.shape), wanted=tuple(expected.shape)
-            ),
-            tr("the shape of {name} is wrong").format(name=name)
-            if name
-            else tr("the shape is wrong"),
-        )
+        seen = N_("{subject} has shape {found}, where {wanted} is wanted")
+        of = tr("the shape of {name} is wrong") if name else tr("the shape is wrong")
+        shapes = {"found": tuple(got.shape), "wanted": tuple(expected.shape)}
+        return differ(seen, of.format(name=name), **shapes)
     if dtype and got.dtype != expected.dtype:
-        return Difference(
-            tr("{subject} is {found}, where {wanted} is wanted").format(
-                subject=subject, found=got.dtype, wanted=expected.dtype
-            ),
-            tr("keep the dtype of the input"),
-        )
+        seen = N_("{subject} is {found}, where {wanted} is wanted")
+        hint = N_("keep the dtype of the input")
+        return differ(seen, hint, found=got.dtype, wanted=expected.dtype)
     if not got.is_floating_point():
         if expected.is_floating_point():
-            seen = tr("{subject} is {found}").format(subject=subject, found=got.dtype)
-            return Difference(seen, tr("floating-point numbers are wanted"))
-        differs = Difference(tr("{subject} differs").format(subject=subject), hint)
-        return None if torch.equal(got, expected) else differs
+            hint = N_("floating-point numbers are wanted")
+            return differ(N_("{subject} is {found}"), hint, found=got.dtype)
+        return None if torch.equal(got, expected) else differ(N_("{subject} differs"), hint)
     if not torch.isfinite(got).all():
-        seen = tr("{subject} holds NaN or infinity").format(subject=subject)
-        return Difference(seen, tr("no value may be NaN or infinite"))
+        hint = N_("no value may be NaN or infinite")
+        return differ(N_("{subject} holds NaN or infinity"), hint)
     a, b = got.double(), expected.double()
     if torch.allclose(a, b, rtol=rtol, atol=atol):
         return None
     off = (a - b).norm() / b.norm().clamp_min(1e-12)
-    away = tr("{subject} is {off:.1%} away from the reference").format(subject=subject, off=off)
-    return Difference(away, hint)
+    return differ(N_("{subject} is {off:.1%} away from the reference"), hint, off=off)
 
 
 def tensors_difference(

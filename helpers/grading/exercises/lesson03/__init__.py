@@ -10,11 +10,4 @@ from helpers.grading.exercises.lesson03.training import (
 )
 
 SET = "03_training_exercises"
-EXERCISES = (
-    optimizer_steps,
-    learning_rate_at,
-    mask_labels,
-    completion_loss,
-    find_bug,
-    train_style,
-)
+EXERCISES = (optimizer_steps, learning_rate_at, mask_labels, completion_loss, find_bug, train_style)

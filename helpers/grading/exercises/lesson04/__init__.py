@@ -5,12 +5,4 @@ from helpers.grading.exercises.lesson04.mixing import mix_both, mix_exactly, mix
 from helpers.grading.exercises.lesson04.switching import active_after, mixed_batch
 
 SET = "04_adapters_exercises"
-EXERCISES = (
-    active_after,
-    pad_rank,
-    mixed_batch,
-    mix_exactly,
-    mix_linear,
-    find_fault,
-    mix_both,
-)
+EXERCISES = (active_after, pad_rank, mixed_batch, mix_exactly, mix_linear, find_fault, mix_both)
