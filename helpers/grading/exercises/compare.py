@@ -39,9 +39,12 @@ def not_several(case: Case, got: Any, number: int, wanted: str) -> Difference | 
 
 
 def matrices_difference(
-    case: Case, got: Any, shapes: Mapping[str, tuple[int, ...]], hint: str
+    case: Case, got: Any, shapes: Mapping[str, tuple[int, ...]], hint: str, wanted: str = ""
 ) -> Difference | None:
-    """The first of the answered matrices that is no floating-point tensor of its shape."""
+    """The first of the answered matrices that is no floating-point tensor of its shape. `wanted`
+    names them all, where they are to come together."""
+    if wanted and (difference := not_several(case, got, len(shapes), wanted)):
+        return difference
     for (name, shape), matrix in zip(shapes.items(), got, strict=False):
         if not isinstance(matrix, torch.Tensor) or not matrix.is_floating_point():
             return wrong_type(matrix, tr("float torch.Tensor for {name}").format(name=name), case)
@@ -172,6 +175,6 @@ def tensors_difference(
     return None
 
 
-def _short(value: Any, limit: int = 120) -> str:
+def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}…"
+    return text if len(text) <= 120 else f"{text[:120]}…"

@@ -30,15 +30,15 @@ def alpha_for(rng: random.Random, r: int) -> int:
     return rng.choice([alpha for alpha in range(3, 25) if alpha % r])
 
 
-def redrawn_until(holds: Callable[..., bool], tries: int = 1000) -> Callable[[DrawOne], DrawOne]:
-    """Draw until `holds(case, part, kind)`. Raises ValueError where `tries` cases did not hold."""
+def redrawn_until(holds: Callable[..., bool]) -> Callable[[DrawOne], DrawOne]:
+    """Draw until `holds(case, part, kind)`. Raises ValueError where 1,000 cases did not hold."""
 
     def decorate(draw_one: DrawOne) -> DrawOne:
         def draw(rng: random.Random, *kind: Any) -> Case:
-            for _ in range(tries):
+            for _ in range(1000):
                 if holds(case := draw_one(rng, *kind), *kind):
                     return case
-            raise ValueError(f"{draw_one.__name__}: none of {tries} cases will do")
+            raise ValueError(f"{draw_one.__name__}: none of 1,000 cases will do")
 
         return draw
 
@@ -74,8 +74,9 @@ def several(times: int, *parts: str) -> Callable[[DrawOne], Draw]:
 def for_each(
     kinds: Mapping[str, Iterable], with_generator: bool = False
 ) -> Callable[[DrawOne], Draw]:
-    """Draw a case of every kind of every part, in their order: part -> its kinds. Where tensors are
-    drawn, all `with_generator`, it is the last argument: draw(rng, part, kind, g)."""
+    """Draw a case of every kind of every part, in their order: part -> its kinds. The part "" is
+    the only one. With a torch generator for all of them, it is the last argument: draw(rng, part,
+    kind, g)."""
 
     def decorate(draw_one: DrawOne) -> Draw:
         def draw(rng: random.Random) -> list[Case]:

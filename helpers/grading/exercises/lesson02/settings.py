@@ -79,18 +79,6 @@ def _draw_scaling(rng: random.Random, part: str, kind: str) -> Case:
     return Case((config, name), f"{name}, {fields}", part)
 
 
-def _peft_factor(config: Fields, name: str) -> float:
-    with torch.device("meta"):
-        # each key matches something: PEFT warns of those that do not
-        keys = (name, *config["rank_pattern"], *config["alpha_pattern"])
-        modules = sorted({key.rpartition(".")[2] for key in keys})
-        numbers = {name.split(".")[1], name.split(".")[1][-1:]}
-        blocks = {n: nn.ModuleDict({m: nn.Linear(8, 8) for m in modules}) for n in numbers}
-        tree = nn.ModuleDict({"layers": nn.ModuleDict(blocks)})
-        model = get_peft_model(tree, LoraConfig(target_modules=modules, **config))
-    return float(model.base_model.model.get_submodule(name).scaling["default"])
-
-
 @exercise(
     title=N_("The factor of one module"),
     minutes=6,
@@ -105,7 +93,15 @@ def _peft_factor(config: Fields, name: str) -> float:
 )
 def module_scaling(config: Fields, name: str) -> float:
     """By PEFT."""
-    return _peft_factor(config, name)
+    with torch.device("meta"):
+        # each key matches something: PEFT warns of those that do not
+        keys = (name, *config["rank_pattern"], *config["alpha_pattern"])
+        modules = sorted({key.rpartition(".")[2] for key in keys})
+        numbers = {name.split(".")[1], name.split(".")[1][-1:]}
+        blocks = {n: nn.ModuleDict({m: nn.Linear(8, 8) for m in modules}) for n in numbers}
+        tree = nn.ModuleDict({"layers": nn.ModuleDict(blocks)})
+        model = get_peft_model(tree, LoraConfig(target_modules=modules, **config))
+    return float(model.base_model.model.get_submodule(name).scaling["default"])
 
 
 @several(3, PLAIN, RSLORA)
@@ -128,16 +124,13 @@ def alpha_for_rank(old_r: int, lora_alpha: float, new_r: int, use_rslora: bool) 
     """By PEFT."""
     plain = {"use_rslora": use_rslora, "rank_pattern": {}, "alpha_pattern": {}}
     wanted, of_one = (
-        _peft_factor({"r": r, "lora_alpha": alpha, **plain}, "layers.0.q_proj")
+        module_scaling.reference({"r": r, "lora_alpha": alpha, **plain}, "layers.0.q_proj")
         for r, alpha in ((old_r, lora_alpha), (new_r, 1))
     )
     return wanted / of_one
 
 
-COUNT = N_("the number of biases")
-
-
-@for_each({COUNT: ("none", "none", "lora_only", "lora_only", "all", "all")})
+@for_each({"": ("none", "none", "lora_only", "lora_only", "all", "all")})
 def _draw_biases(rng: random.Random, part: str, bias: str) -> Case:
     layers = [
         {"out_features": rng.randint(4, 64), "has_bias": has, "adapted": adapted}
@@ -152,7 +145,7 @@ def _draw_biases(rng: random.Random, part: str, bias: str) -> Case:
 @exercise(
     title=N_("What bias= trains"),
     minutes=6,
-    parts={COUNT: 2},
+    parts={N_("the number of biases"): 2},
     draw=_draw_biases,
     compare=same_int(
         N_("lora_only means the biases of adapted layers; only a layer with a bias has any")

@@ -16,10 +16,8 @@ from helpers.grading.exercises.draw import for_each, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.plain import type_name
 
-STEPS = N_("the number of steps")
 
-
-@for_each({STEPS: ("full", "a batch", "a part", "any", "any")})
+@for_each({"": ("full", "a batch", "a part", "any", "any")})
 def _draw_steps(rng: random.Random, part: str, kind: str) -> Case:
     """Rows that fill every step; that leave one batch for the last step of an epoch; that leave a
     part of a batch for it; and any number. Each on its own tells of a step too many or too few."""
@@ -36,7 +34,7 @@ def _draw_steps(rng: random.Random, part: str, kind: str) -> Case:
 @exercise(
     title=N_("How many steps will it take?"),
     minutes=4,
-    parts={STEPS: 1},
+    parts={N_("the number of steps"): 1},
     draw=_draw_steps,
     compare=same_int(
         N_("the last batch and the last step of an epoch may be smaller, and still count")

@@ -55,8 +55,7 @@ def _compare_exact(case: Case, expected: torch.Tensor, got: Any) -> Difference |
     r = sum(len(lora_A) for lora_A, _, _ in adapters)
     shapes = {"A": (r, expected.shape[1]), "B": (len(expected), r)}
     hint = tr("the exact sum has as many directions as both adapters together: stack them")
-    difference = not_several(case, got, 2, tr("pair (A, B)"))
-    difference = difference or matrices_difference(case, got, shapes, hint)
+    difference = matrices_difference(case, got, shapes, hint, N_("pair (A, B)"))
     if difference or case.part == RANKS:
         return difference
     hint = tr("B A must be the sum of weight times factor times B A of each adapter")

@@ -92,10 +92,7 @@ def merge_all_or_none(layers: dict[str, tuple]) -> dict[str, torch.Tensor] | Non
     return merged if all(torch.isfinite(W).all() for W in merged.values()) else None
 
 
-CODES = N_("the number of codes")
-
-
-@for_each({CODES: (0.02, 0.1, 0.3, 0.6)}, with_generator=True)
+@for_each({"": (0.02, 0.1, 0.3, 0.6)}, with_generator=True)
 def _draw_codes(rng: random.Random, part: str, size: float, g: torch.Generator) -> Case:
     n, scale = rng.randint(60, 90), rng.uniform(0.5, 4)
     levels = (normal(g, 16).sort().values / 2).clamp(-1, 1)
@@ -109,7 +106,7 @@ def _draw_codes(rng: random.Random, part: str, size: float, g: torch.Generator) 
 @exercise(
     title=N_("Which 4-bit weights notice?"),
     minutes=12,
-    parts={CODES: 3},
+    parts={N_("the number of codes"): 3},
     draw=_draw_codes,
     compare=same_int(
         N_("take the weights off the grid, add the update, and look for the nearest level")

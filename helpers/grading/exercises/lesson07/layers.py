@@ -13,7 +13,6 @@ from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
     differs,
     matrices_difference,
-    not_several,
     tensor_difference,
     wrong_type,
 )
@@ -171,14 +170,14 @@ def _draw_pissa(rng: random.Random, part: str) -> Case:
 
 
 def _compare_pissa(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
-    if difference := not_several(case, got, 3, tr("three tensors: A, B and the residual")):
-        return difference
     weight, r, alpha = case.args
-    (n_out, n_in), (A, B, residual) = weight.shape, got
+    n_out, n_in = weight.shape
     shapes = {"A": (r, n_in), "B": (n_out, r), "the residual": (n_out, n_in)}
-    hint = tr("A is r × in, B is out × r, and the residual has the weight's shape")
-    if difference := matrices_difference(case, got, shapes, hint):
+    hint = N_("A is r × in, B is out × r, and the residual has the weight's shape")
+    wanted = N_("three tensors: A, B and the residual")
+    if difference := matrices_difference(case, got, shapes, hint, wanted):
         return difference
+    A, B, residual = got
     if case.part == LEAST:
         name = tr("the residual")
         hint = N_("the residual is the weight without its r largest singular values")
