@@ -13,9 +13,15 @@ from helpers._language import N_, tr
 from helpers.grading.exercises.exercise import Case, Compare, Difference, given
 from helpers.grading.plain import type_name
 
+Wanted = str | Callable[[], str]
+"""The name of a type, as a learner would say it; where something is filled in, a call for it."""
+Hint = str | Mapping[str, str]
+"""What to think of; where it differs, by the part of the exercise."""
 
-def wrong_type(got: Any, wanted: str, case: Case) -> Difference:
-    """The answer is of another type than `wanted` (named as a learner would)."""
+
+def wrong_type(got: Any, wanted: Wanted, case: Case) -> Difference:
+    """The answer is of another type than `wanted`."""
+    wanted = wanted() if callable(wanted) else wanted
     nothing, kind = tr("nothing (None)"), tr("a value of type {type}")
     what = nothing if got is None else kind.format(type=type_name(got))
     return Difference(
@@ -54,19 +60,13 @@ def matrices_difference(
     return None
 
 
-Wanted = str | Callable[[], str]
-"""The name of a type, as a learner would say it; where something is filled in, a call for it."""
-Hint = str | Mapping[str, str]
-"""What to think of; where it differs, by the part of the exercise."""
-
-
 def same(kinds: Any, wanted: Wanted, hint: Hint, said: str = RETURNED) -> Compare:
     """Equal, and of one of the types `kinds`, such as `int` or `str | None`. `said` is what is
     told of another value."""
 
     def compare(case: Case, expected: Any, got: Any) -> Difference | None:
         if type(got) not in (get_args(kinds) or (kinds,)):
-            return wrong_type(got, wanted() if callable(wanted) else wanted, case)
+            return wrong_type(got, wanted, case)
         if got == expected:
             return None
         return differs(case, said, hint if isinstance(hint, str) else hint[case.part], got=got)
@@ -84,7 +84,7 @@ def same_value(wanted: Wanted, hint: str) -> Compare:
 
     def compare(case: Case, expected: Any, got: Any) -> Difference | None:
         if type(got) is not type(expected):
-            return wrong_type(got, wanted() if callable(wanted) else wanted, case)
+            return wrong_type(got, wanted, case)
         if repr(got) == repr(expected):  # plain types only: 1, 1.0 and True differ
             return None
         return differs(case, RETURNED, hint, got=_short(got))

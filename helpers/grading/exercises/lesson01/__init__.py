@@ -1,16 +1,14 @@
 """Lesson 1: why and how LoRA works."""
 
-from helpers.grading.exercises.lesson01.algebra import ranks_for, strongest_directions, weight_step
-from helpers.grading.exercises.lesson01.counts import fused_rank, saves_nothing
-from helpers.grading.exercises.lesson01.layer import lora_embedding, merge
+from helpers.grading.exercises.lesson01 import algebra, counts, layer
 
 SET = "01_theory_exercises"
 EXERCISES = (
-    fused_rank,
-    saves_nothing,
-    lora_embedding,
-    merge,
-    ranks_for,
-    weight_step,
-    strongest_directions,
+    counts.fused_rank,
+    counts.saves_nothing,
+    layer.lora_embedding,
+    layer.merge,
+    algebra.ranks_for,
+    algebra.weight_step,
+    algebra.strongest_directions,
 )

@@ -19,23 +19,6 @@ def _batches(lengths: Sequence[int], batch: int) -> list[Sequence[int]]:
     return [lengths[i : i + batch] for i in range(0, len(lengths), batch)]
 
 
-def _by_padded(lengths: Sequence[int], batch: int, budget: int) -> int:
-    return _steps([len(rows) * max(rows) for rows in _batches(lengths, batch)], budget)
-
-
-def _by_mean(lengths: Sequence[int], batch: int, budget: int) -> int:
-    return -(-budget * len(lengths) // (sum(lengths) * batch))
-
-
-def _without_the_last(lengths: Sequence[int], batch: int, budget: int) -> int:
-    return _by_rows(lengths[: len(lengths) // batch * batch], batch, budget)
-
-
-def _across_epochs(lengths: Sequence[int], batch: int, budget: int) -> int:
-    """As if the last batch of an epoch were filled with rows of the next."""
-    return _by_rows(list(lengths) * 6, batch, budget)
-
-
 def _steps(tokens: Sequence[int], budget: int) -> int:
     trained = 0
     for step in count():
@@ -48,9 +31,21 @@ def _by_rows(lengths: Sequence[int], batch: int, budget: int) -> int:
     return _steps([sum(rows) for rows in _batches(lengths, batch)], budget)
 
 
+# padding counted; by the mean; without the last batch of an epoch, or as if rows of the next epoch
+# filled it
+PADDED_OR_MEAN = (
+    lambda lengths, batch, budget: _steps(
+        [len(b) * max(b) for b in _batches(lengths, batch)], budget
+    ),
+    lambda lengths, batch, budget: -(-budget * len(lengths) // (sum(lengths) * batch)),
+)
 MISTAKES = {
-    ONE: (_by_padded, _by_mean),
-    MORE: (_by_padded, _by_mean, _without_the_last, _across_epochs),
+    ONE: PADDED_OR_MEAN,
+    MORE: (
+        *PADDED_OR_MEAN,
+        lambda rows, batch, budget: _by_rows(rows[: len(rows) // batch * batch], batch, budget),
+        lambda lengths, batch, budget: _by_rows(list(lengths) * 6, batch, budget),
+    ),
 }
 
 

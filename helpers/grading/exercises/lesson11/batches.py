@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from functools import partial
 from typing import Any
 
 import torch
@@ -107,27 +109,24 @@ def label_batch(rows: list, pad: int, max_length: int) -> Batch:
 ALL, BEST = N_("all scores"), N_("the best word alone")
 
 
-def _rows(memory: int, batch: int, tokens: int, words: int, reduced: bool) -> int:
+def _rows(
+    memory: int, batch: int, tokens: int, words: int, reduced: bool, of: float = 1, least: float = 0
+) -> int:
+    """`of` what is kept of a row; never fewer rows than `least`."""
     scores = 4 * tokens * words
-    return max(0, (memory - batch * scores) // (8 * tokens if reduced else scores))
+    kept = 8 * tokens if reduced else scores
+    return max(least, (memory - batch * scores) // (of * kept))
 
 
-def _without_the_batch(memory: int, batch: int, tokens: int, words: int, reduced: bool) -> int:
-    return _rows(memory, 0, tokens, words, reduced)
-
-
-def _four_bytes(memory: int, batch: int, tokens: int, words: int, reduced: bool) -> int:
-    left = memory - batch * 4 * tokens * words
-    return max(0, left // (4 * tokens if reduced else 2 * tokens * words))
-
-
-def _below_nothing(memory: int, batch: int, tokens: int, words: int, reduced: bool) -> int:
-    left = memory - batch * 4 * tokens * words
-    return left // (8 * tokens if reduced else 4 * tokens * words)
+# the batch forgotten; half of the bytes; fewer rows than none where not even the batch fits
+MISTAKES = {
+    True: (lambda memory, batch, *sizes: _rows(memory, 0, *sizes), partial(_rows, of=0.5)),
+    False: (partial(_rows, least=-math.inf),),
+}
 
 
 @for_each({ALL: (True, True, False), BEST: (True, True, False)})
-@told_apart(_rows, {True: (_without_the_batch, _four_bytes), False: (_below_nothing,)})
+@told_apart(_rows, MISTAKES)
 def _draw_evaluations(rng: random.Random, part: str, fits: bool) -> Case:
     batch, tokens = rng.choice([4, 8, 16]), rng.choice([128, 256, 512, 1024])
     words = rng.choice([32_000, 49_152, 128_256, 151_936])
