@@ -254,6 +254,16 @@ def test_inputs_are_drawn_afresh_from_the_seed(exercise):
     assert one == same != other
 
 
+@every_exercise
+def test_the_cases_are_the_same_in_every_language(exercise, monkeypatch):
+    def drawn():
+        return repr([(case.part, case.args, case.hidden) for case in exercise.cases("1")])
+
+    english = drawn()
+    monkeypatch.setenv("LORA_COURSE_LANG", "ro")
+    assert drawn() == english
+
+
 @pytest.mark.parametrize("id", ["find_bug", "find_fault"])
 def test_counting_the_calls_tells_nothing(id):
     """The order of the cases is another for every seed."""

@@ -54,15 +54,7 @@ class Grader:
 
     def grade(self, submission: Submission) -> Result:
         """The result of one submission. Whatever goes wrong, a person has to look at it."""
-        waits = Result(
-            student=submission.student,
-            set="",
-            file=submission.file,
-            status=Status.REVIEW,
-            handed_in=submission.handed_in,
-            time_from=submission.time_from,
-            late=submission.late,
-        )
+        waits = Result.of(submission, Status.REVIEW)
         if submission.problem:
             return replace(waits, reasons=(submission.problem,))
         try:

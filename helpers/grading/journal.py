@@ -56,24 +56,16 @@ class Journal:
             if seal != self._hash(text):
                 return None
             kept = json.loads(text)
-            exercises = tuple(map(_exercise, kept["exercises"]))
-            reasons = tuple(kept["reasons"])
-            name, status = kept["set"], Status(kept["status"])
+            result = Result.of(
+                submission,
+                Status(kept["status"]),
+                set=kept["set"],
+                reasons=tuple(kept["reasons"]),
+                exercises=tuple(map(_exercise, kept["exercises"])),
+            )
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        if self.retry and status == Status.REVIEW:
-            return None
-        return Result(
-            student=submission.student,
-            set=name,
-            file=submission.file,
-            status=status,
-            reasons=reasons,
-            exercises=exercises,
-            handed_in=submission.handed_in,
-            time_from=submission.time_from,
-            late=submission.late,
-        )
+        return None if self.retry and result.status == Status.REVIEW else result
 
     def put(self, submission: Submission, result: Result) -> None:
         """Keep a result, whole or not at all. Not where the grader failed: next time it may not."""

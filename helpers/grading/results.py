@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from helpers.grading.outcomes import Outcome, Status
+from helpers.grading.submissions import Submission
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,13 @@ class Result:
     late_penalty: float = 0.0
     time_from: str = ""  # what says when it was handed in
     late: bool | None = None  # what the LMS says
+
+    @classmethod
+    def of(cls, submission: Submission, status: Status, **found: Any) -> Result:
+        """The result of a submission, with what it says of itself."""
+        names = ("student", "file", "handed_in", "time_from", "late")
+        said = {name: getattr(submission, name) for name in names}
+        return cls(**{"set": "", "status": status, **said, **found})
 
     @property
     def points(self) -> float | None:

@@ -21,14 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from helpers.grading.adapter_files import ADAPTER_FILES, OTHER_WEIGHTS, add_file, add_zip, role_of
 from helpers.grading.class_folder import class_folder, overviews
-from helpers.grading.names import (
-    OVERVIEWS,
-    Named,
-    read_name,
-    read_timestamp,
-    stamped,
-    told_apart,
-)
+from helpers.grading.names import OVERVIEWS, Named, read_name, read_timestamp, stamped, told_apart
 from helpers.grading.places import Folder, Zip, is_clutter, is_notebook
 
 MAX_NOTEBOOK = 20 << 20

@@ -18,12 +18,9 @@ def _csv(rows: Iterable[Sequence[Any]]) -> str:
     """CSV text. A cell that a spreadsheet would take for a formula gets an apostrophe."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    for row in rows:
+    for row in rows:  # None is written as nothing
         writer.writerow(
-            [
-                f"'{c}" if isinstance(c, str) and c[:1] in tuple("=+-@\t\r") else c
-                for c in ("" if c is None else c for c in row)
-            ]
+            f"'{c}" if isinstance(c, str) and c[:1] in tuple("=+-@\t\r") else c for c in row
         )
     return buffer.getvalue()
 
@@ -40,16 +37,9 @@ def grades_csv(results: Sequence[Result]) -> str:
     for r in results:
         points = {e.id: e.points for e in r.exercises}
         handed_in = r.handed_in.isoformat(timespec="seconds") if r.handed_in else ""
-        rows.append(
-            [r.student, r.set, r.file, r.status, "; ".join(r.reasons), r.points, r.late_penalty]
-            + [
-                r.score,
-                r.max_points,
-                handed_in,
-                r.time_from,
-                *(points.get(column) for column in columns),
-            ]
-        )
+        who, numbers = (r.student, r.set, r.file), (r.points, r.late_penalty, r.score, r.max_points)
+        row = [*who, r.status, "; ".join(r.reasons), *numbers, handed_in, r.time_from]
+        rows.append(row + [points.get(column) for column in columns])
     return _csv(rows)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from peft import LoraConfig
 
-from helpers._language import tr
+from helpers._language import N_, worded
 from helpers.grading.adapter_files import CONFIG
 
 MAX_RANK, MAX_ALPHA, MAX_LAYER = 64, 10_000, 10_000
@@ -43,23 +43,23 @@ STARTS = (True, False, "gaussian", "eva", "orthogonal", None)
 
 
 class Unusable(ValueError):
-    """The adapter cannot be loaded; says why."""
+    """The adapter cannot be loaded; says why: a pattern, and what was found."""
+
+    def __init__(self, why: str, **found: Any):
+        super().__init__(worded(why, **found))
 
 
 def parsed(content: bytes) -> dict[str, Any]:
     """The fields of an adapter_config.json. Raises Unusable."""
     if len(content) > MAX_CONFIG:
-        raise Unusable(
-            tr("{config} is larger than {max_config} KB").format(
-                config=CONFIG, max_config=MAX_CONFIG >> 10
-            )
-        )
+        why = N_("{config} is larger than {max_config} KB")
+        raise Unusable(why, config=CONFIG, max_config=MAX_CONFIG >> 10)
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Unusable(tr("a file of the adapter is damaged")) from error
+        raise Unusable(N_("a file of the adapter is damaged")) from error
     if not isinstance(fields, dict) or fields.get("peft_type") != "LORA":
-        raise Unusable(tr("the adapter is not LoRA"))
+        raise Unusable(N_("the adapter is not LoRA"))
     return fields
 
 
@@ -80,28 +80,19 @@ def read_settings(content: bytes) -> LoraConfig:
     if fields.get("init_lora_weights") not in STARTS:  # the base that was trained is another one
         used.append("init_lora_weights")
     if used:
-        raise Unusable(tr("leave {used} at the default").format(used=", ".join(used)))
+        raise Unusable(N_("leave {used} at the default"), used=", ".join(used))
     if not _is_rank(fields.get("r")):
-        raise Unusable(
-            tr("r={found} must be a whole number, 1 to {max_rank}").format(
-                found=_found(fields, "r"), max_rank=MAX_RANK
-            )
-        )
+        why = N_("r={found} must be a whole number, 1 to {max_rank}")
+        raise Unusable(why, found=_found(fields, "r"), max_rank=MAX_RANK)
     if not _is_alpha(fields.get("lora_alpha")):
-        raise Unusable(
-            tr("lora_alpha={found} must be a number above 0, at most {max_alpha:,}").format(
-                found=_found(fields, "lora_alpha"), max_alpha=MAX_ALPHA
-            )
-        )
+        why = N_("lora_alpha={found} must be a number above 0, at most {max_alpha:,}")
+        raise Unusable(why, found=_found(fields, "lora_alpha"), max_alpha=MAX_ALPHA)
     if fields.get("bias", "none") != "none":
-        raise Unusable(tr('bias={found} must be "none"').format(found=_found(fields, "bias")))
+        raise Unusable(N_('bias={found} must be "none"'), found=_found(fields, "bias"))
     layers = fields.get("layers_to_transform")
     if not _are_layers(layers):
-        raise Unusable(
-            tr("layers_to_transform={found} must be a list of layer numbers, from 0").format(
-                found=_found(fields, "layers_to_transform")
-            )
-        )
+        why = N_("layers_to_transform={found} must be a list of layer numbers, from 0")
+        raise Unusable(why, found=_found(fields, "layers_to_transform"))
     return LoraConfig(
         r=fields["r"],
         lora_alpha=fields["lora_alpha"],
@@ -147,17 +138,11 @@ def _names(fields: dict[str, Any], field: str) -> list[str]:
     if field == "layers_pattern" and type(names) is str:
         names = [names]
     if type(names) is not list or not all(map(_is_name, names)):
-        raise Unusable(
-            tr("{field}={found} must be a list of names").format(
-                field=field, found=_found(fields, field)
-            )
-        )
+        why = N_("{field}={found} must be a list of names")
+        raise Unusable(why, field=field, found=_found(fields, field))
     if len(names) > MAX_TARGETS:
-        raise Unusable(
-            tr("{field} must be a list of at most {max_targets} names").format(
-                field=field, max_targets=MAX_TARGETS
-            )
-        )
+        why = N_("{field} must be a list of at most {max_targets} names")
+        raise Unusable(why, field=field, max_targets=MAX_TARGETS)
     return names
 
 
@@ -165,12 +150,10 @@ def _targets(targets: Any) -> list[str]:
     names = _names({"target_modules": targets}, "target_modules")
     if not names or not all(name.rpartition(".")[2] in LINEAR for name in names):
         # whatever else a name may match, PEFT would stop half-way, with layers already replaced
-        raise Unusable(
-            tr(
-                "a name in target_modules names no module that may be adapted: take them from "
-                "{linear}"
-            ).format(linear=", ".join(LINEAR))
+        why = N_(
+            "a name in target_modules names no module that may be adapted: take them from {linear}"
         )
+        raise Unusable(why, linear=", ".join(LINEAR))
     return names
 
 
@@ -180,15 +163,9 @@ def _pattern(fields: dict[str, Any], field: str, is_valid: Any) -> dict[str, Any
     if type(pattern) is not dict or not all(
         _is_name(name) and is_valid(value) for name, value in pattern.items()
     ):
-        raise Unusable(
-            tr("{field}={found} must map names to numbers that are valid without it").format(
-                field=field, found=_found(fields, field)
-            )
-        )
+        why = N_("{field}={found} must map names to numbers that are valid without it")
+        raise Unusable(why, field=field, found=_found(fields, field))
     if len(pattern) > MAX_PATTERNS:
-        raise Unusable(
-            tr("{field} must have at most {max_patterns} entries").format(
-                field=field, max_patterns=MAX_PATTERNS
-            )
-        )
+        why = N_("{field} must have at most {max_patterns} entries")
+        raise Unusable(why, field=field, max_patterns=MAX_PATTERNS)
     return pattern

@@ -18,7 +18,7 @@ from safetensors.torch import load
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from helpers._language import tr
+from helpers._language import N_
 from helpers.data import course_adapter
 from helpers.grading.adapter_files import ADAPTER_FILES, CONFIG, WEIGHTS, files_of
 from helpers.grading.borrowed import by_pattern, is_adapted
@@ -43,19 +43,16 @@ def read_adapter(files: Mapping[str, bytes]) -> tuple[LoraConfig, Tensors]:
     """The configuration and weights of an adapter's two files. Raises Unusable."""
     missing = [name for name in ADAPTER_FILES if name not in files]
     if missing:
-        raise Unusable(
-            tr("{missing} is missing from the adapter's folder").format(
-                missing=" and ".join(missing)
-            )
-        )
+        why = N_("{missing} is missing from the adapter's folder")
+        raise Unusable(why, missing=" and ".join(missing))
     config = read_settings(files[CONFIG])
     _check_shapes(_shapes_in(files[WEIGHTS]), expected_shapes(config))
     try:
         tensors = load(files[WEIGHTS])
     except Exception as error:  # safetensors has errors of its own
-        raise Unusable(tr("a file of the adapter is damaged")) from error
+        raise Unusable(N_("a file of the adapter is damaged")) from error
     if not all(torch.isfinite(t).all() for t in tensors.values()):
-        raise Unusable(tr("a weight is NaN or infinite"))
+        raise Unusable(N_("a weight is NaN or infinite"))
     return config, tensors
 
 
@@ -63,11 +60,8 @@ def _shapes_in(weights: bytes) -> dict[str, list[int]]:
     """The names and shapes in the header of a safetensors file."""
     size = int.from_bytes(weights[:8], "little")
     if size > MAX_HEADER:
-        raise Unusable(
-            tr("the header of {weights} is damaged, or larger than {max_header} KB").format(
-                weights=WEIGHTS, max_header=MAX_HEADER >> 10
-            )
-        )
+        why = N_("the header of {weights} is damaged, or larger than {max_header} KB")
+        raise Unusable(why, weights=WEIGHTS, max_header=MAX_HEADER >> 10)
     try:
         header = dict(json.loads(weights[8 : 8 + size]))
         header.pop("__metadata__", None)
@@ -75,9 +69,9 @@ def _shapes_in(weights: bytes) -> dict[str, list[int]]:
         dtypes = {tensor["dtype"] for tensor in header.values()}
         known = dtypes <= set(DTYPES)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Unusable(tr("a file of the adapter is damaged")) from error
+        raise Unusable(N_("a file of the adapter is damaged")) from error
     if not known:
-        raise Unusable(tr("the weights must be in float32, float16 or bfloat16"))
+        raise Unusable(N_("the weights must be in float32, float16 or bfloat16"))
     return shapes
 
 
@@ -101,7 +95,7 @@ def expected_shapes(config: LoraConfig) -> dict[str, list[int]]:
             shapes[f"{STEM}{name}.lora_A.weight"] = [r, n_in]
             shapes[f"{STEM}{name}.lora_B.weight"] = [n_out, r]
     if not shapes:
-        raise Unusable(tr("target_modules names no module of the course's small model"))
+        raise Unusable(N_("target_modules names no module of the course's small model"))
     return shapes
 
 
@@ -109,19 +103,17 @@ def _check_shapes(found: Mapping[str, Any], expected: Mapping[str, list[int]]) -
     """Raises Unusable unless the two are equal: a name more could be a weight of the base."""
     missing, more = expected.keys() - found.keys(), found.keys() - expected.keys()
     if missing or more:
-        raise Unusable(
-            tr(
-                "the weights are not those that the configuration describes: of {n_expected} "
-                "tensors {n_missing} are missing, and {n_more} others are there"
-            ).format(n_expected=len(expected), n_missing=len(missing), n_more=len(more))
+        why = N_(
+            "the weights are not those that the configuration describes: of {n_expected} "
+            "tensors {n_missing} are missing, and {n_more} others are there"
         )
+        raise Unusable(why, n_expected=len(expected), n_missing=len(missing), n_more=len(more))
     if others := [name for name in expected if repr(found[name]) != repr(expected[name])]:
-        raise Unusable(
-            tr(
-                "the weights do not fit the course's small model and the rank in the "
-                "configuration: {n_others} of {n_expected} tensors have another shape"
-            ).format(n_others=len(others), n_expected=len(expected))
+        why = N_(
+            "the weights do not fit the course's small model and the rank in the "
+            "configuration: {n_others} of {n_expected} tensors have another shape"
         )
+        raise Unusable(why, n_others=len(others), n_expected=len(expected))
 
 
 def is_copy(files: Mapping[str, bytes], task: str) -> bool:

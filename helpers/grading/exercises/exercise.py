@@ -82,7 +82,7 @@ class Exercise:
         rng = random.Random(f"{seed}/{self.id}")
         cases = list(self.draw(rng))
         rng.shuffle(cases)
-        if {case.part or next(iter(self.parts)) for case in cases} != set(self.parts):
+        if set(map(self.part_of, cases)) != set(self.parts):
             raise ValueError(f"{self.id}: every part needs a case")
         return tuple(cases)
 

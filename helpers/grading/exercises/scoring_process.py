@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from helpers.data import course_adapter, load_task, questions
 from helpers.evaluation import generate_answers, score_structure, score_style
 from helpers.grading.exercises.adapters import Unusable, is_copy, read_adapter
 from helpers.grading.exercises.scoring import TIES
+from helpers.grading.worker.limits import bound_memory
 from helpers.models import load_small_model
 
 MEMORY = 6 << 30  # bytes on top of what importing the libraries has taken
@@ -116,10 +116,7 @@ def main() -> None:
     """Serve until the input ends."""
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)  # what a library prints must not mix in
-        if sys.platform == "linux":
-            with open("/proc/self/statm") as statm:
-                mapped = int(statm.read().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY, mapped + MEMORY))
+        bound_memory(MEMORY)
         for line in sys.stdin:
             out.write(json.dumps(reply_to(json.loads(line))) + "\n")
             out.flush()

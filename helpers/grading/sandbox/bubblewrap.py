@@ -46,16 +46,11 @@ class Bubblewrap:
     def _start(self) -> None:
         """Start the warm parent. Raises SandboxError if it does not come up."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fd = theirs.fileno()
         with theirs:
             self._server = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "helpers.grading.worker",
-                    "--fork-server",
-                    str(theirs.fileno()),
-                ],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "helpers.grading.worker", "--fork-server", f"{fd}"],
+                pass_fds=[fd],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -96,14 +91,8 @@ class Bubblewrap:
             with ours:
                 with theirs, self._lock:
                     socket.send_fds(self._control, [b"fork"], [theirs.fileno(), box.pidfd])
-                return converse(
-                    ours.fileno(),
-                    ours.fileno(),
-                    request,
-                    self.limits,
-                    box.init,
-                    seconds_to_start=120,
-                )
+                fd = ours.fileno()
+                return converse(fd, fd, request, self.limits, box.init, seconds_to_start=120)
         except OSError as error:
             raise SandboxError(f"no worker could be started: {error}") from error
         finally:

@@ -71,15 +71,8 @@ def holes(sandbox: Any, private: Sequence[Path] = ()) -> list[str]:
         hidden = [str(path.resolve()) for path in private]
         port, processes = server.getsockname()[1], sandbox.limits.processes
         arguments = (secret.name, hidden, str(HELPERS), str(HIDDEN), port, processes)
-        reply = sandbox.run(
-            {
-                "cells": [PROBE],
-                "others": [],
-                "name": "probe",
-                "driver": "call",
-                "cases": [arguments],
-            }
-        )
+        asked = {"cells": [PROBE], "others": [], "name": "probe", "driver": "call"}
+        reply = sandbox.run({**asked, "cases": [arguments]})
     if reply["outcome"] != Outcome.ANSWERS or "value" not in reply["answers"][0]:
         raise SandboxError(f"the sandbox did not run its own test: {reply}")
     return [what for what, possible in reply["answers"][0]["value"].items() if possible]

@@ -13,8 +13,7 @@ def set_limits(limits: dict[str, int]) -> None:
     """Bound this process and its children. Keys: seconds (of CPU time), memory and file_size (in
     bytes), processes.
 
-    `seconds` and `memory` are on top of what importing the libraries has taken already. Where
-    there is no /proc to tell how much that is, memory is not bounded.
+    `seconds` and `memory` are on top of what importing the libraries has taken already.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     bounds = {
@@ -24,12 +23,18 @@ def set_limits(limits: dict[str, int]) -> None:
         resource.RLIMIT_NOFILE: 1024,  # what a shell gives a notebook
         resource.RLIMIT_NPROC: limits["processes"],
     }
-    if os.path.exists(STATM):
-        with open(STATM) as statm:
-            mapped = int(statm.read().split()[0]) * resource.getpagesize()
-        bounds[resource.RLIMIT_AS] = mapped + limits["memory"]
     for what, limit in bounds.items():
         resource.setrlimit(what, (limit, limit))
+    bound_memory(limits["memory"])
+
+
+def bound_memory(more: int) -> None:
+    """Bound what this process and its children may map, to so many bytes on top of what is mapped
+    already. Where there is no /proc to tell how much that is, nothing is bounded."""
+    if os.path.exists(STATM):
+        with open(STATM) as statm:
+            limit = int(statm.read().split()[0]) * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def keep_only(kept: int) -> int:

@@ -12,14 +12,14 @@ from torch import nn
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
+    differs,
     matrices_difference,
-    not_several,
     same_tensor,
     same_value,
     wrong_type,
 )
 from helpers.grading.exercises.draw import alpha_for, generator, normal, several, told_apart
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 FRESH, TRAINED = N_("a fresh adapter"), N_("an adapter in training")
 
@@ -37,22 +37,11 @@ def _draw_step(rng: random.Random, part: str) -> Case:
     return Case((*tensors, B, alpha, rate), named, part)
 
 
-def _step_by_autograd(x, G, lora_A, lora_B, lora_alpha, learning_rate) -> torch.Tensor:
-    A, B = lora_A.clone().requires_grad_(), lora_B.clone().requires_grad_()
-    scaling = lora_alpha / len(A)
-    output = scaling * nn.functional.linear(nn.functional.linear(x, A), B)
-    output.backward(G)
-    torch.optim.SGD([A, B], lr=learning_rate).step()
-    return scaling * (B @ A - lora_B @ lora_A).detach()
-
-
-WEIGHT_STEP = Exercise(
-    id="weight_step",
+@exercise(
     title=N_("What one step does to the weight"),
     minutes=10,
     parts={FRESH: 1, TRAINED: 2},
     draw=_draw_step,
-    reference=_step_by_autograd,
     compare=same_tensor(
         N_(
             "A and B move against their gradients, both taken before the step; the change is alpha "
@@ -60,6 +49,14 @@ WEIGHT_STEP = Exercise(
         )
     ),
 )
+def weight_step(x, G, lora_A, lora_B, lora_alpha, learning_rate) -> torch.Tensor:
+    """By autograd."""
+    A, B = lora_A.clone().requires_grad_(), lora_B.clone().requires_grad_()
+    scaling = lora_alpha / len(A)
+    output = scaling * nn.functional.linear(nn.functional.linear(x, A), B)
+    output.backward(G)
+    torch.optim.SGD([A, B], lr=learning_rate).step()
+    return scaling * (B @ A - lora_B @ lora_A).detach()
 
 
 def _of_spectrum(g: torch.Generator, strengths: torch.Tensor) -> torch.Tensor:
@@ -97,37 +94,35 @@ MISCOUNTED: tuple[Callable[[Tensors, float], dict[str, int]], ...] = (
 )
 
 
-def _draw_ranks(rng: random.Random) -> list[Case]:
+@told_apart(_kept, MISCOUNTED)
+def _draw_strengths(rng: random.Random) -> Case:
     """Layers that have changed more and less, one of them hardly at all."""
-    g = generator(rng)
+    names = rng.sample("q_proj k_proj v_proj o_proj up_proj down_proj".split(), 4)
+    sizes = (1.0, rng.uniform(0.5, 0.9), rng.uniform(0.3, 0.6), 0.02)
+    strengths = {
+        name: size * rng.uniform(0.6, 0.9) ** torch.arange(rng.randint(12, 18)).double()
+        for name, size in zip(names, sizes, strict=True)
+    }
+    pooled = torch.cat([s**2 for s in strengths.values()]).sort(descending=True).values
+    held = pooled.cumsum(0) / pooled.sum()
+    apart = pooled[:-1] / pooled[1:]
+    clear = [k for k in range(4, 12) if apart[k - 1] > 1.02 and apart[k] > 1.02]
+    k = rng.choice(clear or [4])
+    # half-way, so that rounding cannot change the answer; 0 where no two are far enough apart
+    share = ((held[k - 1] + held[k]) / 2).item() if clear else 0.0
+    named = tr("{share:.1%} of the energy of {layers}")
+    return Case((strengths, share), named.format(share=share, layers=", ".join(names)))
 
-    def draw_one() -> Case:
-        names = rng.sample("q_proj k_proj v_proj o_proj up_proj down_proj".split(), 4)
-        sizes = (1.0, rng.uniform(0.5, 0.9), rng.uniform(0.3, 0.6), 0.02)
-        strengths = {
-            name: size * rng.uniform(0.6, 0.9) ** torch.arange(rng.randint(12, 18)).double()
-            for name, size in zip(names, sizes, strict=True)
-        }
-        pooled = torch.cat([s**2 for s in strengths.values()]).sort(descending=True).values
-        held = pooled.cumsum(0) / pooled.sum()
-        apart = pooled[:-1] / pooled[1:]
-        clear = [k for k in range(4, 12) if apart[k - 1] > 1.02 and apart[k] > 1.02]
-        k = rng.choice(clear or [4])
-        # half-way, so that rounding cannot change the answer; 0 where no two are far enough apart
-        share = ((held[k - 1] + held[k]) / 2).item() if clear else 0.0
-        named = tr("{share:.1%} of the energy of {layers}")
-        return Case((strengths, share), named.format(share=share, layers=", ".join(names)))
+
+def _draw_ranks(rng: random.Random) -> list[Case]:
+    g = generator(rng)
 
     def with_matrices(case: Case) -> Case:
         strengths, share = case.args
         deltas = {name: _of_spectrum(g, s.float()) for name, s in strengths.items()}
         return replace(case, args=(deltas, share))
 
-    return [with_matrices(told_apart(draw_one, _kept, *MISCOUNTED)) for _ in range(4)]
-
-
-def _ranks_by_svd(deltas: Tensors, share: float) -> dict[str, int]:
-    return _kept({n: torch.linalg.svdvals(d.double()) for n, d in deltas.items()}, share)
+    return [with_matrices(_draw_strengths(rng)) for _ in range(4)]
 
 
 def _compare_ranks(case: Case, expected: dict[str, int], got: Any) -> Difference | None:
@@ -135,10 +130,8 @@ def _compare_ranks(case: Case, expected: dict[str, int], got: Any) -> Difference
     if type(got) is not dict or any(type(rank) is not int for rank in got.values()):
         return wrong_type(got, wanted, case)
     if got.keys() != expected.keys():
-        return Difference(
-            tr("for {named} your dictionary has other names").format(named=case.named),
-            tr("every layer has its entry, 0 if it gets nothing"),
-        )
+        hint = N_("every layer has its entry, 0 if it gets nothing")
+        return differs(case, N_("for {named} your dictionary has other names"), hint)
     hint = N_(
         "energy is the square of a singular value; the strongest directions of all layers are "
         "counted together, until the share is reached"
@@ -146,15 +139,16 @@ def _compare_ranks(case: Case, expected: dict[str, int], got: Any) -> Difference
     return same_value(wanted, hint)(case, expected, {name: got[name] for name in expected})
 
 
-RANKS_FOR = Exercise(
-    id="ranks_for",
+@exercise(
     title=N_("A rank for each layer"),
     minutes=10,
     parts={N_("the ranks"): 2},
     draw=_draw_ranks,
-    reference=_ranks_by_svd,
     compare=_compare_ranks,
 )
+def ranks_for(deltas: Tensors, share: float) -> dict[str, int]:
+    """By the singular values."""
+    return _kept({n: torch.linalg.svdvals(d.double()) for n, d in deltas.items()}, share)
 
 
 SHAPES, BEST = N_("factors of rank r"), N_("closest to the change")
@@ -170,37 +164,30 @@ def _draw_strongest(rng: random.Random, part: str) -> Case:
     return Case((delta, r), tr("rank {r} of a {n}×{n2} change").format(r=r, n=n, n2=n + 5), part)
 
 
-def _best_of_rank(delta: torch.Tensor, r: int) -> torch.Tensor:
-    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
-    return U[:, :r] * S[:r] @ Vh[:r]
-
-
 def _compare_strongest(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     delta, r = case.args
     shapes = {"A": (r, delta.shape[1]), "B": (delta.shape[0], r)}
     hint = tr("A is r × in and B is out × r, as in lesson 1; return them as (A, B)")
-    difference = not_several(case, got, 2, tr("pair (A, B)"))
-    difference = difference or matrices_difference(case, got, shapes, hint)
+    difference = matrices_difference(case, got, shapes, hint, N_("pair (A, B)"))
     if difference or case.part == SHAPES:
         return difference
     best = (delta.double() - expected.double()).norm().item()
     away = (delta.double() - got[1].double() @ got[0].double()).norm().item()
     if away <= NEARLY_BEST * best:  # never true of NaN
         return None
-    return Difference(
-        tr(
-            "for {named} B A is {away:.4g} away from the change, where {best:.4g} is possible"
-        ).format(named=case.named, away=away, best=best),
-        tr("B A must keep the r strongest directions, each with its strength (Eckart-Young)"),
-    )
+    seen = N_("for {named} B A is {away:.4g} away from the change, where {best:.4g} is possible")
+    hint = N_("B A must keep the r strongest directions, each with its strength (Eckart-Young)")
+    return differs(case, seen, hint, away=away, best=best)
 
 
-STRONGEST_DIRECTIONS = Exercise(
-    id="strongest_directions",
+@exercise(
     title=N_("The best A and B for a known change"),
     minutes=12,
     parts={SHAPES: 1, BEST: 2},
     draw=_draw_strongest,
-    reference=_best_of_rank,
     compare=_compare_strongest,
 )
+def strongest_directions(delta: torch.Tensor, r: int) -> torch.Tensor:
+    """B A of the strongest directions."""
+    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
+    return U[:, :r] * S[:r] @ Vh[:r]

@@ -11,7 +11,7 @@ from torch import nn
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_int, same_value
-from helpers.grading.exercises.draw import told_apart
+from helpers.grading.exercises.draw import several, told_apart
 from helpers.grading.exercises.exercise import Case, exercise
 from helpers.grading.exercises.lesson01.layer import peft_linear
 
@@ -43,23 +43,23 @@ def _fused(r: int, n_in: int, n_out: int) -> int:
     return 3 * r * (n_in + n_out) // (n_in + 3 * n_out)
 
 
-def _draw_fused(rng: random.Random) -> list[Case]:
+@told_apart(_fused, MISTAKES)
+def _draw_layer(rng: random.Random, kind: str) -> Case:
     """Where the budget is used up to the last number, and where something is left of it."""
+    sizes = [48, 64, 96, 128, 160, 256, 384, 576, 768]
+    while True:
+        r, n_in, n_out = rng.randint(3, 32), rng.choice(sizes), rng.choice(sizes)
+        left = 3 * r * (n_in + n_out) % (n_in + 3 * n_out)
+        if (left == 0) == (kind == "even"):
+            named = tr("rank {r} on three layers {n_in}→{n_out}")
+            return Case((r, n_in, n_out), named.format(r=r, n_in=n_in, n_out=n_out))
 
-    def draw_one(kind: str) -> Case:
-        sizes = [48, 64, 96, 128, 160, 256, 384, 576, 768]
-        while True:
-            r, n_in, n_out = rng.randint(3, 32), rng.choice(sizes), rng.choice(sizes)
-            left = 3 * r * (n_in + n_out) % (n_in + 3 * n_out)
-            if (left == 0) == (kind == "even"):
-                named = tr("rank {r} on three layers {n_in}→{n_out}")
-                return Case((r, n_in, n_out), named.format(r=r, n_in=n_in, n_out=n_out))
 
+def _draw_fused(rng: random.Random) -> list[Case]:
     kinds = ["even", "even", "between", "between", "between"]
     drawn: dict[tuple, Case] = {}
     while len(drawn) < len(kinds):
-        kind = kinds[len(drawn)]
-        case = told_apart(lambda kind=kind: draw_one(kind), _fused, *MISTAKES[kind])
+        case = _draw_layer(rng, kinds[len(drawn)])
         drawn.setdefault(case.args, case)
     return list(drawn.values())
 
@@ -81,18 +81,16 @@ def fused_rank(r: int, n_in: int, n_out: int) -> int:
     return 3 * _count_by_peft(r, n_in, n_out) // _count_by_peft(1, n_in, 3 * n_out)
 
 
-Layers = dict[str, tuple[int, int]]
-
-
-def _saves_nothing(layers: Layers, r: int) -> list[str]:
-    return [n for n, (n_in, n_out) in layers.items() if r * (n_in + n_out) >= n_in * n_out]
+Sides = tuple[int, int]
+Layers = dict[str, Sides]
 
 
 def _named_by(holds: Callable[[int, int, int], bool]) -> Callable[[Layers, int], list[str]]:
     return lambda layers, r: [n for n, (n_in, n_out) in layers.items() if holds(r, n_in, n_out)]
 
 
-MISSES: tuple[Callable[[Layers, int], list[str]], ...] = (
+_saves_nothing = _named_by(lambda r, n_in, n_out: r * (n_in + n_out) >= n_in * n_out)
+MISSES = (
     _named_by(lambda r, n_in, n_out: r * (n_in + n_out) > n_in * n_out),
     _named_by(lambda r, n_in, n_out: r >= min(n_in, n_out)),
     _named_by(lambda r, n_in, n_out: r >= n_out),
@@ -103,9 +101,6 @@ MISSES: tuple[Callable[[Layers, int], list[str]], ...] = (
 )
 """Without the equal ones; by a side alone, or half of one; by a rank rounded down or to nearest;
 the other way round."""
-
-
-Sides = tuple[int, int]
 
 
 @cache
@@ -122,20 +117,18 @@ def _close_shapes() -> list[tuple[int, tuple[list[Sides], ...]]]:
     return [(r, found) for r, found in close.items() if all(found)]
 
 
-def _draw_layers(rng: random.Random) -> list[Case]:
+@several(4)
+@told_apart(_saves_nothing, MISSES)
+def _draw_layers(rng: random.Random) -> Case:
     """A large layer, a narrow one, and three about whose break-even rank one may be mistaken."""
-
-    def draw_one() -> Case:
-        r, close = rng.choice(_close_shapes())
-        pairs = [(96 * r, 64 * r), (64 * r, r - 1), *map(rng.choice, close)]
-        pairs = [pair if rng.random() < 0.5 else pair[::-1] for pair in pairs]
-        rng.shuffle(pairs)
-        names = rng.sample("q_proj k_proj v_proj o_proj up_proj down_proj router".split(), 5)
-        layers = dict(zip(names, pairs, strict=True))
-        shown = ", ".join(f"{name} {n_in}→{n_out}" for name, (n_in, n_out) in layers.items())
-        return Case((layers, r), tr("rank {r} on {layers}").format(r=r, layers=shown))
-
-    return [told_apart(draw_one, _saves_nothing, *MISSES) for _ in range(4)]
+    r, close = rng.choice(_close_shapes())
+    pairs = [(96 * r, 64 * r), (64 * r, r - 1), *map(rng.choice, close)]
+    pairs = [pair if rng.random() < 0.5 else pair[::-1] for pair in pairs]
+    rng.shuffle(pairs)
+    names = rng.sample("q_proj k_proj v_proj o_proj up_proj down_proj router".split(), 5)
+    layers = dict(zip(names, pairs, strict=True))
+    shown = ", ".join(f"{name} {n_in}→{n_out}" for name, (n_in, n_out) in layers.items())
+    return Case((layers, r), tr("rank {r} on {layers}").format(r=r, layers=shown))
 
 
 def _numbers(*layers: nn.Linear) -> int:

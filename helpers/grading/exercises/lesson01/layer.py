@@ -11,13 +11,9 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import (
-    same_tensor,
-    tensor_difference,
-    wrong_type,
-)
+from helpers.grading.exercises.compare import differs, same_tensor, tensor_difference, wrong_type
 from helpers.grading.exercises.draw import alpha_for, generator, normal, several
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.worker.drivers import one_step
 
 
@@ -28,11 +24,33 @@ def peft_linear(r: int, n_in: int, n_out: int, lora_alpha: float = 1, **settings
     return get_peft_model(nn.Sequential(layer), config)
 
 
+def filled_linear(weight, lora_A, lora_B, lora_alpha: float, **settings: Any) -> nn.Module:
+    """`peft_linear` with these numbers in it: weight of (out, in), A of (r, in), B of (out, r)."""
+    model = peft_linear(*lora_A.shape, len(weight), lora_alpha, **settings)
+    layer = model.base_model.model.layer
+    with torch.no_grad():
+        layer.base_layer.weight.copy_(weight)
+        layer.lora_A["default"].weight.copy_(lora_A)
+        layer.lora_B["default"].weight.copy_(lora_B)
+    return model
+
+
 START, NUMBERS, TRAINS = (
     N_("starts as the base layer"),
     N_("computes the update"),
     N_("trains A and B only"),
 )
+OUTPUTS = {
+    START: (
+        "start",
+        N_("a fresh layer must give the base's output: one of A and B starts at zero"),
+    ),
+    NUMBERS: (
+        "output",
+        N_("the output is the base's row plus alpha / r times the token's column of A, through B"),
+    ),
+}
+"""Part -> the output that it looks at, and what to think of where that differs."""
 
 
 @several(2, START, NUMBERS, TRAINS)
@@ -46,28 +64,6 @@ def _draw_embedding(rng: random.Random, part: str) -> Case:
         r=r, alpha=alpha, tokens=tokens, dim=dim
     )
     return Case(args, named, part)
-
-
-def _embedding_by_peft(weight, r, lora_alpha, ids, lora_A, lora_B) -> dict[str, Any]:
-    base = nn.Embedding.from_pretrained(weight.clone())
-    config = LoraConfig(r=r, lora_alpha=lora_alpha, target_modules=["layer"])
-    model = get_peft_model(nn.Sequential(OrderedDict(layer=base)), config)
-    layer = model.base_model.model.layer
-    A, B = layer.lora_embedding_A["default"], layer.lora_embedding_B["default"]
-    with torch.no_grad():
-        start = model(ids)
-        A.copy_(lora_A)
-        B.copy_(lora_B)
-        output = model(ids)
-        one_step(model, [A, B], ids)
-        return {
-            "matrices": {"lora_A": list(A.shape), "lora_B": list(B.shape)},
-            "start": start,
-            "both_zero": False,
-            "output": output,
-            "trainable": sorted([list(A.shape), list(B.shape)]),
-            "moved": [A - lora_A, B - lora_B, torch.zeros_like(weight)],
-        }
 
 
 def _built_wrongly(case: Case, name: str, shape: list[int], built: Any) -> Difference:
@@ -89,42 +85,21 @@ def _compare_embedding(case: Case, expected: dict, got: Any) -> Difference | Non
             return _built_wrongly(case, name, shape, built)
     if not expected.keys() <= got.keys():
         return wrong_type(got, "LoRAEmbedding", case)
-    if case.part == START:
-        if got["both_zero"] is not False:
-            return Difference(
-                tr("for {named} lora_A and lora_B both start at zero").format(named=case.named),
-                tr("with A and B both zero neither ever gets a gradient"),
-            )
-        hint = tr("a fresh layer must give the base's output: one of A and B starts at zero")
-        return tensor_difference(case, expected["start"], got["start"], hint, name=tr("the output"))
-    if case.part == NUMBERS:
-        hint = tr(
-            "the output is the base's row plus alpha / r times the token's column of A, through B"
-        )
-        return tensor_difference(
-            case, expected["output"], got["output"], hint, name=tr("the output")
-        )
-    hint = tr("only A (r × tokens) and B (dim × r) train; the base is frozen")
+    if case.part == START and got["both_zero"] is not False:
+        hint = N_("with A and B both zero neither ever gets a gradient")
+        return differs(case, N_("for {named} lora_A and lora_B both start at zero"), hint)
+    if case.part in OUTPUTS:
+        which, hint = OUTPUTS[case.part]
+        return tensor_difference(case, expected[which], got[which], hint, name=tr("the output"))
+    hint = N_("only A (r × tokens) and B (dim × r) train; the base is frozen")
     if repr(got["trainable"]) != repr(expected["trainable"]):
-        return Difference(
-            tr("for {named} trainable are tensors of shapes {trainable}").format(
-                named=case.named, trainable=got["trainable"]
-            ),
-            hint,
-        )
-    for name, wanted, moved in zip(
-        ("A", "B", tr("the base weight")),
-        expected["moved"],
-        got["moved"],
-        strict=True,
-    ):
+        seen = N_("for {named} trainable are tensors of shapes {trainable}")
+        return differs(case, seen, hint, trainable=got["trainable"])
+    names = ("A", "B", tr("the base weight"))
+    for name, wanted, moved in zip(names, expected["moved"], got["moved"], strict=True):
         if not _same_direction(wanted, moved):
-            return Difference(
-                tr("for {named} a step of training moves {name} wrongly").format(
-                    named=case.named, name=name
-                ),
-                hint,
-            )
+            seen = N_("for {named} a step of training moves {name} wrongly")
+            return differs(case, seen, hint, name=name)
     return None
 
 
@@ -138,16 +113,35 @@ def _same_direction(wanted: torch.Tensor, moved: Any) -> bool:
     return torch.cosine_similarity(a, b, dim=0).item() > 0.999
 
 
-LORA_EMBEDDING = Exercise(
-    id="lora_embedding",
+@exercise(
     title=N_("LoRA on an embedding"),
     minutes=10,
     parts={START: 1, NUMBERS: 2, TRAINS: 1},
     draw=_draw_embedding,
-    reference=_embedding_by_peft,
     compare=_compare_embedding,
     driver="lora_embedding",
 )
+def lora_embedding(weight, r, lora_alpha, ids, lora_A, lora_B) -> dict[str, Any]:
+    """By PEFT."""
+    base = nn.Embedding.from_pretrained(weight.clone())
+    config = LoraConfig(r=r, lora_alpha=lora_alpha, target_modules=["layer"])
+    model = get_peft_model(nn.Sequential(OrderedDict(layer=base)), config)
+    layer = model.base_model.model.layer
+    A, B = layer.lora_embedding_A["default"], layer.lora_embedding_B["default"]
+    with torch.no_grad():
+        start = model(ids)
+        A.copy_(lora_A)
+        B.copy_(lora_B)
+        output = model(ids)
+        one_step(model, [A, B], ids)
+        return {
+            "matrices": {"lora_A": list(A.shape), "lora_B": list(B.shape)},
+            "start": start,
+            "both_zero": False,
+            "output": output,
+            "trainable": sorted([list(A.shape), list(B.shape)]),
+            "moved": [A - lora_A, B - lora_B, torch.zeros_like(weight)],
+        }
 
 
 PLAIN, RSLORA = "alpha / r", "alpha / √r (rsLoRA)"
@@ -165,25 +159,16 @@ def _draw_merge(rng: random.Random, part: str) -> Case:
     return Case((*tensors, alpha, part == RSLORA), named, part)
 
 
-def _merge_by_peft(weight, lora_A, lora_B, lora_alpha, use_rslora) -> torch.Tensor:
-    r, n_in = lora_A.shape
-    model = peft_linear(r, n_in, len(weight), lora_alpha, use_rslora=use_rslora)
-    layer = model.base_model.model.layer
-    with torch.no_grad():
-        layer.base_layer.weight.copy_(weight)
-        layer.lora_A["default"].weight.copy_(lora_A)
-        layer.lora_B["default"].weight.copy_(lora_B)
-    return model.merge_and_unload().layer.weight.detach()
-
-
-MERGE = Exercise(
-    id="merge",
+@exercise(
     title=N_("Merge the update into the weight"),
     minutes=8,
     parts={PLAIN: 1, RSLORA: 1},
     draw=_draw_merge,
-    reference=_merge_by_peft,
     compare=same_tensor(
         N_("merged is W plus scaling times B A, the scaling alpha / r or alpha / √r")
     ),
 )
+def merge(weight, lora_A, lora_B, lora_alpha, use_rslora) -> torch.Tensor:
+    """By PEFT."""
+    model = filled_linear(weight, lora_A, lora_B, lora_alpha, use_rslora=use_rslora)
+    return model.merge_and_unload().layer.weight.detach()

@@ -1,26 +1,15 @@
 """Lesson 2: configure LoRA."""
 
-from helpers.grading.exercises.lesson02.budgets import (
-    CONFIG_FOR_BUDGET,
-    CONFIG_FOR_CARD,
-    SPEND_BUDGET,
-)
-from helpers.grading.exercises.lesson02.decoders import COUNT_DECODER
-from helpers.grading.exercises.lesson02.settings import (
-    ADAPTED_MODULES,
-    ALPHA_FOR_RANK,
-    MODULE_SCALING,
-    TRAINED_BIASES,
-)
+from helpers.grading.exercises.lesson02 import budgets, decoders, settings
 
 SET = "02_configuration_exercises"
 EXERCISES = (
-    MODULE_SCALING,
-    ALPHA_FOR_RANK,
-    TRAINED_BIASES,
-    ADAPTED_MODULES,
-    COUNT_DECODER,
-    CONFIG_FOR_BUDGET,
-    SPEND_BUDGET,
-    CONFIG_FOR_CARD,
+    settings.module_scaling,
+    settings.alpha_for_rank,
+    settings.trained_biases,
+    settings.adapted_modules,
+    decoders.count_decoder,
+    budgets.config_for_budget,
+    budgets.spend_budget,
+    budgets.config_for_card,
 )

@@ -8,11 +8,10 @@ from typing import Any
 from peft import LoraConfig
 from transformers import LlamaConfig
 
-from helpers._language import N_, tr
-from helpers.grading.exercises.compare import (
-    same_int,
-)
-from helpers.grading.exercises.exercise import Case, Exercise
+from helpers._language import N_
+from helpers.grading.exercises.compare import same_int
+from helpers.grading.exercises.draw import for_each
+from helpers.grading.exercises.exercise import Case, exercise
 from helpers.params import count_lora_parameters
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -40,17 +39,17 @@ def named_shape(shape: dict[str, int]) -> str:
     return ", ".join(f"{key}={value}" for key, value in shape.items())
 
 
-def _draw_decoder(rng: random.Random) -> list[Case]:
-    cases = []
-    for part, modules in (("attention", ATTENTION), ("attention and MLP", ATTENTION + MLP)):
-        for _ in range(2):
-            shape, r = draw_shape(rng), rng.randint(2, 16)
-            cases.append(Case((shape, r, modules), f"r={r}, {named_shape(shape)}", part))
-    shape, some = draw_shape(rng), ["q_proj", "v_proj", "down_proj"]
-    cases.append(
-        Case((shape, 3, some), f"r=3, {some}, {named_shape(shape)}", tr("attention and MLP"))
-    )
-    return cases
+ALONE, TOGETHER = N_("attention"), N_("attention and MLP")
+SOME = ["q_proj", "v_proj", "down_proj"]
+
+
+@for_each({ALONE: [ATTENTION] * 2, TOGETHER: [ATTENTION + MLP] * 2 + [SOME]})
+def _draw_decoder(rng: random.Random, part: str, modules: list[str]) -> Case:
+    shape = draw_shape(rng)
+    if modules == SOME:
+        return Case((shape, 3, SOME), f"r=3, {SOME}, {named_shape(shape)}", part)
+    r = rng.randint(2, 16)
+    return Case((shape, r, modules), f"r={r}, {named_shape(shape)}", part)
 
 
 def count_trained(shape: dict[str, int], **settings: Any) -> int:
@@ -58,17 +57,11 @@ def count_trained(shape: dict[str, int], **settings: Any) -> int:
     return count_lora_parameters(config, LoraConfig(task_type="CAUSAL_LM", **settings)).trainable
 
 
-def _count_decoder(shape: dict[str, int], r: int, target_modules: list[str]) -> int:
-    return count_trained(shape, r=r, target_modules=target_modules)
-
-
-COUNT_DECODER = Exercise(
-    id="count_decoder",
+@exercise(
     title=N_("Count a whole model"),
     minutes=12,
-    parts={N_("attention"): 2, N_("attention and MLP"): 1},
+    parts={ALONE: 2, TOGETHER: 1},
     draw=_draw_decoder,
-    reference=_count_decoder,
     compare=same_int(
         N_(
             "q_proj gives num_attention_heads × head_dim, which need not be hidden_size; "
@@ -76,3 +69,6 @@ COUNT_DECODER = Exercise(
         )
     ),
 )
+def count_decoder(shape: dict[str, int], r: int, target_modules: list[str]) -> int:
+    """By the course's own count, which is PEFT's."""
+    return count_trained(shape, r=r, target_modules=target_modules)

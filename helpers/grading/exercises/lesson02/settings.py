@@ -12,13 +12,9 @@ from torch import nn
 
 from helpers._language import N_, tr
 from helpers.grading.borrowed import is_adapted
-from helpers.grading.exercises.compare import (
-    same_float,
-    same_int,
-    same_value,
-)
-from helpers.grading.exercises.draw import several, told_apart
-from helpers.grading.exercises.exercise import Case, Exercise
+from helpers.grading.exercises.compare import same_float, same_int, same_value
+from helpers.grading.exercises.draw import for_each, several, told_apart
+from helpers.grading.exercises.exercise import Case, exercise
 
 PLAIN, RSLORA = "alpha / r", "rsLoRA"
 
@@ -60,38 +56,43 @@ MISSED: dict[str, tuple[Callable[[Fields, str], float], ...]] = {
 overlooked (alpha does not grow with the rank), the other factor, `endswith` without the dot."""
 
 
-def _draw_scaling(rng: random.Random) -> list[Case]:
-    def draw_one(kind: str, part: str) -> Case:
-        ranks, alphas = rng.sample([2, 4, 6, 8, 12, 16, 24, 32, 64], 3), rng.sample(range(5, 40), 3)
-        layer, (module, other) = rng.randint(10, 29), rng.sample(MODULES, 2)
-        own = rng.choice([module, f"layers.{layer}.{module}", f"{layer}.{module}"])
-        near = f"{layer % 10}.{module}"  # the end of the name, but not after a dot
-        config: Fields = {
-            "r": ranks[0],
-            "lora_alpha": alphas[0],
-            "use_rslora": part == RSLORA,
-            "rank_pattern": {(near if kind == NEITHER else other): ranks[1]},
-            "alpha_pattern": {other: alphas[1]},
-        }
-        if kind != NEITHER:
-            config["rank_pattern"][own] = ranks[2]
-        if kind == BOTH:
-            config["alpha_pattern"][own] = alphas[2]
-        return Case((config, f"layers.{layer}.{module}"), _shown(config, layer, module), part)
-
-    return [
-        told_apart(lambda kind=kind, part=part: draw_one(kind, part), _factor, *MISSED[kind])
-        for part in (PLAIN, RSLORA)
-        for kind in MISSED
-    ]
+@for_each({PLAIN: MISSED, RSLORA: MISSED})
+@told_apart(_factor, MISSED)
+def _draw_scaling(rng: random.Random, part: str, kind: str) -> Case:
+    ranks, alphas = rng.sample([2, 4, 6, 8, 12, 16, 24, 32, 64], 3), rng.sample(range(5, 40), 3)
+    layer, (module, other) = rng.randint(10, 29), rng.sample(MODULES, 2)
+    name = f"layers.{layer}.{module}"
+    own = rng.choice([module, name, f"{layer}.{module}"])
+    near = f"{layer % 10}.{module}"  # the end of the name, but not after a dot
+    config: Fields = {
+        "r": ranks[0],
+        "lora_alpha": alphas[0],
+        "use_rslora": part == RSLORA,
+        "rank_pattern": {(near if kind == NEITHER else other): ranks[1]},
+        "alpha_pattern": {other: alphas[1]},
+    }
+    if kind != NEITHER:
+        config["rank_pattern"][own] = ranks[2]
+    if kind == BOTH:
+        config["alpha_pattern"][own] = alphas[2]
+    fields = ", ".join(f"{field}={value}" for field, value in config.items())
+    return Case((config, name), f"{name}, {fields}", part)
 
 
-def _shown(config: Fields, layer: int, module: str) -> str:
-    fields = ", ".join(f"{name}={value}" for name, value in config.items())
-    return f"layers.{layer}.{module}, {fields}"
-
-
-def _peft_factor(config: Fields, name: str) -> float:
+@exercise(
+    title=N_("The factor of one module"),
+    minutes=6,
+    parts={PLAIN: 1, RSLORA: 1},
+    draw=_draw_scaling,
+    compare=same_float(
+        N_(
+            "find the module's own rank and its own alpha, each in its pattern or else the "
+            "adapter's; LoRA divides alpha by r, rsLoRA by the square root of r"
+        )
+    ),
+)
+def module_scaling(config: Fields, name: str) -> float:
+    """By PEFT."""
     with torch.device("meta"):
         # each key matches something: PEFT warns of those that do not
         keys = (name, *config["rank_pattern"], *config["alpha_pattern"])
@@ -103,28 +104,6 @@ def _peft_factor(config: Fields, name: str) -> float:
     return float(model.base_model.model.get_submodule(name).scaling["default"])
 
 
-MODULE_SCALING = Exercise(
-    id="module_scaling",
-    title=N_("The factor of one module"),
-    minutes=6,
-    parts={PLAIN: 1, RSLORA: 1},
-    draw=_draw_scaling,
-    reference=_peft_factor,
-    compare=same_float(
-        N_(
-            "find the module's own rank and its own alpha, each in its pattern or else the "
-            "adapter's; LoRA divides alpha by r, rsLoRA by the square root of r"
-        )
-    ),
-)
-
-
-def _scaling_by_peft(r: int, lora_alpha: float, use_rslora: bool) -> float:
-    patterns: Fields = {"rank_pattern": {}, "alpha_pattern": {}}
-    config = {"r": r, "lora_alpha": lora_alpha, "use_rslora": use_rslora, **patterns}
-    return _peft_factor(config, "layers.0.q_proj")
-
-
 @several(3, PLAIN, RSLORA)
 def _draw_alpha(rng: random.Random, part: str) -> Case:
     ranks = [4, 6, 8, 12, 16, 24, 32, 64]
@@ -134,44 +113,46 @@ def _draw_alpha(rng: random.Random, part: str) -> Case:
     return Case((old, alpha, new, part == RSLORA), named, part)
 
 
-def _alpha_by_peft(old_r: int, lora_alpha: float, new_r: int, use_rslora: bool) -> float:
-    wanted = _scaling_by_peft(old_r, lora_alpha, use_rslora)
-    return wanted / _scaling_by_peft(new_r, 1, use_rslora)
-
-
-ALPHA_FOR_RANK = Exercise(
-    id="alpha_for_rank",
+@exercise(
     title=N_("Another rank, the same factor"),
     minutes=5,
     parts={PLAIN: 1, RSLORA: 1},
     draw=_draw_alpha,
-    reference=_alpha_by_peft,
     compare=same_float(N_("the factor before and after must be equal; solve for the new alpha")),
 )
+def alpha_for_rank(old_r: int, lora_alpha: float, new_r: int, use_rslora: bool) -> float:
+    """By PEFT."""
+    plain = {"use_rslora": use_rslora, "rank_pattern": {}, "alpha_pattern": {}}
+    wanted, of_one = (
+        module_scaling.reference({"r": r, "lora_alpha": alpha, **plain}, "layers.0.q_proj")
+        for r, alpha in ((old_r, lora_alpha), (new_r, 1))
+    )
+    return wanted / of_one
 
 
-def _draw_biases(rng: random.Random) -> list[Case]:
-    cases = []
-    for bias in ("none", "lora_only", "all"):
-        for _ in range(2):
-            layers = [
-                {"out_features": rng.randint(4, 64), "has_bias": has, "adapted": adapted}
-                for has in (True, False)
-                for adapted in (True, False)
-                for _ in range(rng.randint(1, 3))
-            ]
-            cases.append(
-                Case(
-                    (layers, bias),
-                    tr("bias={bias!r} and {n_layers} layers").format(
-                        bias=bias, n_layers=len(layers)
-                    ),
-                )
-            )
-    return cases
+@for_each({"": ("none", "none", "lora_only", "lora_only", "all", "all")})
+def _draw_biases(rng: random.Random, part: str, bias: str) -> Case:
+    layers = [
+        {"out_features": rng.randint(4, 64), "has_bias": has, "adapted": adapted}
+        for has in (True, False)
+        for adapted in (True, False)
+        for _ in range(rng.randint(1, 3))
+    ]
+    named = tr("bias={bias!r} and {n_layers} layers").format(bias=bias, n_layers=len(layers))
+    return Case((layers, bias), named, part)
 
 
-def _biases_by_peft(layers: list[dict[str, Any]], bias: str) -> int:
+@exercise(
+    title=N_("What bias= trains"),
+    minutes=6,
+    parts={N_("the number of biases"): 2},
+    draw=_draw_biases,
+    compare=same_int(
+        N_("lora_only means the biases of adapted layers; only a layer with a bias has any")
+    ),
+)
+def trained_biases(layers: list[dict[str, Any]], bias: str) -> int:
+    """By PEFT."""
     with torch.device("meta"):
         modules = [nn.Linear(4, layer["out_features"], layer["has_bias"]) for layer in layers]
         adapted = [str(n) for n, layer in enumerate(layers) if layer["adapted"]]
@@ -179,19 +160,6 @@ def _biases_by_peft(layers: list[dict[str, Any]], bias: str) -> int:
         model = get_peft_model(nn.Sequential(*modules), config)
     trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     return sum(p.numel() for name, p in trained if "lora_" not in name)
-
-
-TRAINED_BIASES = Exercise(
-    id="trained_biases",
-    title=N_("What bias= trains"),
-    minutes=6,
-    parts={N_("the number of biases"): 2},
-    draw=_draw_biases,
-    reference=_biases_by_peft,
-    compare=same_int(
-        N_("lora_only means the biases of adapted layers; only a layer with a bias has any")
-    ),
-)
 
 
 ENDINGS, PATTERN = N_("a list of endings"), N_("a string")
@@ -207,39 +175,29 @@ def _patterns(rng: random.Random, layer: int) -> list[str]:
     return [rng.choice(whole), rng.choice(inside), rng.choice(at_the_start)]
 
 
-def _draw_modules(rng: random.Random) -> list[Case]:
-    cases = []
-    for part in (ENDINGS, PATTERN):
-        for kind in range(3):
-            first = rng.randint(0, 8)
-            names = [
-                f"model.layers.{n}.{block}"
-                for n in (first, first + 1, first + 11)
-                for block in ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "xq_proj")
-            ] + ["q_proj", "lm_head", "model.embed_tokens"]
-            rng.shuffle(names)
-            if part == ENDINGS:
-                # what PEFT does not match inside a name, and what is more than a name's last part
-                telling = ["layers", "self_attn.v_proj", f"layers.{first + 1}.mlp.up_proj"][kind]
-                targets: Any = [telling, rng.choice(OTHER_ENDINGS), "q_proj"]
-            else:
-                targets = _patterns(rng, first)[kind]
-            cases.append(Case((names, targets), f"target_modules={targets!r}", part))
-    return cases
+@for_each({ENDINGS: range(3), PATTERN: range(3)})
+def _draw_modules(rng: random.Random, part: str, kind: int) -> Case:
+    first = rng.randint(0, 8)
+    names = [
+        f"model.layers.{n}.{block}"
+        for n in (first, first + 1, first + 11)
+        for block in ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "xq_proj")
+    ] + ["q_proj", "lm_head", "model.embed_tokens"]
+    rng.shuffle(names)
+    if part == ENDINGS:
+        # what PEFT does not match inside a name, and what is more than a name's last part
+        telling = ["layers", "self_attn.v_proj", f"layers.{first + 1}.mlp.up_proj"][kind]
+        targets: Any = [telling, rng.choice(OTHER_ENDINGS), "q_proj"]
+    else:
+        targets = _patterns(rng, first)[kind]
+    return Case((names, targets), f"target_modules={targets!r}", part)
 
 
-def _modules_by_peft(names: Sequence[str], target_modules: Any) -> list[str]:
-    config = LoraConfig(target_modules=target_modules)
-    return [name for name in names if is_adapted(config, name)]
-
-
-ADAPTED_MODULES = Exercise(
-    id="adapted_modules",
+@exercise(
     title=N_("Which modules does it match?"),
     minutes=10,
     parts={ENDINGS: 1, PATTERN: 1},
     draw=_draw_modules,
-    reference=_modules_by_peft,
     compare=same_value(
         N_("list of names"),
         N_(
@@ -248,3 +206,7 @@ ADAPTED_MODULES = Exercise(
         ),
     ),
 )
+def adapted_modules(names: Sequence[str], target_modules: Any) -> list[str]:
+    """By PEFT."""
+    config = LoraConfig(target_modules=target_modules)
+    return [name for name in names if is_adapted(config, name)]

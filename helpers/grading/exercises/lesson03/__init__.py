@@ -1,20 +1,13 @@
 """Lesson 3: train with LoRA."""
 
-from helpers.grading.exercises.lesson03.bugs import FIND_BUG
-from helpers.grading.exercises.lesson03.pirate import TRAIN_STYLE
+from helpers.grading.exercises.lesson03.bugs import find_bug
+from helpers.grading.exercises.lesson03.pirate import train_style
 from helpers.grading.exercises.lesson03.training import (
-    COMPLETION_LOSS,
-    LEARNING_RATE_AT,
-    MASK_LABELS,
-    OPTIMIZER_STEPS,
+    completion_loss,
+    learning_rate_at,
+    mask_labels,
+    optimizer_steps,
 )
 
 SET = "03_training_exercises"
-EXERCISES = (
-    OPTIMIZER_STEPS,
-    LEARNING_RATE_AT,
-    MASK_LABELS,
-    COMPLETION_LOSS,
-    FIND_BUG,
-    TRAIN_STYLE,
-)
+EXERCISES = (optimizer_steps, learning_rate_at, mask_labels, completion_loss, find_bug, train_style)

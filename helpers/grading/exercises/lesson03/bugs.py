@@ -6,10 +6,9 @@ import random
 from typing import Any
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import (
-    wrong_type,
-)
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.compare import SAID, same
+from helpers.grading.exercises.draw import for_each
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 RATE, PAD, HALF, TEMPLATE, EVAL = (
     "learning rate",
@@ -62,13 +61,15 @@ def _plant(setup: dict[str, Any], bug: str) -> None:
         setup["model_training"] = False
 
 
+@for_each({bug: (bug, bug, "none") for bug in (PAD, HALF, TEMPLATE, EVAL)})
+def _draw_planted(rng: random.Random, bug: str, planted: str) -> Case:
+    setup = _healthy(rng, bug)
+    _plant(setup, planted)
+    return _case(setup, planted, bug, rng)
+
+
 def _draw_bugs(rng: random.Random) -> list[Case]:
-    cases = []
-    for bug in (PAD, HALF, TEMPLATE, EVAL):
-        for planted in (bug, bug, "none"):
-            setup = _healthy(rng, bug)
-            _plant(setup, planted)
-            cases.append(_case(setup, planted, bug, rng))
+    cases = _draw_planted(rng)
     far = rng.choice([1e-6, 2e-6, 0.5, 1.0, 3.0])
     for planted, rates in ((RATE, (5e-6, 0.1, far)), ("none", USUAL + ODD)):
         for rate in rates:
@@ -90,11 +91,7 @@ def _case(setup: dict[str, Any], planted: str, bug: str, rng: random.Random) -> 
         PAD: tr(
             "pad_token_id={pad_token_id}, eos_token_id={eos_token_id}, and the last label "
             "before the padding is {last_label}"
-        ).format(
-            pad_token_id=setup["pad_token_id"],
-            eos_token_id=setup["eos_token_id"],
-            last_label=_last_label(setup),
-        ),
+        ).format(**setup, last_label=_last_label(setup)),
         HALF: f"trained_dtype={setup['trained_dtype']}",
         TEMPLATE: tr("first_text begins with {setup!r}").format(setup=setup["first_text"][:12]),
         EVAL: f"model_training={setup['model_training']}",
@@ -107,7 +104,20 @@ def _case(setup: dict[str, Any], planted: str, bug: str, rng: random.Random) -> 
     return Case((dict(items),), f"{what} ({decides})", bug)
 
 
-def _bug_by_rules(setup: dict[str, Any]) -> str:
+def _compare_bug(case: Case, expected: str, got: Any) -> Difference | None:
+    hint = N_("a healthy set-up has no bug") if expected == "none" else N_("this bug is not found")
+    return same(str, N_("string, the name of the bug"), hint, SAID)(case, expected, got)
+
+
+@exercise(
+    title=N_("Find the bug"),
+    minutes=20,
+    parts=dict.fromkeys((RATE, PAD, HALF, TEMPLATE, EVAL), 1),
+    draw=_draw_bugs,
+    compare=_compare_bug,
+)
+def find_bug(setup: dict[str, Any]) -> str:
+    """By the rules that the statement gives."""
     lowest, highest = USUAL
     if not lowest / 10 <= setup["learning_rate"] <= 10 * highest:  # as the statement has it
         return RATE
@@ -118,23 +128,3 @@ def _bug_by_rules(setup: dict[str, Any]) -> str:
     if not setup["first_text"].startswith(START):
         return TEMPLATE
     return "none" if setup["model_training"] else EVAL
-
-
-def _compare_bug(case: Case, expected: str, got: Any) -> Difference | None:
-    if type(got) is not str:
-        return wrong_type(got, tr("string, the name of the bug"), case)
-    if got == expected:
-        return None
-    hint = tr("a healthy set-up has no bug") if expected == "none" else tr("this bug is not found")
-    return Difference(tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint)
-
-
-FIND_BUG = Exercise(
-    id="find_bug",
-    title=N_("Find the bug"),
-    minutes=20,
-    parts=dict.fromkeys((RATE, PAD, HALF, TEMPLATE, EVAL), 1),
-    draw=_draw_bugs,
-    reference=_bug_by_rules,
-    compare=_compare_bug,
-)

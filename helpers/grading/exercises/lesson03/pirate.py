@@ -7,7 +7,8 @@ from typing import Any
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.adapters import Unusable
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.compare import differs
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.exercises.scoring import style_score
 
 PIRATE, FACTS = N_("speaks like a pirate"), N_("keeps facts")
@@ -32,20 +33,18 @@ def _compare_style(case: Case, expected: None, got: Any) -> Difference | None:
     )
     if rate >= wanted:
         return None
-    return Difference(
-        tr("on {named} your adapter reaches {rate:.0%}").format(named=case.named, rate=rate),
-        tr("at least {wanted:.0%} are asked for").format(wanted=wanted),
-    )
+    hint = tr("at least {wanted:.0%} are asked for").format(wanted=wanted)
+    return differs(case, N_("on {named} your adapter reaches {rate:.0%}"), hint, rate=rate)
 
 
-TRAIN_STYLE = Exercise(
-    id="train_style",
+@exercise(
     title=N_("Train a pirate"),
     minutes=20,
     parts={PIRATE: 3, FACTS: 2},
     draw=_draw_rows,
-    reference=lambda rows: None,
     compare=_compare_style,
     hands_in="adapter",
     example="style",
 )
+def train_style(rows) -> None:
+    """Nothing to compare with: its own scores decide."""

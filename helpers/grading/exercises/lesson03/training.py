@@ -11,56 +11,42 @@ from transformers import get_linear_schedule_with_warmup
 
 from helpers._language import N_, tr
 from helpers.grading.borrowed import causal_lm_loss
-from helpers.grading.exercises.compare import (
-    same_float,
-    same_int,
-    same_value,
-)
-from helpers.grading.exercises.draw import generator, normal, several
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.compare import same_float, same_int, same_value
+from helpers.grading.exercises.draw import for_each, generator, normal, several
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.plain import type_name
 
 
-def _draw_steps(rng: random.Random) -> list[Case]:
+@for_each({"": ("full", "a batch", "a part", "any", "any")})
+def _draw_steps(rng: random.Random, part: str, kind: str) -> Case:
     """Rows that fill every step; that leave one batch for the last step of an epoch; that leave a
     part of a batch for it; and any number. Each on its own tells of a step too many or too few."""
-    cases = []
-    for kind in ("full", "a batch", "a part", "any", "any"):
-        batch, accumulation, epochs = (
-            rng.choice([3, 4, 8]),
-            rng.choice([2, 3, 4]),
-            rng.randint(2, 3),
-        )
-        rows = batch * accumulation * rng.randint(8, 20)
-        rows += {"full": 0, "a batch": batch, "a part": rng.randint(1, batch - 1)}.get(
-            kind, rng.randint(1, 99)
-        )
-        named = tr(
-            "{rows} rows, batch {batch}, accumulation {accumulation}, {epochs} epochs"
-        ).format(rows=rows, batch=batch, accumulation=accumulation, epochs=epochs)
-        cases.append(Case((rows, batch, accumulation, epochs), named))
-    return cases
+    batch, accumulation, epochs = rng.choice([3, 4, 8]), rng.choice([2, 3, 4]), rng.randint(2, 3)
+    rows = batch * accumulation * rng.randint(8, 20)
+    left = {"full": 0, "a batch": batch, "a part": rng.randint(1, batch - 1)}
+    rows += left.get(kind, rng.randint(1, 99))
+    named = tr("{rows} rows, batch {batch}, accumulation {accumulation}, {epochs} epochs").format(
+        rows=rows, batch=batch, accumulation=accumulation, epochs=epochs
+    )
+    return Case((rows, batch, accumulation, epochs), named, part)
 
 
-def _count_steps(rows: int, batch_size: int, accumulation: int, epochs: int) -> int:
+@exercise(
+    title=N_("How many steps will it take?"),
+    minutes=4,
+    parts={N_("the number of steps"): 1},
+    draw=_draw_steps,
+    compare=same_int(
+        N_("the last batch and the last step of an epoch may be smaller, and still count")
+    ),
+)
+def optimizer_steps(rows: int, batch_size: int, accumulation: int, epochs: int) -> int:
+    """By going through PyTorch's batches."""
     steps = 0
     for _ in range(epochs):
         batches = len(DataLoader(range(rows), batch_size=batch_size))
         steps += sum((i + 1) % accumulation == 0 or i + 1 == batches for i in range(batches))
     return steps
-
-
-OPTIMIZER_STEPS = Exercise(
-    id="optimizer_steps",
-    title=N_("How many steps will it take?"),
-    minutes=4,
-    parts={N_("the number of steps"): 1},
-    draw=_draw_steps,
-    reference=_count_steps,
-    compare=same_int(
-        N_("the last batch and the last step of an epoch may be smaller, and still count")
-    ),
-)
 
 
 WARMUP, DECAY = N_("while it warms up"), N_("while it falls")
@@ -77,24 +63,21 @@ def _draw_rate(rng: random.Random, part: str) -> Case:
     return Case((step, peak, warmup, total), named, part)
 
 
-def _rate_by_transformers(step: int, peak: float, warmup: int, total: int) -> float:
+@exercise(
+    title=N_("The learning rate at a step"),
+    minutes=6,
+    parts={WARMUP: 1, DECAY: 1},
+    draw=_draw_rate,
+    compare=same_float(N_("a straight line from 0 up to the peak, then a straight line down to 0")),
+)
+def learning_rate_at(step: int, peak: float, warmup: int, total: int) -> float:
+    """By transformers."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=peak)
     schedule = get_linear_schedule_with_warmup(optimizer, warmup, total)
     for _ in range(step):
         optimizer.step()
         schedule.step()
     return schedule.get_last_lr()[0]
-
-
-LEARNING_RATE_AT = Exercise(
-    id="learning_rate_at",
-    title=N_("The learning rate at a step"),
-    minutes=6,
-    parts={WARMUP: 1, DECAY: 1},
-    draw=_draw_rate,
-    reference=_rate_by_transformers,
-    compare=same_float(N_("a straight line from 0 up to the peak, then a straight line down to 0")),
-)
 
 
 PROMPT, PADDING = N_("the prompt"), N_("padding, but not the end")
@@ -114,12 +97,6 @@ def _draw_mask(rng: random.Random, part: str) -> Case:
     return Case((ids, mask, prompt), named, part)
 
 
-def _mask_by_torch(input_ids: list[int], attention_mask: list[int], prompt_length: int) -> list:
-    labels = torch.tensor(input_ids).masked_fill(torch.tensor(attention_mask) == 0, -100)
-    labels[:prompt_length] = -100
-    return labels.tolist()
-
-
 def _compare_mask(case: Case, expected: list[int], got: Any) -> Difference | None:
     labels = got if type(got) is list else []
     if others := {type_name(label) for label in labels if type(label) is not int}:
@@ -136,15 +113,18 @@ def _compare_mask(case: Case, expected: list[int], got: Any) -> Difference | Non
     return same_value(tr("list of ints"), hint)(case, expected, got)
 
 
-MASK_LABELS = Exercise(
-    id="mask_labels",
+@exercise(
     title=N_("Mask a chat sample"),
     minutes=8,
     parts={PROMPT: 1, PADDING: 1},
     draw=_draw_mask,
-    reference=_mask_by_torch,
     compare=_compare_mask,
 )
+def mask_labels(input_ids: list[int], attention_mask: list[int], prompt_length: int) -> list:
+    """By PyTorch, in float64."""
+    labels = torch.tensor(input_ids).masked_fill(torch.tensor(attention_mask) == 0, -100)
+    labels[:prompt_length] = -100
+    return labels.tolist()
 
 
 @several(4)
@@ -158,23 +138,16 @@ def _draw_loss(rng: random.Random) -> Case:
     return Case((3 * normal(g, length, vocabulary), labels), named)
 
 
-def _loss_by_transformers(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    return causal_lm_loss(logits[None], labels[None], vocab_size=logits.shape[1]).item()
-
-
-def _compare_loss(case: Case, expected: float, got: Any) -> Difference | None:
-    if isinstance(got, torch.Tensor) and got.numel() == 1 and got.is_floating_point():
-        got = got.item()
-    hint = tr("position i predicts label i + 1; take the mean over the labels that are not -100")
-    return same_float(hint)(case, expected, got)
-
-
-COMPLETION_LOSS = Exercise(
-    id="completion_loss",
+@exercise(
     title=N_("The loss of a completion"),
     minutes=8,
     parts={N_("the loss"): 2},
     draw=_draw_loss,
-    reference=_loss_by_transformers,
-    compare=_compare_loss,
+    compare=same_float(
+        N_("position i predicts label i + 1; take the mean over the labels that are not -100"),
+        or_tensor=True,
+    ),
 )
+def completion_loss(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """By transformers."""
+    return causal_lm_loss(logits[None], labels[None], vocab_size=logits.shape[1]).item()

@@ -1,16 +1,8 @@
 """Lesson 4: one model, many adapters."""
 
-from helpers.grading.exercises.lesson04.faults import FIND_FAULT
-from helpers.grading.exercises.lesson04.mixing import MIX_BOTH, MIX_EXACTLY, MIX_LINEAR, PAD_RANK
-from helpers.grading.exercises.lesson04.switching import ACTIVE_AFTER, MIXED_BATCH
+from helpers.grading.exercises.lesson04.faults import find_fault
+from helpers.grading.exercises.lesson04.mixing import mix_both, mix_exactly, mix_linear, pad_rank
+from helpers.grading.exercises.lesson04.switching import active_after, mixed_batch
 
 SET = "04_adapters_exercises"
-EXERCISES = (
-    ACTIVE_AFTER,
-    PAD_RANK,
-    MIXED_BATCH,
-    MIX_EXACTLY,
-    MIX_LINEAR,
-    FIND_FAULT,
-    MIX_BOTH,
-)
+EXERCISES = (active_after, pad_rank, mixed_batch, mix_exactly, mix_linear, find_fault, mix_both)

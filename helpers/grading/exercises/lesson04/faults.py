@@ -6,11 +6,9 @@ import random
 from typing import Any
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import (
-    wrong_type,
-)
-from helpers.grading.exercises.draw import generator, normal
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.compare import SAID, same
+from helpers.grading.exercises.draw import for_each, generator, normal
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 BASE, RANK, MISSING, BARE, UNTRAINED = (
     "another base",
@@ -65,11 +63,8 @@ def _plant(fault: str, config: dict, weights: dict, rng: random.Random, way: int
         stems = sorted({name.rpartition(".lora_")[0] for name in weights})
         some = tuple(f"{s}.lora_" for s in rng.sample(stems, [1, 1, len(stems) // 2][way]))
         which = [".lora_B.weight", ".lora_A.weight", ".weight"][way]
-        return {
-            name: w
-            for name, w in weights.items()
-            if not (name.startswith(some) and name.endswith(which))
-        }
+        gone = {name for name in weights if name.startswith(some) and name.endswith(which)}
+        return {name: w for name, w in weights.items() if name not in gone}
     elif fault == BARE:
         return {name.removeprefix(PREFIX): w for name, w in weights.items()}
     elif fault == UNTRAINED:
@@ -77,21 +72,21 @@ def _plant(fault: str, config: dict, weights: dict, rng: random.Random, way: int
     return weights
 
 
-def _draw_faults(rng: random.Random) -> list[Case]:
-    cases = []
-    for fault in (BASE, RANK, MISSING, BARE, UNTRAINED):
-        ways = 3 if fault == MISSING else 2
-        for way, planted in enumerate([*[fault] * ways, "none"]):
-            config, weights, base = _healthy(rng, fault)
-            weights = _plant(planted, config, weights, rng, way)
-            what = (
-                tr("a healthy adapter")
-                if planted == "none"
-                else tr("an adapter with {planted!r}").format(planted=planted)
-            )
-            seen = _what_decides(fault, config, weights, base)
-            cases.append(Case((config, weights, base), f"{what} ({seen})", fault))
-    return cases
+WAYS = dict.fromkeys((BASE, RANK, MISSING, BARE, UNTRAINED), (0, 1, None)) | {
+    MISSING: (0, 1, 2, None)
+}
+"""Fault -> the ways in which it is planted; None: not at all."""
+
+
+@for_each(WAYS)
+def _draw_faults(rng: random.Random, fault: str, way: int | None) -> Case:
+    config, weights, base = _healthy(rng, fault)
+    what = tr("a healthy adapter")
+    if way is not None:
+        weights = _plant(fault, config, weights, rng, way)
+        what = tr("an adapter with {planted!r}").format(planted=fault)
+    seen = _what_decides(fault, config, weights, base)
+    return Case((config, weights, base), f"{what} ({seen})", fault)
 
 
 def _what_decides(fault: str, config: dict, weights: dict, base: dict) -> str:
@@ -113,7 +108,20 @@ def _what_decides(fault: str, config: dict, weights: dict, base: dict) -> str:
     }[fault]
 
 
-def _fault_by_rules(config: dict, weights: dict, base: dict) -> str:
+def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
+    hint = N_("a healthy adapter has no fault") if expected == "none" else N_("it is not found")
+    return same(str, N_("string, the name of the fault"), hint, SAID)(case, expected, got)
+
+
+@exercise(
+    title=N_("What is wrong with this adapter?"),
+    minutes=15,
+    parts=dict.fromkeys(WAYS, 1),
+    draw=_draw_faults,
+    compare=_compare_fault,
+)
+def find_fault(config: dict, weights: dict, base: dict) -> str:
+    """By the rules that the statement gives."""
     if config["base_model_name_or_path"] != base["name"]:
         return BASE
     if not all(name.startswith(PREFIX) for name in weights):
@@ -123,23 +131,3 @@ def _fault_by_rules(config: dict, weights: dict, base: dict) -> str:
     if any(len(w) != config["r"] for name, w in weights.items() if "lora_A" in name):
         return RANK
     return "none" if any(w.any() for name, w in weights.items() if "lora_B" in name) else UNTRAINED
-
-
-def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
-    if type(got) is not str:
-        return wrong_type(got, tr("string, the name of the fault"), case)
-    if got == expected:
-        return None
-    hint = tr("a healthy adapter has no fault") if expected == "none" else tr("it is not found")
-    return Difference(tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint)
-
-
-FIND_FAULT = Exercise(
-    id="find_fault",
-    title=N_("What is wrong with this adapter?"),
-    minutes=15,
-    parts=dict.fromkeys((BASE, RANK, MISSING, BARE, UNTRAINED), 1),
-    draw=_draw_faults,
-    reference=_fault_by_rules,
-    compare=_compare_fault,
-)

@@ -9,6 +9,7 @@ import torch
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
+    differs,
     matrices_difference,
     not_several,
     same_tensor,
@@ -16,7 +17,7 @@ from helpers.grading.exercises.compare import (
     wrong_type,
 )
 from helpers.grading.exercises.draw import generator, normal, several
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.exercises.lesson04.layers import Adapter, draw_adapter, peft_layer
 from helpers.grading.exercises.scoring import mix_scores
 
@@ -33,17 +34,11 @@ def _draw_mix(rng: random.Random, ranks: tuple[int, int], part: str, weights: li
     return Case((adapters, weights), named, part)
 
 
-def _draw_exact(rng: random.Random) -> list[Case]:
-    return [
-        _draw_mix(
-            rng,
-            (rng.randint(2, 3), rng.randint(4, 5)),
-            part,
-            [rng.choice([0.3, 0.5, 0.7]), rng.choice([0.4, 0.6, -0.5])],
-        )
-        for part in (RANKS, SUM)
-        for _ in range(2)
-    ]
+@several(2, RANKS, SUM)
+def _draw_exact(rng: random.Random, part: str) -> Case:
+    ranks = rng.randint(2, 3), rng.randint(4, 5)
+    weights = [rng.choice([0.3, 0.5, 0.7]), rng.choice([0.4, 0.6, -0.5])]
+    return _draw_mix(rng, ranks, part, weights)
 
 
 def _mix_by_peft(way: str, adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
@@ -55,17 +50,12 @@ def _mix_by_peft(way: str, adapters: list[Adapter], weights: list[float]) -> tor
     return model.base_model.model.layer.get_delta_weight("mixed").detach()
 
 
-def _exact_by_peft(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
-    return _mix_by_peft("cat", adapters, weights)
-
-
 def _compare_exact(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     adapters, _ = case.args
     r = sum(len(lora_A) for lora_A, _, _ in adapters)
     shapes = {"A": (r, expected.shape[1]), "B": (len(expected), r)}
     hint = tr("the exact sum has as many directions as both adapters together: stack them")
-    difference = not_several(case, got, 2, tr("pair (A, B)"))
-    difference = difference or matrices_difference(case, got, shapes, hint)
+    difference = matrices_difference(case, got, shapes, hint, N_("pair (A, B)"))
     if difference or case.part == RANKS:
         return difference
     hint = tr("B A must be the sum of weight times factor times B A of each adapter")
@@ -73,39 +63,32 @@ def _compare_exact(case: Case, expected: torch.Tensor, got: Any) -> Difference |
     return tensor_difference(case, expected, product, hint, rtol=1e-3, atol=1e-4, name="B A")
 
 
-MIX_EXACTLY = Exercise(
-    id="mix_exactly",
+@exercise(
     title=N_("Two adapters in one"),
     minutes=10,
     parts={RANKS: 1, SUM: 2},
     draw=_draw_exact,
-    reference=_exact_by_peft,
     compare=_compare_exact,
 )
+def mix_exactly(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
+    """By PEFT."""
+    return _mix_by_peft("cat", adapters, weights)
 
 
 POSITIVE, NEGATIVE = N_("positive weights"), N_("a negative weight")
 
 
-def _draw_linear(rng: random.Random) -> list[Case]:
-    return [
-        _draw_mix(rng, (3, 3), part, [rng.choice([0.3, 0.5]), rng.choice([0.4, 0.6]) * sign])
-        for part, sign in ((POSITIVE, 1), (NEGATIVE, -1))
-        for _ in range(2)
-    ]
+@several(2, POSITIVE, NEGATIVE)
+def _draw_linear(rng: random.Random, part: str) -> Case:
+    sign = 1 if part == POSITIVE else -1
+    return _draw_mix(rng, (3, 3), part, [rng.choice([0.3, 0.5]), rng.choice([0.4, 0.6]) * sign])
 
 
-def _linear_by_peft(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
-    return _mix_by_peft("linear", adapters, weights)
-
-
-MIX_LINEAR = Exercise(
-    id="mix_linear",
+@exercise(
     title=N_("What linear makes of them"),
     minutes=10,
     parts={POSITIVE: 2, NEGATIVE: 1},
     draw=_draw_linear,
-    reference=_linear_by_peft,
     compare=same_tensor(
         N_(
             "add the A and add the B, each with the root of weight times factor, then "
@@ -113,6 +96,9 @@ MIX_LINEAR = Exercise(
         )
     ),
 )
+def mix_linear(adapters: list[Adapter], weights: list[float]) -> torch.Tensor:
+    """By PEFT."""
+    return _mix_by_peft("linear", adapters, weights)
 
 
 SHAPE, EFFECT = N_("of the new rank"), N_("the same effect")
@@ -124,16 +110,8 @@ def _draw_pad(rng: random.Random, part: str) -> Case:
     r, n_in, n_out = rng.randint(2, 5), rng.randint(9, 14), rng.randint(15, 20)
     new = rng.choice([new for new in range(r + 1, r + 5) if new % r])
     alpha = rng.choice([alpha for alpha in range(3, 25) if alpha * new % r])
-    args = (normal(g, r, n_in), normal(g, n_out, r), alpha, new)
-    return Case(
-        args, tr("rank {r}, alpha {alpha} → rank {new}").format(r=r, alpha=alpha, new=new), part
-    )
-
-
-def _update_by_peft(lora_A, lora_B, lora_alpha, new_r) -> torch.Tensor:
-    weight = torch.zeros(len(lora_B), lora_A.shape[1])
-    model = peft_layer(weight, {"default": (lora_A, lora_B, lora_alpha / len(lora_A))})
-    return model.base_model.model.layer.get_delta_weight("default").detach()
+    named = tr("rank {r}, alpha {alpha} → rank {new}").format(r=r, alpha=alpha, new=new)
+    return Case((normal(g, r, n_in), normal(g, n_out, r), alpha, new), named, part)
 
 
 def _compare_pad(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
@@ -152,15 +130,18 @@ def _compare_pad(case: Case, expected: torch.Tensor, got: Any) -> Difference | N
     return tensor_difference(case, expected, update, hint, name="alpha / r · B A")
 
 
-PAD_RANK = Exercise(
-    id="pad_rank",
+@exercise(
     title=N_("Room for a swap"),
     minutes=8,
     parts={SHAPE: 1, EFFECT: 1},
     draw=_draw_pad,
-    reference=_update_by_peft,
     compare=_compare_pad,
 )
+def pad_rank(lora_A, lora_B, lora_alpha, new_r) -> torch.Tensor:
+    """By PEFT."""
+    weight = torch.zeros(len(lora_B), lora_A.shape[1])
+    model = peft_layer(weight, {"default": (lora_A, lora_B, lora_alpha / len(lora_A))})
+    return model.base_model.model.layer.get_delta_weight("default").detach()
 
 
 PIRATE, CLERK = N_("answers questions as a pirate"), N_("answers bookings as a clerk")
@@ -174,9 +155,8 @@ def _draw_rows(rng: random.Random) -> list[Case]:
 
 
 def _compare_mix(case: Case, expected: None, got: Any) -> Difference | None:
-    if difference := not_several(
-        case, got, 2, tr("pair (the pirate's weight, the clerk's weight)")
-    ):
+    wanted = N_("pair (the pirate's weight, the clerk's weight)")
+    if difference := not_several(case, got, 2, wanted):
         return difference
     if not all(type(weight) in (int, float) and -10 <= weight <= 10 for weight in got):
         return Difference(
@@ -191,19 +171,17 @@ def _compare_mix(case: Case, expected: None, got: Any) -> Difference | None:
     )
     if rate >= wanted:
         return None
-    return Difference(
-        tr("on {named}, {rate:.0%} {what}").format(named=case.named, rate=rate, what=what),
-        tr("at least {wanted:.0%} are asked for").format(wanted=wanted),
-    )
+    hint = tr("at least {wanted:.0%} are asked for").format(wanted=wanted)
+    return differs(case, N_("on {named}, {rate:.0%} {what}"), hint, rate=rate, what=what)
 
 
-MIX_BOTH = Exercise(
-    id="mix_both",
+@exercise(
     title=N_("One adapter, two skills"),
     minutes=25,
     parts={PIRATE: 2, CLERK: 2},
     draw=_draw_rows,
-    reference=lambda: None,
     compare=_compare_mix,
     constant=True,
 )
+def mix_both() -> None:
+    """Nothing to compare with: its own scores decide."""

@@ -12,43 +12,49 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import (
-    same_value,
-    tensor_difference,
-)
-from helpers.grading.exercises.draw import generator, normal, several
-from helpers.grading.exercises.exercise import Case, Difference, Exercise
+from helpers.grading.exercises.compare import same_value, tensor_difference
+from helpers.grading.exercises.draw import for_each, generator, normal, several
+from helpers.grading.exercises.exercise import Case, Difference, exercise
 from helpers.grading.exercises.lesson04.layers import NAMES, draw_adapter, peft_layer
 
 CHOOSING, DELETING = N_("loading and choosing"), N_("deleting")
 
 
-def _draw_calls(rng: random.Random) -> list[Case]:
-    cases = []
-    for part in (CHOOSING, DELETING):
-        for kind in range(3 if part == CHOOSING else 6):
-            one, two, three = rng.sample(NAMES, 3)
-            more = [("load", three)]
-            calls = [("load", one), ("load", two)]
-            if part == CHOOSING:
-                calls += [[], [("set", two)], [("set", two), *more, ("set", one)]][kind]
-            elif kind < 3:
-                calls += [[("delete", one)], [("delete", two)], [("set", two), ("delete", one)]][
-                    kind
-                ]
-                calls += more * rng.randint(0, 1)
-            else:  # an idle one goes: the active one stays, be it the first left, or the last
-                calls += more
-                calls += [
-                    [("delete", two)],
-                    [("set", three), ("delete", one)],
-                    [("set", two), ("delete", three)],
-                ][kind - 3]
-            cases.append(Case((calls,), " · ".join(" ".join(call) for call in calls), part))
-    return cases
+@for_each({CHOOSING: range(3), DELETING: range(6)})
+def _draw_calls(rng: random.Random, part: str, kind: int) -> Case:
+    one, two, three = rng.sample(NAMES, 3)
+    more = [("load", three)]
+    calls = [("load", one), ("load", two)]
+    if part == CHOOSING:
+        calls += [[], [("set", two)], [("set", two), *more, ("set", one)]][kind]
+    elif kind < 3:
+        calls += [[("delete", one)], [("delete", two)], [("set", two), ("delete", one)]][kind]
+        calls += more * rng.randint(0, 1)
+    else:  # an idle one goes: the active one stays, be it the first left, or the last
+        calls += more
+        calls += [
+            [("delete", two)],
+            [("set", three), ("delete", one)],
+            [("set", two), ("delete", three)],
+        ][kind - 3]
+    return Case((calls,), " · ".join(" ".join(call) for call in calls), part)
 
 
-def _active_by_peft(calls: Sequence[tuple[str, str]]) -> str:
+@exercise(
+    title=N_("Who answers now?"),
+    minutes=6,
+    parts={CHOOSING: 1, DELETING: 1},
+    draw=_draw_calls,
+    compare=same_value(
+        N_("string, the adapter's name"),
+        N_(
+            "the first one loaded is active until set_adapter chooses another; if the "
+            "active one is deleted, one that is left takes over"
+        ),
+    ),
+)
+def active_after(calls: Sequence[tuple[str, str]]) -> str:
+    """By PEFT."""
     (_, first), *others = calls
     config = LoraConfig(r=1, target_modules=["0"])
     with torch.device("meta"), warnings.catch_warnings():
@@ -62,23 +68,6 @@ def _active_by_peft(calls: Sequence[tuple[str, str]]) -> str:
             else:
                 model.delete_adapter(name)
     return model.active_adapter
-
-
-ACTIVE_AFTER = Exercise(
-    id="active_after",
-    title=N_("Who answers now?"),
-    minutes=6,
-    parts={CHOOSING: 1, DELETING: 1},
-    draw=_draw_calls,
-    reference=_active_by_peft,
-    compare=same_value(
-        N_("string, the adapter's name"),
-        N_(
-            "the first one loaded is active until set_adapter chooses another; if the "
-            "active one is deleted, one that is left takes over"
-        ),
-    ),
-)
 
 
 ALONE, ADAPTED = N_("rows of the base"), N_("rows with an adapter")
@@ -97,37 +86,28 @@ def _draw_batch(rng: random.Random, part: str) -> Case:
     return Case(args, tr("{rows} rows: {names}").format(rows=rows, names=", ".join(names)), part)
 
 
-def _batch_by_peft(x, weight, adapters, names) -> torch.Tensor:
-    with torch.no_grad():
-        return peft_layer(weight, adapters)(x, adapter_names=names)
-
-
 def _compare_batch(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
     if not isinstance(got, torch.Tensor) or got.shape != expected.shape:
         return tensor_difference(case, expected, got, "")
     chosen = torch.tensor([(name == "__base__") == (case.part == ALONE) for name in case.args[3]])
-    hint = (
-        tr("a row named __base__ gets x through the weight, and nothing else")
-        if case.part == ALONE
-        else tr(
+    hint = {
+        ALONE: N_("a row named __base__ gets x through the weight, and nothing else"),
+        ADAPTED: N_(
             "each row gets the update of its own adapter: factor times x through A, then through B"
-        )
-    )
-    return tensor_difference(
-        case,
-        expected[chosen],
-        got[chosen],
-        hint,
-        name=tr("the part for {part}").format(part=tr(case.part)),
-    )
+        ),
+    }[case.part]
+    name = tr("the part for {part}").format(part=tr(case.part))
+    return tensor_difference(case, expected[chosen], got[chosen], hint, name=name)
 
 
-MIXED_BATCH = Exercise(
-    id="mixed_batch",
+@exercise(
     title=N_("Every row its own adapter"),
     minutes=10,
     parts={ALONE: 1, ADAPTED: 2},
     draw=_draw_batch,
-    reference=_batch_by_peft,
     compare=_compare_batch,
 )
+def mixed_batch(x, weight, adapters, names) -> torch.Tensor:
+    """By PEFT."""
+    with torch.no_grad():
+        return peft_layer(weight, adapters)(x, adapter_names=names)

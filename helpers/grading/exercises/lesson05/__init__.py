@@ -1,20 +1,14 @@
 """Lesson 5: merge an adapter."""
 
-from helpers.grading.exercises.lesson05.files import (
-    CODES_THAT_CHANGE,
-    MERGE_ALL_OR_NONE,
-    MERGE_FILE,
-)
-from helpers.grading.exercises.lesson05.rounding import LOST_SHARE, MERGE_IN_TURN, ROUND_ONCE
-from helpers.grading.exercises.lesson05.rows import ROWS_NEEDED
+from helpers.grading.exercises.lesson05 import files, rounding, rows
 
 SET = "05_merging_exercises"
 EXERCISES = (
-    ROWS_NEEDED,
-    MERGE_ALL_OR_NONE,
-    LOST_SHARE,
-    ROUND_ONCE,
-    CODES_THAT_CHANGE,
-    MERGE_IN_TURN,
-    MERGE_FILE,
+    rows.rows_needed,
+    files.merge_all_or_none,
+    rounding.lost_share,
+    rounding.round_once,
+    files.codes_that_change,
+    rounding.merge_in_turn,
+    files.merge_file,
 )

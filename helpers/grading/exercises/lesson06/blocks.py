@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from operator import itemgetter
 from statistics import NormalDist
 from typing import Any
 
@@ -12,13 +13,15 @@ import torch
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
+    differs,
     matrices_difference,
     not_several,
+    same,
     same_int,
     tensor_difference,
     wrong_type,
 )
-from helpers.grading.exercises.draw import generator, normal, several, told_apart
+from helpers.grading.exercises.draw import for_each, generator, normal, several, told_apart
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 
@@ -60,21 +63,14 @@ def _compare_blocks(case: Case, expected: tuple, got: Any) -> Difference | None:
     if not isinstance(codes, torch.Tensor) or codes.is_floating_point() or codes.is_complex():
         return wrong_type(codes, tr("torch.Tensor of whole numbers, the codes"), case)
     if codes.shape != right_codes.shape:
-        return Difference(
-            tr("for {named} codes has shape {shape}").format(
-                named=case.named, shape=tuple(codes.shape)
-            ),
-            tr("one code for each weight"),
-        )
+        seen = N_("for {named} codes has shape {shape}")
+        return differs(case, seen, N_("one code for each weight"), shape=tuple(codes.shape))
     others = int((codes.long() != right_codes).sum())
     if others <= 1:  # a weight in the middle of two levels may go either way
         return None
-    return Difference(
-        tr("for {named} {others} of {n_codes} codes are others").format(
-            named=case.named, others=others, n_codes=len(codes)
-        ),
-        tr("divide each weight by its block's scale, and take the index of the nearest level"),
-    )
+    seen = N_("for {named} {others} of {n_codes} codes are others")
+    hint = N_("divide each weight by its block's scale, and take the index of the nearest level")
+    return differs(case, seen, hint, others=others, n_codes=len(codes))
 
 
 @exercise(
@@ -104,12 +100,10 @@ def _draw_layer(rng: random.Random, part: str) -> Case:
     block = rng.choice([64, 128])
     blocks = 256 * rng.randint(1, 4) + rng.randint(20, 200)
     weights = block * blocks + 2 * rng.randint(1, 30) - 1
-    text = (
-        tr("{weights:,} weights in blocks of {block}, doubly quantized")
-        if part == DOUBLE
-        else tr("{weights:,} weights in blocks of {block}")
-    )
-    named = text.format(weights=weights, block=block)
+    named = {
+        PLAIN: tr("{weights:,} weights in blocks of {block}"),
+        DOUBLE: tr("{weights:,} weights in blocks of {block}, doubly quantized"),
+    }[part].format(weights=weights, block=block)
     return Case((weights, block, part == DOUBLE), named, part)
 
 
@@ -137,9 +131,6 @@ def layer_bytes(weights: int, block: int, double: bool) -> int:
     return packed.nbytes + scales
 
 
-Sizes = Callable[[torch.Tensor], torch.Tensor]
-
-
 def restored(weights: torch.Tensor, levels: torch.Tensor, block: int) -> torch.Tensor:
     """The weights after rounding to the nearest level, with an absmax for each block."""
     blocks = weights.reshape(-1, block)
@@ -153,86 +144,68 @@ def _size(numbers: torch.Tensor) -> float:
 
 
 def _errors(
-    weights: torch.Tensor, levels: torch.Tensor, blocks: Sequence[int], size: Sizes = _size
-) -> dict[int, float]:
-    """Block -> error of the restored weights, by any measure of size, over the weights' own."""
-    return {b: size(restored(weights, levels, b) - weights) / size(weights) for b in blocks}
+    weights: torch.Tensor, levels: torch.Tensor, blocks: Sequence[int], size: Callable = _size
+) -> list[float]:
+    """The error of the restored weights for each block, by any measure of size, over their own."""
+    return [size(restored(weights, levels, b) - weights) / size(weights) for b in blocks]
 
 
-def _choosing(size: Sizes, choose: Callable = max) -> Callable[..., int | None]:
-    """The choice of a block, by a measure of size."""
+def _choosing(size: Callable, choose: Callable = max) -> Callable[..., int | None]:
+    """The choice of one of the blocks that will do, by a measure of size."""
 
     def chosen(weights, levels, blocks, limit) -> int | None:
         errors = _errors(weights, levels, blocks, size)
-        return choose((b for b in blocks if errors[b] <= limit), default=None)
+        fitting = [b for b, error in zip(blocks, errors, strict=True) if error <= limit]
+        return choose(fitting) if fitting else None
 
     return chosen
 
 
-def _first(good: Iterable[int], default: int | None) -> int | None:
-    return next(iter(good), default)
-
-
-def _last(good: Iterable[int], default: int | None) -> int | None:
-    return [default, *good][-1]
-
-
 FITS, NONE = N_("the largest that will do"), N_("or none")
 BLOCKS = (16, 32, 64, 128, 256, 512)
+LIMITS = {FITS: (0.3, 0.5), NONE: (0.7, None)}
+"""Part -> where between the errors of two blocks the limit is; None: below them all."""
+_right = _choosing(_size)
+_wrong = (
+    _choosing(lambda x: x.abs().mean().item()),
+    _choosing(lambda x: x.square().mean().item()),
+    _choosing(_size, min),
+    _choosing(_size, itemgetter(0)),
+    _choosing(_size, itemgetter(-1)),
+)
 
 
-def _outliers(rng: random.Random, limit_at: float | None) -> Case:
-    """Weights with outliers, and a limit between the errors of two blocks; None: below them all."""
+@for_each(LIMITS)
+@told_apart(_right, {0.3: _wrong, 0.5: _wrong, 0.7: _wrong, None: ()})
+def _draw_outliers(rng: random.Random, part: str, limit_at: float | None) -> Case:
     g = generator(rng)
     weights = normal(g, 1024)
     places = torch.tensor(rng.sample(range(1024), 8))
     weights[places] = rng.uniform(6, 10) * weights[places].sign()
-    errors = sorted(_errors(weights, nf4_levels(), BLOCKS).values())
+    errors = sorted(_errors(weights, nf4_levels(), BLOCKS))
     at = rng.randint(1, 3)
     low, high = (errors[0] * 0.9,) * 2 if limit_at is None else errors[at : at + 2]
     limit = low + (high - low) * (limit_at or 0)
     blocks = rng.sample(BLOCKS, len(BLOCKS))
     named = tr("1,024 weights with outliers, and a limit of {limit:.1%}").format(limit=limit)
-    return Case((weights, nf4_levels().clone(), blocks, limit), named, NONE)
-
-
-def _draw_limits(rng: random.Random) -> list[Case]:
-    wrong = (
-        _choosing(lambda x: x.abs().mean().item()),
-        _choosing(lambda x: x.square().mean().item()),
-        _choosing(_size, min),
-        _choosing(_size, _first),
-        _choosing(_size, _last),
-    )
-    right = _choosing(_size)
-    cases = [told_apart(lambda at=at: _outliers(rng, at), right, *wrong) for at in (0.3, 0.5, 0.7)]
-    parts = FITS, FITS, NONE
-    cases = [Case(c.args, c.named, part) for c, part in zip(cases, parts, strict=True)]
-    return [*cases, _outliers(rng, None)]
-
-
-def _compare_longest(case: Case, expected: int | None, got: Any) -> Difference | None:
-    if got is not None and type(got) is not int:
-        return wrong_type(got, tr("whole number (int), or None"), case)
-    if got == expected:
-        return None
-    return Difference(
-        tr("for {named} you return {got}").format(named=case.named, got=got),
-        tr(
-            "the error is the size of (restored - weights) over that of the weights, both "
-            "as .norm(); of all blocks within the limit the largest, and None if there is "
-            "none"
-        ),
-    )
+    return Case((weights, nf4_levels().clone(), blocks, limit), named, part)
 
 
 @exercise(
     title=N_("How long may a block be?"),
     minutes=12,
     parts={FITS: 2, NONE: 1},
-    draw=_draw_limits,
-    compare=_compare_longest,
+    draw=_draw_outliers,
+    compare=same(
+        int | None,
+        N_("whole number (int), or None"),
+        N_(
+            "the error is the size of (restored - weights) over that of the weights, both "
+            "as .norm(); of all blocks within the limit the largest, and None if there is "
+            "none"
+        ),
+    ),
 )
 def largest_block(weights, levels, blocks, limit) -> int | None:
     """By trying each."""
-    return _choosing(_size)(weights, levels, blocks, limit)
+    return _right(weights, levels, blocks, limit)

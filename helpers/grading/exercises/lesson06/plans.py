@@ -9,7 +9,7 @@ import torch
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_value
-from helpers.grading.exercises.draw import generator, normal
+from helpers.grading.exercises.draw import for_each, normal
 from helpers.grading.exercises.exercise import Case, exercise
 from helpers.grading.exercises.lesson06.blocks import nf4_levels, restored
 
@@ -36,36 +36,26 @@ def _counts(rng: random.Random, part: str) -> tuple[int, int, int, int, bool]:
     return linear, rest, trained, others, prepared
 
 
-def _draw_plans(rng: random.Random) -> list[Case]:
-    """Memory just above and just below what each way takes, by a hundredth of the linear layers'
-    bits: no part of either sum can be left out."""
-    cases = []
-    for part in (LARGE, SMALL):
-        for way, above in ((0, True), (0, False), (1, True), (1, False)):
-            counts = _counts(rng, part)
-            needed = _needs(*counts)[way]
-            memory = needed + (1 if above else -1) * counts[0] // 200
-            cases.append(Case((*counts, memory), _named(counts, memory), part))
-    for above in (True, False):  # with the rest in float32, QLoRA may still be what fits
-        counts = (*_counts(rng, LARGE)[:4], True)
-        memory = _needs(*counts)[1] + (1 if above else -1) * counts[0] // 200
-        cases.append(Case((*counts, memory), _named(counts, memory), SMALL))
-    return cases
+WAYS = ((0, 1), (0, -1), (1, 1), (1, -1))
+"""LoRA or QLoRA; memory just above or just below what it takes."""
 
 
-def _named(counts: tuple[int, int, int, int, bool], memory: int) -> str:
-    linear, rest, trained, others, prepared = counts
-    return tr(
+@for_each({LARGE: WAYS, SMALL: (*WAYS, (None, 1), (None, -1))})
+def _draw_plans(rng: random.Random, part: str, kind: tuple[int | None, int]) -> Case:
+    """Above or below by a hundredth of the linear layers' bits: no part of either sum can be left
+    out. The way None: with the rest in float32, QLoRA may still be what fits."""
+    way, sign = kind
+    linear, rest, trained, others, prepared = _counts(rng, LARGE if way is None else part)
+    prepared = prepared or way is None
+    needed = _needs(linear, rest, trained, others, prepared)[1 if way is None else way]
+    memory = needed + sign * linear // 200
+    named = tr(
         "{memory:.3f} GB for {linear:.3f} billion linear weights, {rest:.3f} others, {trained:,} "
         "trained, {others:,} bytes besides, prepared={prepared}"
-    ).format(
-        memory=memory / 1e9,
-        linear=linear / 1e9,
-        rest=rest / 1e9,
-        trained=trained,
-        others=others,
-        prepared=prepared,
     )
+    billions = {"memory": memory / 1e9, "linear": linear / 1e9, "rest": rest / 1e9}
+    named = named.format(**billions, trained=trained, others=others, prepared=prepared)
+    return Case((linear, rest, trained, others, prepared, memory), named, part)
 
 
 @exercise(
@@ -90,26 +80,20 @@ EXACT, ROUNDED = N_("files in float32"), N_("files in bfloat16")
 PLACES = ("original", "dequantized", "4 bits", "not merged")
 
 
-def _draw_merged(rng: random.Random) -> list[Case]:
-    g = generator(rng)
-    cases = []
-    for part, dtype in ((EXACT, torch.float32), (ROUNDED, torch.bfloat16)):
-        for place in PLACES:
-            original, rank = normal(g, rng.randint(12, 20), 64), rng.randint(2, 4)
-            dequantized = restored(original, nf4_levels(), 64)
-            update = normal(g, len(original), rank) @ normal(g, rank, 64)
-            update *= rng.uniform(0.15, 0.25) * original.norm() / update.norm()
-            merged = {
-                "original": original + update,
-                "dequantized": dequantized + update,
-                "4 bits": restored(dequantized + update, nf4_levels(), 64),
-                "not merged": original.clone(),
-            }[place]
-            args = original, dequantized, update, merged.to(dtype)
-            cases.append(
-                Case(args, tr("a file that is merged into {place!r}").format(place=place), part)
-            )
-    return cases
+@for_each({EXACT: PLACES, ROUNDED: PLACES}, with_generator=True)
+def _draw_merged(rng: random.Random, part: str, place: str, g: torch.Generator) -> Case:
+    original, rank = normal(g, rng.randint(12, 20), 64), rng.randint(2, 4)
+    dequantized = restored(original, nf4_levels(), 64)
+    update = normal(g, len(original), rank) @ normal(g, rank, 64)
+    update *= rng.uniform(0.15, 0.25) * original.norm() / update.norm()
+    merged = {
+        "original": original + update,
+        "dequantized": dequantized + update,
+        "4 bits": restored(dequantized + update, nf4_levels(), 64),
+        "not merged": original.clone(),
+    }[place].to(torch.float32 if part == EXACT else torch.bfloat16)
+    named = tr("a file that is merged into {place!r}").format(place=place)
+    return Case((original, dequantized, update, merged), named, part)
 
 
 @exercise(

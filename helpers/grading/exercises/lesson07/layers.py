@@ -11,13 +11,14 @@ from torch import nn
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import (
+    differs,
     matrices_difference,
-    not_several,
     tensor_difference,
     wrong_type,
 )
-from helpers.grading.exercises.draw import alpha_for, generator, normal, several
+from helpers.grading.exercises.draw import alpha_for, for_each, generator, normal, several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
+from helpers.grading.exercises.lesson01.layer import filled_linear
 
 ONE, OWN = N_("one rank for all"), N_("modules with ranks of their own")
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"]
@@ -25,27 +26,21 @@ RANKS = [r for r in range(2, 64) if r**0.5 % 1]
 """Ranks without a whole root: whoever rounds alpha shows."""
 
 
-def _draw_config(rng: random.Random) -> list[Case]:
-    cases = []
-    for part, with_alphas in ((ONE, False), (ONE, False), (OWN, False), (OWN, True)):
-        r, *others = rng.sample(RANKS, 4)
-        targets = rng.sample(MODULES, 4)
-        config = {
-            "r": r,
-            "lora_alpha": rng.choice([alpha for alpha in range(5, 41) if alpha not in (7, 11)]),
-            "use_rslora": True,
-            "target_modules": targets,
-            "rank_pattern": dict(zip(targets, others[:2], strict=False)) if part == OWN else {},
-            "alpha_pattern": {},
-        }
-        if with_alphas:  # of a module with a rank of its own, and of one without
-            config["alpha_pattern"] = {targets[1]: 11, targets[2]: 7}
-        named = (
-            f"r={r}, lora_alpha={config['lora_alpha']}, rank_pattern={config['rank_pattern']}, "
-            f"alpha_pattern={config['alpha_pattern']}"
-        )
-        cases.append(Case((config,), named, part))
-    return cases
+@for_each({ONE: (False, False), OWN: (False, True)})
+def _draw_config(rng: random.Random, part: str, with_alphas: bool) -> Case:
+    r, *others = rng.sample(RANKS, 4)
+    targets = rng.sample(MODULES, 4)
+    config = {
+        "r": r,
+        "lora_alpha": rng.choice([alpha for alpha in range(5, 41) if alpha not in (7, 11)]),
+        "use_rslora": True,
+        "target_modules": targets,
+        "rank_pattern": dict(zip(targets, others[:2], strict=False)) if part == OWN else {},
+        # of a module with a rank of its own, and of one without
+        "alpha_pattern": {targets[1]: 11, targets[2]: 7} if with_alphas else {},
+    }
+    shown = ("r", "lora_alpha", "rank_pattern", "alpha_pattern")
+    return Case((config,), ", ".join(f"{name}={config[name]}" for name in shown), part)
 
 
 def _is_number(value: Any) -> bool:
@@ -70,37 +65,25 @@ def _compare_config(case: Case, expected: dict[str, tuple], got: Any) -> Differe
     if type(got) is not dict:
         return wrong_type(got, tr("dictionary with the settings"), case)
     if got.get("use_rslora") is not False:
-        return Difference(
-            tr("for {named} use_rslora is not False").format(named=case.named),
-            tr("rsLoRA must be off"),
-        )
+        return differs(case, N_("for {named} use_rslora is not False"), N_("rsLoRA must be off"))
     found = _of_modules(got, case.args[0]["target_modules"])
     if found is None or got.get("target_modules") != case.args[0]["target_modules"]:
-        return Difference(
-            tr("for {named} a rank, an alpha or a module is missing or is none").format(
-                named=case.named
-            ),
-            tr("return all the settings that were given, with use_rslora and the alphas changed"),
-        )
+        seen = N_("for {named} a rank, an alpha or a module is missing or is none")
+        hint = N_("return all the settings that were given, with use_rslora and the alphas changed")
+        return differs(case, seen, hint)
     for name, (r, factor) in expected.items():
         if found[name][0] != r or abs(found[name][1] / factor - 1) > 1e-4:
-            return Difference(
-                tr(
-                    "for {named} {name} gets rank {found} and factor {found2:.5g}, where rsLoRA "
-                    "gave it {r} and {factor:.5g}"
-                ).format(
-                    named=case.named,
-                    name=name,
-                    found=found[name][0],
-                    found2=found[name][1],
-                    r=r,
-                    factor=factor,
-                ),
-                tr(
-                    "every module keeps its rank and its factor: alpha / √r with rsLoRA, alpha / r "
-                    "without; alpha_pattern gives a module an alpha of its own"
-                ),
+            seen = N_(
+                "for {named} {name} gets rank {found} and factor {found2:.5g}, where rsLoRA "
+                "gave it {r} and {factor:.5g}"
             )
+            hint = N_(
+                "every module keeps its rank and its factor: alpha / √r with rsLoRA, alpha / r "
+                "without; alpha_pattern gives a module an alpha of its own"
+            )
+            rank, other = found[name]
+            told = {"name": name, "found": rank, "found2": other, "r": r, "factor": factor}
+            return differs(case, seen, hint, **told)
     return None
 
 
@@ -132,25 +115,24 @@ def _draw_dora(rng: random.Random, part: str) -> Case:
     alpha = alpha_for(rng, r)
     magnitude = 0.5 + 3 * torch.rand(n_out, generator=g)
     args = normal(g, n_out, n_in), normal(g, r, n_in), normal(g, n_out, r), alpha, magnitude
-    return Case(
-        args,
-        tr("rank {r}, alpha {alpha} on {n_in}→{n_out}").format(
-            r=r, alpha=alpha, n_in=n_in, n_out=n_out
-        ),
-        part,
-    )
+    return Case(args, _on_layer(r, alpha, n_in, n_out), part)
+
+
+def _on_layer(r: int, alpha: int, n_in: int, n_out: int) -> str:
+    named = tr("rank {r}, alpha {alpha} on {n_in}→{n_out}")
+    return named.format(r=r, alpha=alpha, n_in=n_in, n_out=n_out)
 
 
 def _compare_dora(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
-    if difference := matrices_difference(
-        case, [got], {tr("the weight"): tuple(expected.shape)}, tr("the shape is that of weight")
-    ):
+    shapes, hint = {tr("the weight"): tuple(expected.shape)}, N_("the shape is that of weight")
+    if difference := matrices_difference(case, [got], shapes, hint):
         return difference
     if case.part == NORMS:
-        hint = tr("magnitude says how long each row of the merged weight is")
-        return tensor_difference(
-            case, case.args[4], got.norm(dim=1), hint, name=tr("the row norms")
+        norms, hint = (
+            got.norm(dim=1),
+            N_("magnitude says how long each row of the merged weight is"),
         )
+        return tensor_difference(case, case.args[4], norms, hint, name=tr("the row norms"))
     hint = tr(
         "add the update, alpha / r times B A, to the weight first; then divide each "
         "row by its own norm, and multiply by magnitude"
@@ -167,16 +149,11 @@ def _compare_dora(case: Case, expected: torch.Tensor, got: Any) -> Difference | 
 )
 def dora_weight(weight, lora_A, lora_B, lora_alpha, magnitude) -> torch.Tensor:
     """By PEFT's merge."""
-    base = nn.Sequential(nn.Linear(weight.shape[1], weight.shape[0], bias=False))
-    config = LoraConfig(r=len(lora_A), lora_alpha=lora_alpha, use_dora=True, target_modules=["0"])
-    model = get_peft_model(base, config)
-    layer = model.base_model.model[0]
+    model = filled_linear(weight, lora_A, lora_B, lora_alpha, use_dora=True)
     with torch.no_grad():
-        layer.base_layer.weight.copy_(weight)
-        layer.lora_A["default"].weight.copy_(lora_A)
-        layer.lora_B["default"].weight.copy_(lora_B)
-        layer.lora_magnitude_vector["default"].weight.copy_(magnitude)
-    return model.merge_and_unload()[0].weight.detach()
+        vectors = model.base_model.model.layer.lora_magnitude_vector
+        vectors["default"].weight.copy_(magnitude)
+    return model.merge_and_unload().layer.weight.detach()
 
 
 SAME, LEAST = N_("the same layer at the start"), N_("the residual")
@@ -189,41 +166,31 @@ def _draw_pissa(rng: random.Random, part: str) -> Case:
     alpha = alpha_for(rng, r)
     strong = normal(g, n_out, r) @ normal(g, r, n_in)
     weight = strong + 0.3 * normal(g, n_out, n_in)
-    return Case(
-        (weight, r, alpha),
-        tr("rank {r}, alpha {alpha} on {n_in}→{n_out}").format(
-            r=r, alpha=alpha, n_in=n_in, n_out=n_out
-        ),
-        part,
-    )
+    return Case((weight, r, alpha), _on_layer(r, alpha, n_in, n_out), part)
 
 
 def _compare_pissa(case: Case, expected: torch.Tensor, got: Any) -> Difference | None:
-    if difference := not_several(case, got, 3, tr("three tensors: A, B and the residual")):
-        return difference
     weight, r, alpha = case.args
-    (n_out, n_in), (A, B, residual) = weight.shape, got
+    n_out, n_in = weight.shape
     shapes = {"A": (r, n_in), "B": (n_out, r), "the residual": (n_out, n_in)}
-    hint = tr("A is r × in, B is out × r, and the residual has the weight's shape")
-    if difference := matrices_difference(case, got, shapes, hint):
+    hint = N_("A is r × in, B is out × r, and the residual has the weight's shape")
+    wanted = N_("three tensors: A, B and the residual")
+    if difference := matrices_difference(case, got, shapes, hint, wanted):
         return difference
+    A, B, residual = got
     if case.part == LEAST:
-        hint = tr("the residual is the weight without its r largest singular values")
-        return tensor_difference(
-            case, expected, residual, hint, 1e-3, 1e-3, name=tr("the residual")
-        )
+        name = tr("the residual")
+        hint = N_("the residual is the weight without its r largest singular values")
+        return tensor_difference(case, expected, residual, hint, 1e-3, 1e-3, name=name)
     update = alpha / r * B.double() @ A.double()
     hint = tr(
         "the frozen residual plus alpha / r times B A is the weight, and the larger "
         "part of it is in A and B"
     )
     if not update.norm() >= 0.5 * weight.norm():
-        return Difference(
-            tr("for {named} A and B hold next to nothing").format(named=case.named), hint
-        )
-    return tensor_difference(
-        case, weight, residual.double() + update, hint, 1e-3, 1e-3, name=tr("the sum")
-    )
+        return differs(case, N_("for {named} A and B hold next to nothing"), hint)
+    total = residual.double() + update
+    return tensor_difference(case, weight, total, hint, 1e-3, 1e-3, name=tr("the sum"))
 
 
 @exercise(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from itertools import product
+from statistics import fmean
 from typing import Any
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import same_value, wrong_type
+from helpers.grading.exercises.compare import differs, same_value, wrong_type
 from helpers.grading.exercises.draw import several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
@@ -19,10 +20,8 @@ def chance(a: Sequence[float], b: Sequence[float], slack: float = 0.0) -> float:
     """The share of all ways to swap a and b within a seed that give as large a difference."""
     gaps = [x - y for x, y in zip(a, b, strict=True)]
     seen = abs(sum(gaps)) - slack
-    ways = list(product((1, -1), repeat=len(gaps)))
-    return sum(abs(sum(s * g for s, g in zip(w, gaps, strict=True))) >= seen for w in ways) / len(
-        ways
-    )
+    ways = product((1, -1), repeat=len(gaps))
+    return fmean(abs(sum(s * g for s, g in zip(w, gaps, strict=True))) >= seen for w in ways)
 
 
 def _losses(rng: random.Random, gaps: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -91,9 +90,7 @@ FEWEST = 3
 
 @several(2, TUNED, EQUAL, UNSEEN, BUDGET)
 def _draw_race(rng: random.Random, part: str) -> Case:
-    names = rng.sample(
-        ["LoRA", "rsLoRA", "DoRA", "PiSSA", "EVA", "LoRA+", "OFT"], rng.randint(3, 4)
-    )
+    names = rng.sample("LoRA rsLoRA DoRA PiSSA EVA LoRA+ OFT".split(), rng.randint(3, 4))
     length = rng.randint(3, 4)
     rates = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
     methods = {}
@@ -102,12 +99,8 @@ def _draw_race(rng: random.Random, part: str) -> Case:
         methods[name] = rates[first : first + length]
     finals = rng.randint(5, 8)
     budget = len(names) * (length + finals) + rng.randint(1, len(names) - 1)
-    named = tr("{budget} runs for {methods}").format(
-        budget=budget,
-        methods=", ".join(
-            tr("{name} at {rates}").format(name=n, rates=r) for n, r in methods.items()
-        ),
-    )
+    each = [tr("{name} at {rates}").format(name=n, rates=r) for n, r in methods.items()]
+    named = tr("{budget} runs for {methods}").format(budget=budget, methods=", ".join(each))
     return Case((methods, budget), named, part)
 
 
@@ -139,25 +132,18 @@ def _compare_race(case: Case, most: int, got: Any) -> Difference | None:
     if type(got) is not list:
         return wrong_type(got, tr("list of runs, each a dictionary"), case)
     if odd := [run for run in got if _malformed(run, methods)]:
-        return Difference(
-            tr("for {named} this is no run of the race: {odd!r:.160}").format(
-                named=case.named, odd=odd[0]
-            ),
-            tr("each run has {fields}; its rate is a number, in the final 'best'").format(
-                fields=", ".join(sorted(FIELDS))
-            ),
+        seen = N_("for {named} this is no run of the race: {odd!r:.160}")
+        hint = tr("each run has {fields}; its rate is a number, in the final 'best'").format(
+            fields=", ".join(sorted(FIELDS))
         )
+        return differs(case, seen, hint, odd=odd[0])
     tunes, finals = (
         {name: [r for r in got if (r["stage"], r["method"]) == (stage, name)] for name in methods}
         for stage in ("tune", "final")
     )
     if not all(tunes[name] and finals[name] for name in methods):
-        return Difference(
-            tr("for {named} a method has no run to tune, or none in the final").format(
-                named=case.named
-            ),
-            tr("every method is tuned, and every method runs the final"),
-        )
+        seen = N_("for {named} a method has no run to tune, or none in the final")
+        return differs(case, seen, N_("every method is tuned, and every method runs the final"))
     return OBJECTIONS[case.part](case, got, tunes, finals)
 
 
@@ -165,12 +151,9 @@ def _to_tuning(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference |
     if _tuned_alike(tunes, case.args[0]):
         return None
     numbers = ", ".join(f"{name} {len(runs)}" for name, runs in tunes.items())
-    return Difference(
-        tr("for {named} the runs to tune are not alike ({numbers})").format(
-            named=case.named, numbers=numbers
-        ),
-        tr("each method tries every rate of its own list, all of them with the same seeds"),
-    )
+    seen = N_("for {named} the runs to tune are not alike ({numbers})")
+    hint = N_("each method tries every rate of its own list, all of them with the same seeds")
+    return differs(case, seen, hint, numbers=numbers)
 
 
 def _to_final(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference | None:
@@ -178,14 +161,11 @@ def _to_final(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference | 
     first = next(iter(seeds.values()))
     if len(set(first)) == len(first) >= FEWEST and all(s == first for s in seeds.values()):
         return None
-    return Difference(
-        tr("for {named} the seeds of the final are {seeds}").format(named=case.named, seeds=seeds)[
-            :300
-        ],
-        tr("the same seeds for every method, each once, and at least {fewest} of them").format(
-            fewest=FEWEST
-        ),
+    seen = tr("for {named} the seeds of the final are {seeds}").format(
+        named=case.named, seeds=seeds
     )
+    hint = tr("the same seeds for every method, each once, and at least {fewest} of them")
+    return Difference(seen[:300], hint.format(fewest=FEWEST))
 
 
 def _to_peeking(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference | None:
@@ -194,23 +174,19 @@ def _to_peeking(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference 
     both = {r["seed"] for r in tuned} & {r["seed"] for r in decided}
     if rows == ({"validation"}, {"test"}) and not both:
         return None
-    return Difference(
-        tr(
-            "for {named} tuning looks at {rows}, the final at {rows2}, and they share "
-            "{n_both} seeds"
-        ).format(named=case.named, rows=sorted(rows[0]), rows2=sorted(rows[1]), n_both=len(both)),
-        tr("tune on the validation rows, decide on the test rows, and with seeds that are new"),
+    seen = N_(
+        "for {named} tuning looks at {rows}, the final at {rows2}, and they share {n_both} seeds"
     )
+    hint = N_("tune on the validation rows, decide on the test rows, and with seeds that are new")
+    return differs(case, seen, hint, rows=sorted(rows[0]), rows2=sorted(rows[1]), n_both=len(both))
 
 
 def _to_budget(case: Case, got: list, tunes: Runs, finals: Runs) -> Difference | None:
     methods, budget = case.args
     if budget - len(methods) < len(got) <= budget:
         return None
-    return Difference(
-        tr("for {named} you plan {n_got} runs").format(named=case.named, n_got=len(got)),
-        tr("no more runs than the budget has; and if one more seed for all would fit, take it"),
-    )
+    hint = N_("no more runs than the budget has; and if one more seed for all would fit, take it")
+    return differs(case, N_("for {named} you plan {n_got} runs"), hint, n_got=len(got))
 
 
 OBJECTIONS = {TUNED: _to_tuning, EQUAL: _to_final, UNSEEN: _to_peeking, BUDGET: _to_budget}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import same_float, wrong_type
-from helpers.grading.exercises.draw import several
+from helpers.grading.exercises.compare import RETURNED, differs, same_float, wrong_type
+from helpers.grading.exercises.draw import for_each, several
 from helpers.grading.exercises.exercise import Case, Compare, Difference, exercise
 
 
@@ -21,13 +22,7 @@ def _same_or_none(wanted: str, hint: str) -> Compare:
         whole = got if type(got) is tuple else (got,)
         if got is not None and not all(type(number) is int for number in whole):
             return wrong_type(got, wanted, case)
-        return (
-            None
-            if got == expected
-            else Difference(
-                tr("for {named} you return {got}").format(named=case.named, got=got), hint
-            )
-        )
+        return None if got == expected else differs(case, RETURNED, hint, got=got)
 
     return compare
 
@@ -44,25 +39,20 @@ def _per_device(frozen: int, trained: int, devices: int, stage: int) -> Fraction
     return sum(Fraction(s, devices if cut else 1) for s, cut in zip(sizes, sharded, strict=True))
 
 
-def _draw_stages(rng: random.Random) -> list[Case]:
+@for_each(dict.fromkeys((LORA, FULL), [*product(STAGES, (1, -1))]))
+def _draw_stages(rng: random.Random, part: str, kind: tuple[int, int]) -> Case:
     """Memory just above, and just below, what each stage needs: no term can be left out."""
-    cases = []
-    for part in (LORA, FULL):
-        for stage in STAGES:
-            for above in (True, False):
-                devices = rng.choice([3, 4, 6, 8, 16])
-                trained = rng.randint(200, 900) * 10**6
-                frozen = 0
-                if part == LORA:
-                    frozen, trained = trained * 10, trained * rng.randint(10, 30) // 100
-                needed = _per_device(frozen, trained, devices, stage)
-                memory = int(needed) + (1 if above else -1) * trained // 10
-                named = tr(
-                    "{frozen:,} frozen, {trained:,} trained on {devices} devices of {memory:,} "
-                    "bytes"
-                ).format(frozen=frozen, trained=trained, devices=devices, memory=memory)
-                cases.append(Case((frozen, trained, devices, memory), named, part))
-    return cases
+    stage, sign = kind
+    devices = rng.choice([3, 4, 6, 8, 16])
+    trained = rng.randint(200, 900) * 10**6
+    frozen = 0
+    if part == LORA:
+        frozen, trained = trained * 10, trained * rng.randint(10, 30) // 100
+    memory = int(_per_device(frozen, trained, devices, stage)) + sign * trained // 10
+    named = tr(
+        "{frozen:,} frozen, {trained:,} trained on {devices} devices of {memory:,} bytes"
+    ).format(frozen=frozen, trained=trained, devices=devices, memory=memory)
+    return Case((frozen, trained, devices, memory), named, part)
 
 
 @exercise(
@@ -85,23 +75,19 @@ def lowest_stage(frozen: int, trained: int, devices: int, memory: int) -> int | 
 KEPT, NOT_ALWAYS = N_("the same batch"), N_("where it can be kept")
 
 
-def _draw_batches(rng: random.Random) -> list[Case]:
-    cases = []
-    for part, kinds in ((KEPT, ("divides", "cut", "prime")), (NOT_ALWAYS, ("none", "cut", "none"))):
-        for kind in kinds:
-            devices = rng.choice([3, 4, 6, 8])
-            each, most = {
-                "divides": (rng.choice([6, 8, 10]), rng.choice([10, 12])),
-                "cut": rng.choice([(24, 10), (18, 7), (20, 8), (40, 15), (28, 9), (36, 16)]),
-                "prime": (rng.choice([7, 11, 13]), rng.choice([4, 5, 6])),
-                "none": (rng.choice([8, 12]), rng.choice([4, 8])),
-            }[kind]
-            batch = devices * each + (rng.randint(1, devices - 1) if kind == "none" else 0)
-            named = tr(
-                "a batch of {batch} on {devices} devices, at most {most} rows on each"
-            ).format(batch=batch, devices=devices, most=most)
-            cases.append(Case((batch, devices, most), named, part))
-    return cases
+@for_each({KEPT: ("divides", "cut", "prime"), NOT_ALWAYS: ("none", "cut", "none")})
+def _draw_batches(rng: random.Random, part: str, kind: str) -> Case:
+    devices = rng.choice([3, 4, 6, 8])
+    each, most = {
+        "divides": (rng.choice([6, 8, 10]), rng.choice([10, 12])),
+        "cut": rng.choice([(24, 10), (18, 7), (20, 8), (40, 15), (28, 9), (36, 16)]),
+        "prime": (rng.choice([7, 11, 13]), rng.choice([4, 5, 6])),
+        "none": (rng.choice([8, 12]), rng.choice([4, 8])),
+    }[kind]
+    batch = devices * each + (rng.randint(1, devices - 1) if kind == "none" else 0)
+    named = tr("a batch of {batch} on {devices} devices, at most {most} rows on each")
+    named = named.format(batch=batch, devices=devices, most=most)
+    return Case((batch, devices, most), named, part)
 
 
 @exercise(

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import not_several, wrong_type
+from helpers.grading.exercises.compare import SAID, by_part, differs, same, wrong_type
 from helpers.grading.exercises.draw import several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
@@ -78,48 +78,24 @@ def _draw_logs(rng: random.Random) -> list[Case]:
     cases = []
     for part in (WHO, WHY):  # every cause once, and every rank
         for guilty, cause in zip(rng.sample(range(RANKS), RANKS), CAUSES, strict=True):
-            log = _log(rng, guilty, cause)
-            cases.append(
-                Case(
-                    (log,),
-                    tr("the log of a run with rank {guilty} {cause}").format(
-                        guilty=guilty, cause=cause
-                    ),
-                    part,
-                )
-            )
+            named = tr("the log of a run with rank {guilty} {cause}")
+            named = named.format(guilty=guilty, cause=cause)
+            cases.append(Case((_log(rng, guilty, cause),), named, part))
     return cases
 
 
-def _compare_culprit(case: Case, expected: tuple[int, str], got: Any) -> Difference | None:
-    if difference := not_several(case, got, 2, tr("pair: the rank, and why")):
-        return difference
-    rank, why = got
-    if case.part == WHO:
-        if type(rank) is not int:
-            return wrong_type(rank, tr("whole number, the rank"), case)
-        hint = tr(
-            "who complains is not to blame: find the rank that never came to the last all-reduce"
-        )
-        return (
-            None
-            if rank == expected[0]
-            else Difference(
-                tr("for {named} you say {rank}").format(named=case.named, rank=rank), hint
-            )
-        )
-    if type(why) is not str:
-        return wrong_type(why, tr("string, one of {causes}").format(causes=", ".join(CAUSES)), case)
-    hint = tr(
-        "the reason is in what this rank alone said last; earlier lines are of steps that went on"
-    )
-    return (
-        None
-        if why == expected[1]
-        else Difference(
-            tr("for {named} you say {why!r:.40}").format(named=case.named, why=why), hint
-        )
-    )
+RANK = same(
+    int,
+    N_("whole number, the rank"),
+    N_("who complains is not to blame: find the rank that never came to the last all-reduce"),
+    N_("for {named} you say {got}"),
+)
+CAUSE = same(
+    str,
+    lambda: tr("string, one of {causes}").format(causes=", ".join(CAUSES)),
+    N_("the reason is in what this rank alone said last; earlier lines are of steps that went on"),
+    SAID,
+)
 
 
 @exercise(
@@ -127,7 +103,7 @@ def _compare_culprit(case: Case, expected: tuple[int, str], got: Any) -> Differe
     minutes=15,
     parts={WHO: 2, WHY: 2},
     draw=_draw_logs,
-    compare=_compare_culprit,
+    compare=by_part(N_("pair: the rank, and why"), {WHO: (0, RANK), WHY: (1, CAUSE)}),
 )
 def who_hangs(log: str) -> tuple[int, str]:
     """By what each rank said last."""
@@ -166,14 +142,12 @@ def _compare_saving(case: Case, best: int, got: Any) -> Difference | None:
         return wrong_type(got, tr("whole number (int) of steps"), case)
     if 1 <= got < 10**9 and _lost(got, *case.args) <= 1.02 * _lost(best, *case.args):
         return None
-    return Difference(
-        tr("for {named} you save every {got} steps").format(named=case.named, got=got),
-        tr(
-            "the share lost is save / interval + interval / 2 / (seconds between failures "
-            "of any of the devices); find the interval for which it is least, and turn it "
-            "into steps"
-        ),
+    hint = N_(
+        "the share lost is save / interval + interval / 2 / (seconds between failures "
+        "of any of the devices); find the interval for which it is least, and turn it "
+        "into steps"
     )
+    return differs(case, N_("for {named} you save every {got} steps"), hint, got=got)
 
 
 @exercise(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import not_several, wrong_type
-from helpers.grading.exercises.exercise import Case, Difference, exercise
+from helpers.grading.exercises.compare import SAID, by_part, same
+from helpers.grading.exercises.draw import for_each
+from helpers.grading.exercises.exercise import Case, exercise
 
 RATES, FIT, NOTHING, KEEP = (
     N_("learning rates"),
@@ -29,32 +29,35 @@ Shape = Callable[[float], float]
 """Share of the run -> loss, over that at the start."""
 
 
+def losses(
+    rng: random.Random, start: float, of: Shape, shares: Sequence[float], spread: float
+) -> list[float]:
+    """The losses at these shares of a run, each off its shape by up to `spread`."""
+    return [round(start * of(s) * (1 + rng.uniform(-spread, spread)), 3) for s in shares]
+
+
 def _run(rng: random.Random, train: Shape, held_out: Shape, noise: float = 0.02) -> Run:
     """A run of 30 to 40 logged steps, and a held-out loss at every fourth."""
     every, count, start = rng.choice([5, 10, 20]), rng.randint(30, 40), rng.uniform(2, 5)
     count -= count % 4
     shares = [(i + 1) / count for i in range(count)]
-
-    def loss(of: Shape, share: float, spread: float) -> float:
-        return round(start * of(share) * (1 + rng.uniform(-spread, spread)), 3)
-
     return {
         "steps": [every * (i + 1) for i in range(count)],
-        "loss": [loss(train, share, noise) for share in shares],
+        "loss": losses(rng, start, train, shares, noise),
         "grad_norm": [round(rng.uniform(0.4, 1.2), 3) for _ in shares],
         "heldout_steps": [every * (i + 1) for i in range(3, count, 4)],
-        "heldout_loss": [loss(held_out, share, 0.004) for share in shares[3::4]],
+        "heldout_loss": losses(rng, start, held_out, shares[3::4], 0.004),
     }
 
 
-def _falling(floor: float, speed: float = 7) -> Shape:
+def falling(floor: float, speed: float = 7) -> Shape:
     return lambda share: floor + (1 - floor) * math.exp(-speed * share)
 
 
 def _healthy(rng: random.Random, rises: float = 0.0) -> Run:
     """Falls and flattens; one batch in the middle is bad; the held-out loss may rise a little."""
     floor = rng.uniform(0.15, 0.3)
-    train = _falling(floor)
+    train = falling(floor)
     run = _run(rng, train, lambda share: train(share) + 0.03 + rises * floor * share)
     middle = len(run["loss"]) // 2 + rng.randint(-3, 3)
     run["loss"][middle] = round(run["loss"][0] * 1.15, 3)
@@ -78,7 +81,7 @@ def _too_high(rng: random.Random) -> Run:
 
 def _not_a_number(rng: random.Random) -> Run:
     """Falls as if healthy, and is NaN from some step on."""
-    run = _run(rng, _falling(0.3), _falling(0.33))
+    run = _run(rng, falling(0.3), falling(0.33))
     for name, first in (("loss", rng.randint(14, 20)), ("grad_norm", 13), ("heldout_loss", 5)):
         run[name][first:] = [math.nan] * (len(run[name]) - first)
     return run
@@ -93,9 +96,9 @@ def _overfit(rng: random.Random) -> Run:
     turn, rise = rng.uniform(0.25, 0.5), rng.uniform(0.6, 1.2)
 
     def held_out(share: float) -> float:
-        return _falling(0.3, 9)(share) + 0.3 * rise * max(0.0, share - turn) / (1 - turn)
+        return falling(0.3, 9)(share) + 0.3 * rise * max(0.0, share - turn) / (1 - turn)
 
-    return _run(rng, _falling(0.02, 5), held_out)
+    return _run(rng, falling(0.02, 5), held_out)
 
 
 def _untrained(rng: random.Random) -> Run:
@@ -105,7 +108,8 @@ def _untrained(rng: random.Random) -> Run:
     return run
 
 
-KINDS: dict[str, tuple[tuple[str, Callable[[random.Random], Run]], ...]] = {
+Draw = Callable[[random.Random], Run]
+KINDS: dict[str, tuple[tuple[str, Draw], ...]] = {
     RATES: ((HIGH, _too_high), (HIGH, _not_a_number), (LOW, _too_low), (HEALTHY, _healthy)),
     FIT: (
         (OVERFIT, _overfit),
@@ -117,50 +121,35 @@ KINDS: dict[str, tuple[tuple[str, Callable[[random.Random], Run]], ...]] = {
 }
 
 
-def _draw_runs(rng: random.Random) -> list[Case]:
-    cases = []
-    for part, kinds in KINDS.items():
-        for what, draw in kinds:
-            run = draw(rng)
-            ends = run["loss"][0], run["loss"][-1], run["heldout_loss"][-1]
-            named = tr("a run ({}; loss {} to {}, held out at the end {})").format(what, *ends)
-            cases.append(Case((run,), named, part))
-    return cases
+@for_each(KINDS)
+def _draw_runs(rng: random.Random, part: str, kind: tuple[str, Draw]) -> Case:
+    what, draw = kind
+    run = draw(rng)
+    ends = run["loss"][0], run["loss"][-1], run["heldout_loss"][-1]
+    named = tr("a run ({}; loss {} to {}, held out at the end {})").format(what, *ends)
+    return Case((run,), named, part)
 
 
-def _compare_reading(case: Case, expected: tuple[str, int], got: Any) -> Difference | None:
-    if difference := not_several(case, got, 2, tr("pair: what it is, and the step to keep")):
-        return difference
-    what, keep = got
-    if case.part == KEEP:
-        if type(keep) is not int:
-            return wrong_type(keep, tr("whole number (int), the step of a checkpoint"), case)
-        hint = tr("the checkpoint with the lowest held-out loss; NaN is lower than nothing")
-        return (
-            None
-            if keep == expected[1]
-            else Difference(
-                tr("for {named} you keep {keep}").format(named=case.named, keep=keep), hint
-            )
-        )
-    if type(what) is not str:
-        return wrong_type(what, tr("string, the name of what it is"), case)
-    hint = {
-        RATES: tr(
+WHAT = same(
+    str,
+    N_("string, the name of what it is"),
+    {
+        RATES: N_(
             "see where the training loss ends, and where it began; one bad batch is no fault"
         ),
-        FIT: tr("see how far the held-out loss ends above its lowest, not whether it rises at all"),
-        NOTHING: tr(
+        FIT: N_("see how far the held-out loss ends above its lowest, not whether it rises at all"),
+        NOTHING: N_(
             "a flat loss has two causes: steps that are too small, or gradients that are zero"
         ),
-    }[case.part]
-    return (
-        None
-        if what == expected[0]
-        else Difference(
-            tr("for {named} you say {what!r:.40}").format(named=case.named, what=what), hint
-        )
-    )
+    },
+    SAID,
+)
+CHECKPOINT = same(
+    int,
+    N_("whole number (int), the step of a checkpoint"),
+    N_("the checkpoint with the lowest held-out loss; NaN is lower than nothing"),
+    N_("for {named} you keep {got}"),
+)
 
 
 @exercise(
@@ -168,14 +157,16 @@ def _compare_reading(case: Case, expected: tuple[str, int], got: Any) -> Differe
     minutes=20,
     parts={RATES: 2, FIT: 1, NOTHING: 1, KEEP: 1},
     draw=_draw_runs,
-    compare=_compare_reading,
+    compare=by_part(
+        N_("pair: what it is, and the step to keep"),
+        {RATES: (0, WHAT), FIT: (0, WHAT), NOTHING: (0, WHAT), KEEP: (1, CHECKPOINT)},
+    ),
 )
 def read_curves(run: Run) -> tuple[str, int]:
     """By the rules that the statement gives."""
     loss, held_out = run["loss"], run["heldout_loss"]
-    finite = [(value, step) for value, step in zip(held_out, run["heldout_steps"], strict=True)
-              if math.isfinite(value)]  # fmt: skip
-    lowest, keep = min(finite)
+    pairs = zip(held_out, run["heldout_steps"], strict=True)
+    lowest, keep = min((value, step) for value, step in pairs if math.isfinite(value))
     start, end = loss[0], loss[-1]
     if not any(run["grad_norm"]):
         return NONE, keep

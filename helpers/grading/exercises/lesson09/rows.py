@@ -8,41 +8,15 @@ from itertools import count, zip_longest
 from typing import Any
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import same_int, wrong_type
-from helpers.grading.exercises.draw import told_apart
+from helpers.grading.exercises.compare import differs, same, same_int, wrong_type
+from helpers.grading.exercises.draw import for_each, several, told_apart
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 ONE, MORE = N_("within an epoch"), N_("over several epochs")
 
 
-def _draw_steps(rng: random.Random, part: str) -> Case:
-    batch = rng.randint(3, 6)
-    lengths = [rng.randint(20, 300) for _ in range(batch * rng.randint(8, 15) + rng.randint(1, 2))]
-    share = rng.uniform(0.4, 0.8) if part == ONE else rng.uniform(2.2, 4.5)
-    budget = int(share * sum(lengths))
-    named = tr("{n_lengths} rows, {batch} a step, {budget:,} tokens").format(
-        n_lengths=len(lengths), batch=batch, budget=budget
-    )
-    return Case((lengths, batch, budget), named, part)
-
-
-def _by_padded(lengths: Sequence[int], batch: int, budget: int) -> int:
-    padded = [len(lengths[i : i + batch]) * max(lengths[i : i + batch]) for i in
-              range(0, len(lengths), batch)]  # fmt: skip
-    return _steps(padded, budget)
-
-
-def _by_mean(lengths: Sequence[int], batch: int, budget: int) -> int:
-    return -(-budget * len(lengths) // (sum(lengths) * batch))
-
-
-def _without_the_last(lengths: Sequence[int], batch: int, budget: int) -> int:
-    return _by_rows(lengths[: len(lengths) // batch * batch], batch, budget)
-
-
-def _across_epochs(lengths: Sequence[int], batch: int, budget: int) -> int:
-    """As if the last batch of an epoch were filled with rows of the next."""
-    return _by_rows(list(lengths) * 6, batch, budget)
+def _batches(lengths: Sequence[int], batch: int) -> list[Sequence[int]]:
+    return [lengths[i : i + batch] for i in range(0, len(lengths), batch)]
 
 
 def _steps(tokens: Sequence[int], budget: int) -> int:
@@ -54,19 +28,38 @@ def _steps(tokens: Sequence[int], budget: int) -> int:
 
 
 def _by_rows(lengths: Sequence[int], batch: int, budget: int) -> int:
-    return _steps([sum(lengths[i : i + batch]) for i in range(0, len(lengths), batch)], budget)
+    return _steps([sum(rows) for rows in _batches(lengths, batch)], budget)
 
 
-def _draw_token_budgets(rng: random.Random) -> list[Case]:
-    mistakes = {
-        ONE: (_by_padded, _by_mean),
-        MORE: (_by_padded, _by_mean, _without_the_last, _across_epochs),
-    }
-    return [
-        told_apart(lambda part=part: _draw_steps(rng, part), _by_rows, *mistakes[part])
-        for part in (ONE, MORE)
-        for _ in range(2)
-    ]
+# padding counted; by the mean; without the last batch of an epoch, or as if rows of the next epoch
+# filled it
+PADDED_OR_MEAN = (
+    lambda lengths, batch, budget: _steps(
+        [len(b) * max(b) for b in _batches(lengths, batch)], budget
+    ),
+    lambda lengths, batch, budget: -(-budget * len(lengths) // (sum(lengths) * batch)),
+)
+MISTAKES = {
+    ONE: PADDED_OR_MEAN,
+    MORE: (
+        *PADDED_OR_MEAN,
+        lambda rows, batch, budget: _by_rows(rows[: len(rows) // batch * batch], batch, budget),
+        lambda lengths, batch, budget: _by_rows(list(lengths) * 6, batch, budget),
+    ),
+}
+
+
+@several(2, ONE, MORE)
+@told_apart(_by_rows, MISTAKES)
+def _draw_token_budgets(rng: random.Random, part: str) -> Case:
+    batch = rng.randint(3, 6)
+    lengths = [rng.randint(20, 300) for _ in range(batch * rng.randint(8, 15) + rng.randint(1, 2))]
+    share = rng.uniform(0.4, 0.8) if part == ONE else rng.uniform(2.2, 4.5)
+    budget = int(share * sum(lengths))
+    named = tr("{n_lengths} rows, {batch} a step, {budget:,} tokens").format(
+        n_lengths=len(lengths), batch=batch, budget=budget
+    )
+    return Case((lengths, batch, budget), named, part)
 
 
 @exercise(
@@ -118,28 +111,18 @@ def _fewest(lengths: Sequence[int], longest: int) -> int:
     return max(bins_of(falling, longest, best) for best in (True, False))
 
 
-def _draw_packing(rng: random.Random) -> list[Case]:
-    def draw_one(part: str) -> Case:
-        longest = rng.choice([256, 512, 1024])
-        lengths = [
-            rng.randint(longest // 10, longest * 7 // 10) for _ in range(rng.randint(50, 70))
-        ]
-        return Case(
-            (lengths, longest),
-            tr("{n_lengths} rows into rows of {longest}").format(
-                n_lengths=len(lengths), longest=longest
-            ),
-            part,
-        )
+def _in_order(lengths: Sequence[int], longest: int) -> int:
+    return min(bins_of(lengths, longest, best) for best in (True, False))
 
-    def in_order(lengths, longest) -> int:
-        return min(bins_of(lengths, longest, best) for best in (True, False))
 
-    return [
-        told_apart(lambda part=part: draw_one(part), _fewest, in_order, next_fit)
-        for part in (VALID, FEW)
-        for _ in range(2)
-    ]
+@several(2, VALID, FEW)
+@told_apart(_fewest, (_in_order, next_fit))
+def _draw_packing(rng: random.Random, part: str) -> Case:
+    longest = rng.choice([256, 512, 1024])
+    lengths = [rng.randint(longest // 10, longest * 7 // 10) for _ in range(rng.randint(50, 70))]
+    named = tr("{n_lengths} rows into rows of {longest}")
+    named = named.format(n_lengths=len(lengths), longest=longest)
+    return Case((lengths, longest), named, part)
 
 
 def _compare_packing(case: Case, fewest: int, got: Any) -> Difference | None:
@@ -151,29 +134,19 @@ def _compare_packing(case: Case, fewest: int, got: Any) -> Difference | None:
     if not all(type(number) is int for number in placed) or sorted(placed) != list(
         range(len(lengths))
     ):
-        return Difference(
-            tr("for {named} you place {n_placed} rows").format(
-                named=case.named, n_placed=len(placed)
-            ),
-            tr("every row's number, from 0, stands in one packed row and in no other"),
-        )
+        seen = N_("for {named} you place {n_placed} rows")
+        hint = N_("every row's number, from 0, stands in one packed row and in no other")
+        return differs(case, seen, hint, n_placed=len(placed))
     fullest = max(sum(lengths[number] for number in row) for row in got)
     if fullest > longest:
-        return Difference(
-            tr("for {named} one packed row has {fullest} tokens").format(
-                named=case.named, fullest=fullest
-            ),
-            tr("no packed row may be longer than longest"),
-        )
+        seen = N_("for {named} one packed row has {fullest} tokens")
+        return differs(case, seen, N_("no packed row may be longer than longest"), fullest=fullest)
     most = fewest if case.part == FEW else next_fit(lengths, longest)
     if len(got) <= most:
         return None
-    return Difference(
-        tr("for {named} you need {n_got} packed rows, where {most} would do").format(
-            named=case.named, n_got=len(got), most=most
-        ),
-        tr("place the long rows first, and each where it leaves the least room"),
-    )
+    seen = N_("for {named} you need {n_got} packed rows, where {most} would do")
+    hint = N_("place the long rows first, and each where it leaves the least room")
+    return differs(case, seen, hint, n_got=len(got), most=most)
 
 
 @exercise(
@@ -191,47 +164,32 @@ def pack_rows(lengths: list[int], longest: int) -> int:
 INSIDE, ENDS = N_("inside"), N_("at the ends")
 
 
-def _draw_pairs(rng: random.Random) -> list[Case]:
-    cases = []
-    for part, kinds in (
-        (INSIDE, ("agree", "one differs", "one more", "agree")),
-        (ENDS, ("the last differs", "cut", "agree", "all of it", "twice begun")),
-    ):
-        for kind in kinds:
-            prompt = rng.sample(range(10, 9_000), rng.randint(12, 24))
-            text = [*prompt, *rng.sample(range(10, 9_000), rng.randint(5, 12))]
-            at = rng.randint(3, len(prompt) - 4)
-            if kind == "one differs":
-                prompt[at] = 9_001
-            elif kind == "one more":  # such as <think>: all that follows is shifted
-                prompt.insert(at, 9_001)
-            elif kind == "the last differs":
-                prompt[-1] = 9_001
-            elif kind == "cut":  # to max_length, before the answer
-                text = text[:at]
-            elif kind == "all of it":
-                text = list(prompt)
-            elif kind == "twice begun":
-                text.insert(0, text[0])
-            named = tr("a prompt of {n_prompt} tokens and a text of {n_text} ({kind})").format(
-                n_prompt=len(prompt), n_text=len(text), kind=kind
-            )
-            cases.append(Case((prompt, text), named, part))
-    return cases
+PAIRS = {
+    INSIDE: ("agree", "one differs", "one more", "agree"),
+    ENDS: ("the last differs", "cut", "agree", "all of it", "twice begun"),
+}
 
 
-def _compare_place(case: Case, expected: int | None, got: Any) -> Difference | None:
-    if got is not None and type(got) is not int:
-        return wrong_type(got, tr("whole number (int), or None"), case)
-    hint = tr(
-        "the first position at which the prompt has another token than the text, or "
-        "one where the text has ended; None if the text begins with the whole prompt"
-    )
-    return (
-        None
-        if got == expected
-        else Difference(tr("for {named} you return {got}").format(named=case.named, got=got), hint)
-    )
+@for_each(PAIRS)
+def _draw_pairs(rng: random.Random, part: str, kind: str) -> Case:
+    prompt = rng.sample(range(10, 9_000), rng.randint(12, 24))
+    text = [*prompt, *rng.sample(range(10, 9_000), rng.randint(5, 12))]
+    at = rng.randint(3, len(prompt) - 4)
+    if kind == "one differs":
+        prompt[at] = 9_001
+    elif kind == "one more":  # such as <think>: all that follows is shifted
+        prompt.insert(at, 9_001)
+    elif kind == "the last differs":
+        prompt[-1] = 9_001
+    elif kind == "cut":  # to max_length, before the answer
+        text = text[:at]
+    elif kind == "all of it":
+        text = list(prompt)
+    elif kind == "twice begun":
+        text.insert(0, text[0])
+    named = tr("a prompt of {n_prompt} tokens and a text of {n_text} ({kind})")
+    named = named.format(n_prompt=len(prompt), n_text=len(text), kind=kind)
+    return Case((prompt, text), named, part)
 
 
 @exercise(
@@ -239,7 +197,14 @@ def _compare_place(case: Case, expected: int | None, got: Any) -> Difference | N
     minutes=6,
     parts={INSIDE: 1, ENDS: 1},
     draw=_draw_pairs,
-    compare=_compare_place,
+    compare=same(
+        int | None,
+        N_("whole number (int), or None"),
+        N_(
+            "the first position at which the prompt has another token than the text, or "
+            "one where the text has ended; None if the text begins with the whole prompt"
+        ),
+    ),
 )
 def where_they_part(prompt: list[int], text: list[int]) -> int | None:
     """By going along both."""

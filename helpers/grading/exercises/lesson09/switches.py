@@ -9,6 +9,7 @@ from transformers import LlamaConfig
 
 from helpers._language import N_, tr
 from helpers.grading.exercises.compare import same_value
+from helpers.grading.exercises.draw import for_each
 from helpers.grading.exercises.exercise import Case, exercise
 from helpers.memory import estimate_training_memory
 
@@ -49,28 +50,24 @@ def _table(shape: dict[str, int], r: int, step: dict, on: set[str]) -> dict[str,
     return {part: int(size) for part, size in estimate.parts.items()}
 
 
-def _draw_tables(rng: random.Random) -> list[Case]:
-    cases = []
-    for part, switches in SWITCHES.items():
-        for switch in switches * (1 if part == ACTIVATIONS else 2):
-            on = {"half precision"} - {switch}
-            if rng.random() < 0.5:  # another one is on in both
-                on |= {rng.choice(["fused loss", "8-bit optimizer"])} - {switch}
-            shape, r = rng.choice(SHAPES), rng.choice([8, 16])
-            step = {
-                "batch_size": 2 * rng.randint(2, 4),
-                "sequence_length": 64 * rng.randint(4, 8),
-                "vocab_size": rng.choice([16_000, 32_000]),
-            }
-            before = _table(shape, r, step, on)
-            after = _table(shape, r, step, on | {switch})
-            shown = ", ".join(
-                f"{name} {before[name] / 2**20:,.0f} → {after[name] / 2**20:,.0f}"
-                for name in before
-                if before[name] != after[name]
-            )
-            cases.append(Case((before, after, switch), f"{shown} MiB", part))
-    return [Case(c.args[:2], c.named, c.part, hidden=c.args[2:]) for c in cases]
+@for_each({p: of_part * (1 if p == ACTIVATIONS else 2) for p, of_part in SWITCHES.items()})
+def _draw_tables(rng: random.Random, part: str, switch: str) -> Case:
+    on = {"half precision"} - {switch}
+    if rng.random() < 0.5:  # another one is on in both
+        on |= {rng.choice(["fused loss", "8-bit optimizer"])} - {switch}
+    shape, r = rng.choice(SHAPES), rng.choice([8, 16])
+    step = {
+        "batch_size": 2 * rng.randint(2, 4),
+        "sequence_length": 64 * rng.randint(4, 8),
+        "vocab_size": rng.choice([16_000, 32_000]),
+    }
+    before, after = _table(shape, r, step, on), _table(shape, r, step, on | {switch})
+    shown = ", ".join(
+        f"{name} {before[name] / 2**20:,.0f} → {after[name] / 2**20:,.0f}"
+        for name in before
+        if before[name] != after[name]
+    )
+    return Case((before, after), f"{shown} MiB", part)
 
 
 @exercise(

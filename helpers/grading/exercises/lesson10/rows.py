@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import wrong_type
+from helpers.grading.exercises.compare import differs, wrong_type
 from helpers.grading.exercises.draw import several
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
@@ -68,13 +68,8 @@ def _draw_tables(rng: random.Random) -> list[Case]:
             pairs = _pairs(rng, rng.randint(7, 11))
             rows = _dirty(rng, pairs) if part == STAY else [(f" {q}", f"{a}\n") for q, a in pairs]
             table = [{"question": question, "answer": answer} for question, answer in rows]
-            cases.append(
-                Case(
-                    (table, system),
-                    tr("a table of {n_table} rows").format(n_table=len(table)),
-                    part,
-                )
-            )
+            named = tr("a table of {n_table} rows").format(n_table=len(table))
+            cases.append(Case((table, system), named, part))
     return cases
 
 
@@ -113,46 +108,33 @@ def _compare_messages(case: Case, expected: list[dict], got: Any) -> Difference 
         return wrong_type(got, tr("list of dictionaries with prompt and completion"), case)
     asked, wanted = [_asked(row) for row in got], [_asked(row) for row in expected]
     if None in asked:
-        return Difference(
-            tr("for {named} you return a row such as {got:.90}").format(
-                named=case.named, got=repr(got[asked.index(None)])
-            ),
-            tr(
-                "each row is a dictionary whose prompt is a list of messages, one of them the "
-                "user's"
-            ),
+        seen = N_("for {named} you return a row such as {got:.90}")
+        hint = N_(
+            "each row is a dictionary whose prompt is a list of messages, one of them the user's"
         )
+        return differs(case, seen, hint, got=repr(got[asked.index(None)]))
     if case.part == SHAPE:
         if _text(got) == _text(expected):
             return None
-        return Difference(
-            tr("for {named} you return rows such as {got:.200}").format(
-                named=case.named, got=repr(got[:1])
-            ),
-            tr(
-                "prompt: the system's message and the user's; completion: a list with the "
-                "assistant's; the contents without blanks around them"
-            ),
+        seen = N_("for {named} you return rows such as {got:.200}")
+        hint = N_(
+            "prompt: the system's message and the user's; completion: a list with the "
+            "assistant's; the contents without blanks around them"
         )
+        return differs(case, seen, hint, got=repr(got[:1]))
     if asked == wanted:
         return None
     more, fewer = set(map(str, asked)) - set(wanted), set(wanted) - set(map(str, asked))
-    return Difference(
-        tr(
-            "for {named} you return {n_asked} rows, where {n_wanted} should stay (too "
-            "many: {more}, missing: {fewer})"
-        ).format(
-            named=case.named,
-            n_asked=len(asked),
-            n_wanted=len(wanted),
-            more=sorted(more)[:2],
-            fewer=sorted(fewer)[:2],
-        ),
-        tr(
-            "empty rows go first; of rows that ask and answer the same the first stays; of "
-            "a question with different answers none does"
-        ),
+    seen = N_(
+        "for {named} you return {n_asked} rows, where {n_wanted} should stay (too "
+        "many: {more}, missing: {fewer})"
     )
+    hint = N_(
+        "empty rows go first; of rows that ask and answer the same the first stays; of "
+        "a question with different answers none does"
+    )
+    told = {"more": sorted(more)[:2], "fewer": sorted(fewer)[:2]}
+    return differs(case, seen, hint, n_asked=len(asked), n_wanted=len(wanted), **told)
 
 
 @exercise(
@@ -211,13 +193,9 @@ def _draw_splits(rng: random.Random, part: str) -> Case:
     ]
     rng.shuffle(train)
     rng.shuffle(heldout)
-    return Case(
-        (train, heldout),
-        tr("{n_train} rows to train on, {n_heldout} held out").format(
-            n_train=len(train), n_heldout=len(heldout)
-        ),
-        part,
-    )
+    named = tr("{n_train} rows to train on, {n_heldout} held out")
+    named = named.format(n_train=len(train), n_heldout=len(heldout))
+    return Case((train, heldout), named, part)
 
 
 def _compare_numbers(case: Case, expected: Sequence[int], got: Any) -> Difference | None:
@@ -225,14 +203,12 @@ def _compare_numbers(case: Case, expected: Sequence[int], got: Any) -> Differenc
         return wrong_type(got, tr("list of whole numbers, the rows of train"), case)
     if sorted(got) == sorted(expected):
         return None
-    return Difference(
-        tr("for {named} you name {got}").format(named=case.named, got=sorted(got)[:12]),
-        tr(
-            "rows of train, by their numbers from 0, all that ask what a held-out row "
-            "asks: the same words in the same order, whatever the capitals, signs and "
-            "blanks"
-        ),
+    hint = N_(
+        "rows of train, by their numbers from 0, all that ask what a held-out row "
+        "asks: the same words in the same order, whatever the capitals, signs and "
+        "blanks"
     )
+    return differs(case, N_("for {named} you name {got}"), hint, got=sorted(got)[:12])
 
 
 @exercise(

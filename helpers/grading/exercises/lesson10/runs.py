@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import not_several, wrong_type
-from helpers.grading.exercises.draw import told_apart
+from helpers.grading.exercises.compare import differs, not_several, same, wrong_type
+from helpers.grading.exercises.draw import for_each, several, told_apart
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 LIMIT, LEFT = N_("the limit"), N_("what it costs")
@@ -58,6 +58,14 @@ def _longest(prompts: Lengths, answers: Lengths, percent: int) -> int:
     return _up(max(_whole(prompts, answers)))
 
 
+MISTAKES = {
+    LIMIT: (_by_quantile, _one_row_short, _rounded_down, _of_the_parts, _longest),
+    LEFT: (_longest,),
+}
+
+
+@several(3, LIMIT, LEFT)
+@told_apart(_limit, MISTAKES)
 def _draw_lengths(rng: random.Random, part: str) -> Case:
     percent = rng.choice([90, 95, 98])
     number = rng.choice([n for n in range(60, 180) if percent * n % 100])
@@ -69,63 +77,39 @@ def _draw_lengths(rng: random.Random, part: str) -> Case:
         long, whole = fits.index(False), fits.index(True)
         prompts[long], answers[long] = limit, rng.randint(5, 30)  # nothing of its answer is left
         prompts[whole], answers[whole] = limit - 12, 12  # it fits to the token
-    return Case(
-        (prompts, answers, percent),
-        tr("{number} rows, {percent} % of them whole").format(number=number, percent=percent),
-        part,
-    )
-
-
-def _draw_limits(rng: random.Random) -> list[Case]:
-    mistakes = {
-        LIMIT: (_by_quantile, _one_row_short, _rounded_down, _of_the_parts, _longest),
-        LEFT: (_longest,),
-    }
-    return [
-        told_apart(lambda part=part: _draw_lengths(rng, part), _limit, *of_part)
-        for part, of_part in mistakes.items()
-        for _ in range(3)
-    ]
+    named = tr("{number} rows, {percent} % of them whole").format(number=number, percent=percent)
+    return Case((prompts, answers, percent), named, part)
 
 
 def _compare_limit(case: Case, expected: tuple[int, int, int], got: Any) -> Difference | None:
     wanted = tr("three whole numbers: limit, rows cut, rows without an answer")
     if difference := not_several(case, got, 3, wanted):
         return difference
-    if not all(type(number) is int for number in got):
-        return wrong_type(
-            next(n for n in got if type(n) is not int),
-            tr("among {wanted}").format(wanted=wanted),
-            case,
-        )
+    if odd := [number for number in got if type(number) is not int]:
+        return wrong_type(odd[0], tr("among {wanted}").format(wanted=wanted), case)
     if case.part == LIMIT:
         if got[0] == expected[0]:
             return None
-        return Difference(
-            tr("for {named} you take {got}").format(named=case.named, got=got[0]),
-            tr(
-                "the smallest multiple of 8 that at least so many of the rows fit in, prompt "
-                "and answer together; count the rows that fit"
-            ),
+        hint = N_(
+            "the smallest multiple of 8 that at least so many of the rows fit in, prompt "
+            "and answer together; count the rows that fit"
         )
+        return differs(case, N_("for {named} you take {got}"), hint, got=got[0])
     if tuple(got[1:]) == expected[1:]:
         return None
-    return Difference(
-        tr("for {named} you count {got} cut and {got2} without an answer").format(
-            named=case.named, got=got[1], got2=got[2]
-        ),
-        tr(
-            "at the right limit: a row is cut if it is longer than the limit; nothing of "
-            "its answer is left if the prompt alone fills it"
-        ),
+    seen = N_("for {named} you count {got} cut and {got2} without an answer")
+    hint = N_(
+        "at the right limit: a row is cut if it is longer than the limit; nothing of "
+        "its answer is left if the prompt alone fills it"
     )
+    return differs(case, seen, hint, got=got[1], got2=got[2])
 
 
 @exercise(
     title=N_("How long may a row be?"),
     minutes=12,
     parts={LIMIT: 2, LEFT: 1},
-    draw=_draw_limits,
+    draw=_draw_lengths,
     compare=_compare_limit,
 )
 def choose_max_length(prompts, answers, percent) -> tuple[int, int, int]:
@@ -157,63 +141,30 @@ def _checkpoint(rng: random.Random, written: int = len(WRITTEN), empty: bool = F
     return files
 
 
+def _draw_folder(rng: random.Random, part: str, broken: dict | None) -> Case:
+    """`broken`: how the newest checkpoint is; None: all are, each in its way."""
+    every = rng.choice([20, 25, 30, 40])
+    last = rng.randint(100 // every + 1, 900 // every)
+    steps = [every * n for n in range(90 // every, last + 1)]
+    steps = [steps[0], *steps[1:][-3:]]  # as texts, 90 comes after 120
+    folder = {f"checkpoint-{step}": _checkpoint(rng) for step in steps}
+    if broken is None:
+        folder = {name: _checkpoint(rng, rng.choice([1, 3, 5])) for name in folder}
+    else:
+        folder[f"checkpoint-{steps[-1] + every}"] = _checkpoint(rng, **broken)
+    folder["adapter"] = _checkpoint(rng, written=2)
+    folder[f"tmp-checkpoint-{steps[-1] + 2 * every}"] = _checkpoint(rng)
+    folder["checkpoint-best"] = _checkpoint(rng)
+    items = list(folder.items())
+    rng.shuffle(items)
+    named = tr("a folder with {folder}").format(folder=", ".join(sorted(folder)))
+    return Case((dict(items),), named, part)
+
+
 def _draw_folders(rng: random.Random) -> list[Case]:
-    cases = []
-    broken = {
-        NEWEST: ({}, {}),
-        COMPLETE: (
-            {"written": rng.choice([2, 3])},
-            {"written": len(WRITTEN) - 1},
-            {"empty": True},
-            None,  # all of them
-        ),
-    }
-    for part, kinds in broken.items():
-        for kind in kinds:
-            every = rng.choice([20, 25, 30, 40])
-            last = rng.randint(100 // every + 1, 900 // every)
-            steps = [every * n for n in range(90 // every, last + 1)]
-            steps = [steps[0], *steps[1:][-3:]]  # as texts, 90 comes after 120
-            folder = {f"checkpoint-{step}": _checkpoint(rng) for step in steps}
-            if kind is None:
-                folder = {name: _checkpoint(rng, rng.choice([1, 3, 5])) for name in folder}
-            else:
-                folder[f"checkpoint-{steps[-1] + every}"] = _checkpoint(rng, **kind)
-            folder["adapter"] = _checkpoint(rng, written=2)
-            folder[f"tmp-checkpoint-{steps[-1] + 2 * every}"] = _checkpoint(rng)
-            folder["checkpoint-best"] = _checkpoint(rng)
-            items = list(folder.items())
-            rng.shuffle(items)
-            cases.append(
-                Case(
-                    (dict(items),),
-                    tr("a folder with {folder}").format(folder=", ".join(sorted(folder))),
-                    part,
-                )
-            )
-    return cases
-
-
-def _compare_folder(case: Case, expected: str | None, got: Any) -> Difference | None:
-    if got is not None and type(got) is not str:
-        return wrong_type(got, tr("string, a name in the folder, or None"), case)
-    hint = {
-        NEWEST: tr(
-            "checkpoint-<step> alone is a checkpoint, and the highest step is the newest: "
-            "compare numbers, not texts"
-        ),
-        COMPLETE: tr(
-            "trainer_state.json is written last: where it is missing, or empty, go on from "
-            "the one before, and from none if all are so"
-        ),
-    }[case.part]
-    return (
-        None
-        if got == expected
-        else Difference(
-            tr("for {named} you take {got!r:.60}").format(named=case.named, got=got), hint
-        )
-    )
+    half, nearly = {"written": rng.choice([2, 3])}, {"written": len(WRITTEN) - 1}
+    kinds = {NEWEST: ({}, {}), COMPLETE: (half, nearly, {"empty": True}, None)}
+    return for_each(kinds)(_draw_folder)(rng)
 
 
 @exercise(
@@ -221,7 +172,21 @@ def _compare_folder(case: Case, expected: str | None, got: Any) -> Difference | 
     minutes=10,
     parts={NEWEST: 1, COMPLETE: 2},
     draw=_draw_folders,
-    compare=_compare_folder,
+    compare=same(
+        str | None,
+        N_("string, a name in the folder, or None"),
+        {
+            NEWEST: N_(
+                "checkpoint-<step> alone is a checkpoint, and the highest step is the newest: "
+                "compare numbers, not texts"
+            ),
+            COMPLETE: N_(
+                "trainer_state.json is written last: where it is missing, or empty, go on from "
+                "the one before, and from none if all are so"
+            ),
+        },
+        N_("for {named} you take {got!r:.60}"),
+    ),
 )
 def resume_from(folder: dict[str, Files]) -> str | None:
     """As `helpers.adapters.last_complete_checkpoint`, on names and sizes."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
+from functools import partial
 from typing import Any
 
 import torch
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import not_several, same_int, wrong_type
-from helpers.grading.exercises.draw import several, told_apart
+from helpers.grading.exercises.compare import differs, not_several, same_int, wrong_type
+from helpers.grading.exercises.draw import for_each, several, told_apart
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 OWN, SAME, CUT = (
@@ -59,20 +61,19 @@ def _compare_batch(case: Case, expected: Batch, got: Any) -> Difference | None:
         if type(matrix) not in (list, tuple) or not all(type(r) in (list, tuple) for r in matrix):
             return wrong_type(matrix, tr("among the {wanted}").format(wanted=wanted), case)
     if [list(map(repr, row)) for row in ids] != [list(map(repr, row)) for row in expected[0]]:
-        return Difference(
-            tr(
+        return differs(
+            case,
+            N_(
                 "for {named} your input_ids have rows of {row} tokens, where {expected} rows "
                 "of {expected2} are wanted, padded at the end"
-            ).format(
-                named=case.named,
-                row=[len(row) for row in ids][:8],
-                expected=len(expected[0]),
-                expected2=len(expected[0][0]),
             ),
-            tr(
+            N_(
                 "prompt and answer, cut to max_length; rows without any label left out; then "
                 "padded at the end to the longest row of the batch"
             ),
+            row=[len(row) for row in ids][:8],
+            expected=len(expected[0]),
+            expected2=len(expected[0][0]),
         )
     if [list(map(repr, row)) for row in labels] == [list(map(repr, row)) for row in expected[1]]:
         return None
@@ -82,12 +83,8 @@ def _compare_batch(case: Case, expected: Batch, got: Any) -> Difference | None:
         CUT: tr("the labels are cut as the tokens are"),
     }[case.part]
     counted = [sum(type(label) is int and label != IGNORED for label in row) for row in labels][:8]
-    return Difference(
-        tr("for {named} {counted} labels of the rows count").format(
-            named=case.named, counted=counted
-        ),
-        hint,
-    )
+    seen = N_("for {named} {counted} labels of the rows count")
+    return differs(case, seen, hint, counted=counted)
 
 
 @exercise(
@@ -112,42 +109,33 @@ def label_batch(rows: list, pad: int, max_length: int) -> Batch:
 ALL, BEST = N_("all scores"), N_("the best word alone")
 
 
-def _rows(memory: int, batch: int, tokens: int, words: int, reduced: bool) -> int:
+def _rows(
+    memory: int, batch: int, tokens: int, words: int, reduced: bool, of: float = 1, least: float = 0
+) -> int:
+    """`of` what is kept of a row; never fewer rows than `least`."""
     scores = 4 * tokens * words
-    return max(0, (memory - batch * scores) // (8 * tokens if reduced else scores))
+    kept = 8 * tokens if reduced else scores
+    return max(least, (memory - batch * scores) // (of * kept))
 
 
-def _without_the_batch(memory: int, batch: int, tokens: int, words: int, reduced: bool) -> int:
-    return _rows(memory, 0, tokens, words, reduced)
+# the batch forgotten; half of the bytes; fewer rows than none where not even the batch fits
+MISTAKES = {
+    True: (lambda memory, batch, *sizes: _rows(memory, 0, *sizes), partial(_rows, of=0.5)),
+    False: (partial(_rows, least=-math.inf),),
+}
 
 
-def _four_bytes(memory: int, batch: int, tokens: int, words: int, reduced: bool) -> int:
-    left = memory - batch * 4 * tokens * words
-    return max(0, left // (4 * tokens if reduced else 2 * tokens * words))
-
-
-def _below_nothing(memory: int, batch: int, tokens: int, words: int, reduced: bool) -> int:
-    left = memory - batch * 4 * tokens * words
-    return left // (8 * tokens if reduced else 4 * tokens * words)
-
-
-def _draw_evaluations(rng: random.Random) -> list[Case]:
-    def draw_one(part: str, fits: bool) -> Case:
-        batch, tokens = rng.choice([4, 8, 16]), rng.choice([128, 256, 512, 1024])
-        words = rng.choice([32_000, 49_152, 128_256, 151_936])
-        scores = 4 * tokens * words
-        memory = int(scores * (batch + rng.uniform(3, 60)) if fits else scores * batch * 0.9)
-        named = tr("{memory:,} bytes, batch {batch}, {tokens} tokens, {words:,} words").format(
-            memory=memory, batch=batch, tokens=tokens, words=words
-        )
-        return Case((memory, batch, tokens, words, part == BEST), named, part)
-
-    wrong = {True: (_without_the_batch, _four_bytes), False: (_below_nothing,)}
-    return [
-        told_apart(lambda part=part, fits=fits: draw_one(part, fits), _rows, *wrong[fits])
-        for part in (ALL, BEST)
-        for fits in (True, True, False)
-    ]
+@for_each({ALL: (True, True, False), BEST: (True, True, False)})
+@told_apart(_rows, MISTAKES)
+def _draw_evaluations(rng: random.Random, part: str, fits: bool) -> Case:
+    batch, tokens = rng.choice([4, 8, 16]), rng.choice([128, 256, 512, 1024])
+    words = rng.choice([32_000, 49_152, 128_256, 151_936])
+    scores = 4 * tokens * words
+    memory = int(scores * (batch + rng.uniform(3, 60)) if fits else scores * batch * 0.9)
+    named = tr("{memory:,} bytes, batch {batch}, {tokens} tokens, {words:,} words").format(
+        memory=memory, batch=batch, tokens=tokens, words=words
+    )
+    return Case((memory, batch, tokens, words, part == BEST), named, part)
 
 
 @exercise(

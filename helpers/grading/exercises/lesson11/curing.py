@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import wrong_type
+from helpers.grading.exercises.compare import differs, wrong_type
+from helpers.grading.exercises.draw import for_each
 from helpers.grading.exercises.exercise import Case, Difference, exercise
 
 NAMES, RATE, STEPS, LENGTH = N_("names"), N_("rate"), N_("steps"), N_("length")
@@ -83,19 +84,15 @@ def _plant(rng: random.Random, part: str, kind: int, family: str, lengths: Lengt
     return {"max_length": (whole[len(whole) // 2], prompts[len(prompts) // 2], whole[-1] - 1)[kind]}
 
 
-def _draw_sick(rng: random.Random) -> list[Case]:
-    cases = []
-    for part in KEYS:
-        for kind in range(3):
-            settings, family, lengths = _healthy(rng)
-            settings |= _plant(rng, part, kind, family, lengths)
-            shown = ", ".join(f"{key}={settings[key]!r}" for key in KEYS[part])
-            named = tr("{n_lengths} rows of at most {lengths} tokens, {shown}").format(
-                n_lengths=len(lengths), lengths=max(map(sum, lengths)), shown=shown
-            )
-            args = settings, list(LAYERS[family]), lengths
-            cases.append(Case(args, named, part, hidden=(family,)))
-    return cases
+@for_each(dict.fromkeys(KEYS, range(3)))
+def _draw_sick(rng: random.Random, part: str, kind: int) -> Case:
+    settings, family, lengths = _healthy(rng)
+    settings |= _plant(rng, part, kind, family, lengths)
+    shown = ", ".join(f"{key}={settings[key]!r}" for key in KEYS[part])
+    named = tr("{n_lengths} rows of at most {lengths} tokens, {shown}").format(
+        n_lengths=len(lengths), lengths=max(map(sum, lengths)), shown=shown
+    )
+    return Case((settings, list(LAYERS[family]), lengths), named, part, hidden=(family,))
 
 
 @cache
@@ -173,22 +170,14 @@ def _compare_cure(case: Case, expected: Settings, got: Any) -> Difference | None
         return wrong_type(got, wanted, case)
     changed = {key for key in given if _listed(got[key]) != given[key]}
     if other := sorted(changed - set(KEYS[case.part])):
-        return Difference(
-            tr("for {named} you change {other} too").format(
-                named=case.named, other=", ".join(other)
-            ),
-            tr("change what the finding is about, and leave all the rest as it was"),
-        )
+        hint = N_("change what the finding is about, and leave all the rest as it was")
+        return differs(case, N_("for {named} you change {other} too"), hint, other=", ".join(other))
     if got["num_train_epochs"] > MOST_EPOCHS:
-        return Difference(
-            tr("for {named} you take {num_train_epochs} epochs").format(
-                named=case.named, num_train_epochs=got["num_train_epochs"]
-            ),
-            tr(
-                "no more than {most_epochs} epochs: smaller batches make more steps of the "
-                "same rows"
-            ).format(most_epochs=MOST_EPOCHS),
-        )
+        seen = N_("for {named} you take {num_train_epochs} epochs")
+        hint = tr(
+            "no more than {most_epochs} epochs: smaller batches make more steps of the same rows"
+        ).format(most_epochs=MOST_EPOCHS)
+        return differs(case, seen, hint, num_train_epochs=got["num_train_epochs"])
     if not (found := findings(got, case.hidden[0], lengths)):
         return None
     hint = {
@@ -202,12 +191,8 @@ def _compare_cure(case: Case, expected: Settings, got: Any) -> Difference | None
         ),
         LENGTH: tr("prompt and answer of the longest row, or None"),
     }[case.part]
-    return Difference(
-        tr("for {named} the check-up still says {found}").format(
-            named=case.named, found=", ".join(found)
-        ),
-        hint,
-    )
+    seen = N_("for {named} the check-up still says {found}")
+    return differs(case, seen, hint, found=", ".join(found))
 
 
 def _listed(value: Any) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 from helpers._language import N_, tr
-from helpers.grading.exercises.compare import wrong_type
-from helpers.grading.exercises.exercise import Case, Difference, exercise
+from helpers.grading.exercises.compare import SAID, same
+from helpers.grading.exercises.draw import for_each
+from helpers.grading.exercises.exercise import Case, exercise
 
 FRONT, ENDS = N_("in front of the question"), N_("behind the question")
 FAULTS = TWICE, SYSTEM, THOUGHT, NO_END, NONE = (
@@ -57,8 +57,8 @@ def _texts(rng: random.Random, fault: str, kind: str) -> tuple[Ids, Ids, dict[st
     before, begin = [marks["begin"], *system, *turn, *thought], [marks["begin"]]
     asked, trained = list(before), [*before, *answer, marks["end"]]
     if fault == TWICE:
-        asked, trained = (begin * (kind == name) + text
-                          for name, text in (("asked", asked), ("trained", trained)))  # fmt: skip
+        asked = begin * (kind == "asked") + asked
+        trained = begin * (kind == "trained") + trained
     elif fault == SYSTEM:
         asked = begin + ([] if kind == "not asked with one" else other) + turn
         if kind == "not trained with one":
@@ -74,38 +74,11 @@ def _texts(rng: random.Random, fault: str, kind: str) -> tuple[Ids, Ids, dict[st
     return asked, trained, marks
 
 
-def _draw_texts(rng: random.Random) -> list[Case]:
-    return [
-        Case(
-            _texts(rng, fault, kind),
-            tr("a chat ({fault}: {kind})").format(fault=fault, kind=kind),
-            part,
-        )
-        for part, kinds in KINDS.items()
-        for fault, kind in kinds
-    ]
-
-
-def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
-    if type(got) is not str:
-        return wrong_type(got, tr("string, one of {faults}").format(faults=", ".join(FAULTS)), case)
-    hint = {
-        FRONT: tr(
-            "find the first place where they part: at the second token of either, or up to "
-            "and with the mark of the user's turn; it may be no fault at all"
-        ),
-        ENDS: tr(
-            "the user's turn ends with the same token as the answer, so look at the last "
-            "token that is no newline; a thought that both begin is no fault"
-        ),
-    }[case.part]
-    return (
-        None
-        if got == expected
-        else Difference(
-            tr("for {named} you say {got!r:.40}").format(named=case.named, got=got), hint
-        )
-    )
+@for_each(KINDS)
+def _draw_texts(rng: random.Random, part: str, drawn: tuple[str, str]) -> Case:
+    fault, kind = drawn
+    named = tr("a chat ({fault}: {kind})").format(fault=fault, kind=kind)
+    return Case(_texts(rng, fault, kind), named, part)
 
 
 @exercise(
@@ -113,7 +86,21 @@ def _compare_fault(case: Case, expected: str, got: Any) -> Difference | None:
     minutes=12,
     parts={FRONT: 2, ENDS: 2},
     draw=_draw_texts,
-    compare=_compare_fault,
+    compare=same(
+        str,
+        lambda: tr("string, one of {faults}").format(faults=", ".join(FAULTS)),
+        {
+            FRONT: N_(
+                "find the first place where they part: at the second token of either, or up to "
+                "and with the mark of the user's turn; it may be no fault at all"
+            ),
+            ENDS: N_(
+                "the user's turn ends with the same token as the answer, so look at the last "
+                "token that is no newline; a thought that both begin is no fault"
+            ),
+        },
+        SAID,
+    ),
 )
 def what_differs(asked: Ids, trained: Ids, marks: dict[str, int]) -> str:
     """By the place where they part."""
