@@ -92,7 +92,7 @@ def _highest(bytes_of: Callable[..., int], consist: str) -> Compare:
     draw=_draw_budget,
     compare=_highest(
         lambda shape, **settings: count_trained(shape, **settings) * BYTES_PER_NUMBER,
-        "each trained number takes 16 bytes: itself, its gradient and AdamW's two moments",
+        N_("each trained number takes 16 bytes: itself, its gradient and AdamW's two moments"),
     ),
 )
 def config_for_budget(shape: dict[str, int], budget: int) -> int:
@@ -127,7 +127,7 @@ def _draw_card(rng: random.Random, part: str, left: int) -> Case:
     draw=_draw_card,
     compare=_highest(
         lambda shape, **settings: _step_bytes(shape, **settings),
-        "a step also holds the frozen weights, the activations and the logits",
+        N_("a step also holds the frozen weights, the activations and the logits"),
     ),
 )
 def config_for_card(shape: dict[str, int], device_memory: int) -> int:

@@ -61,9 +61,11 @@ def _draw_stages(rng: random.Random, part: str, kind: tuple[int, int]) -> Case:
     parts={LORA: 2, FULL: 2},
     draw=_draw_stages,
     compare=_same_or_none(
-        "whole number (int) from 0 to 3, or None",
-        "stage 1 cuts the moments, 2 the gradients too, 3 all the weights too, frozen ones "
-        "included; take the first that fits, and None if none does",
+        N_("whole number (int) from 0 to 3, or None"),
+        N_(
+            "stage 1 cuts the moments, 2 the gradients too, 3 all the weights too, frozen ones "
+            "included; take the first that fits, and None if none does"
+        ),
     ),
 )
 def lowest_stage(frozen: int, trained: int, devices: int, memory: int) -> int | None:
@@ -96,8 +98,8 @@ def _draw_batches(rng: random.Random, part: str, kind: str) -> Case:
     parts={KEPT: 1, NOT_ALWAYS: 1},
     draw=_draw_batches,
     compare=_same_or_none(
-        "pair of whole numbers (rows, accumulation), or None",
-        "rows × devices × accumulation is the batch exactly, with as many rows at once as fit",
+        N_("pair of whole numbers (rows, accumulation), or None"),
+        N_("rows × devices × accumulation is the batch exactly, with as many rows at once as fit"),
     ),
 )
 def keep_batch(batch: int, devices: int, most: int) -> tuple[int, int] | None:
