@@ -28,19 +28,18 @@ IMPORTED = (*TRAINING, "ipykernel.kernelapp", "ipywidgets", "matplotlib.figure",
 
 
 def pytest_xdist_auto_num_workers(config):
-    """`--numprocesses=auto`: one more than cores, as memory allows, four at most.
+    """`--numprocesses=auto`: as many as cores and memory allow, four at most; they share the cores.
 
     A lesson alone uses every core. But two with a core each are done sooner than one after the
     other, since Python and small matrices keep no second core busy; and two that both want every
-    core take many times as long. The one more has the core while another waits for a browser, a
-    sandbox or a program that it started: an eighth of the time.
+    core take many times as long. (Three on two cores were no sooner done than two: 1,522 s.)
 
     What is set in the environment here holds for the workers and their kernels.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = usable_memory() / 2**30
-    workers = max(1, min(cores + 1, int(memory / GIB_PER_LESSON), 4))
-    os.environ["OMP_NUM_THREADS"] = str(max(cores // workers, 1))
+    workers = max(1, min(cores, int(memory / GIB_PER_LESSON), 4))
+    os.environ["OMP_NUM_THREADS"] = str(cores // workers)
     # Freed memory is kept for the next tensor, instead of being asked for and cleared each time:
     # lesson 1 takes a tenth less time so.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
