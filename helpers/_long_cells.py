@@ -28,7 +28,7 @@ from typing import Any
 from helpers._language import tr
 from helpers.expectations import is_strict
 
-AFTER = 2.0  # seconds
+AFTER, TICK = 2.0, 0.5  # seconds: the first line, and the time between two looks
 SECONDS = Path(__file__).parent / "course_data" / "cell_seconds.json"
 # Beside an output, though it is empty, Jupyter has a bar of twenty pixels to fold it away with.
 NO_BAR = ".jp-Cell-outputWrapper:has(.lora-gone) .jp-Collapser { min-height: 0 }"
@@ -88,7 +88,7 @@ class _Clock(threading.Thread):
             self._context.run(self._tick)
 
     def _tick(self) -> None:
-        while not self._over.wait(0.5):
+        while not self._over.wait(TICK):
             self.look()
         with self._looking:
             self._take_away()
