@@ -4,8 +4,10 @@ their kernels come from."""
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import ipykernel.kernelspec
+import IPython
 import pytest
 
 from helpers.expectations import STRICT
@@ -86,6 +88,21 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt themselves
     config.warm_kernels = kernels = _Kernels()
     ipykernel.kernelspec.make_ipkernel_cmd = kernels.command
+
+
+@pytest.fixture
+def displayed_lines(monkeypatch):
+    """What a learner's notebook shows: each line as a list of the words that it had."""
+    shown = []
+
+    def display(data, raw, display_id):
+        words = [data["text/plain"]]
+        shown.append(words)
+        return SimpleNamespace(update=lambda data, raw: words.append(data["text/plain"]))
+
+    monkeypatch.delenv(STRICT)
+    monkeypatch.setattr(IPython.display, "display", display)
+    return shown
 
 
 @pytest.fixture(scope="module")

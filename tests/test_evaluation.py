@@ -122,6 +122,7 @@ def small():
     return load_small_model()
 
 
+@pytest.mark.slow
 def test_batches_padding_and_order_do_not_change_the_answers(small):
     model, tokenizer = small
     asked = ["What is the capital of France?", "Hi!", "What is the opposite of 'hot'? Be brief."]

@@ -46,6 +46,7 @@ def test_what_would_always_count_as_true_is_refused(condition):
 BAR = "\rsteps:  50%|#####     | 1/2 [00:01<00:01,  1.00it/s]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("condition", "stderr", "status"),
     [("True", BAR, 0), ("False", "", 1), ("True", BAR + "UserWarning: x", 1)],

@@ -7,7 +7,6 @@ import sys
 import time
 from types import SimpleNamespace
 
-import IPython
 import nbformat
 import pytest
 from jupyter_client.manager import start_new_kernel
@@ -20,23 +19,14 @@ CALL = "from helpers._long_cells import {}\n"
 
 
 @pytest.fixture
-def lines(monkeypatch):
-    """What a learner sees below each cell: a list of the words that its line had."""
-    shown = []
-
-    def display(data, raw, display_id):
-        words = [data["text/plain"]]
-        shown.append(words)
-        return SimpleNamespace(update=lambda data, raw: words.append(data["text/plain"]))
-
-    monkeypatch.delenv(STRICT)
-    monkeypatch.setattr(IPython.display, "display", display)
+def lines(displayed_lines, monkeypatch):
+    """Soon shown, with cells of known seconds."""
     monkeypatch.setattr(long_cells, "AFTER", 0.1)
     monkeypatch.setattr(long_cells, "TICK", 0.05)
     monkeypatch.setattr(long_cells, "stored_seconds", lambda: {"a": 10.0, "b": 20.0})
     monkeypatch.setattr(long_cells, "_took", 0.0)
     monkeypatch.setattr(long_cells, "_taken_there", 0.0)
-    return shown
+    return displayed_lines
 
 
 def run(work, cell="a", *, success=True):

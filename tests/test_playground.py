@@ -54,6 +54,7 @@ class Failing(RunRecorder):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 GB")
 
 
+@pytest.mark.slow
 def test_a_run_tells_what_it_did(made):
     run = made.runs[0]
     assert run.outcome == "done" and run.steps_done == 2 and run.explanation == ""
@@ -313,6 +314,7 @@ def test_the_source_makes_the_same_configuration(tmp_path):
     assert replace(settings, method="rsLoRA", rank=4, alpha=8).scaling == 4
 
 
+@pytest.mark.slow
 def test_the_buttons_do_what_a_cell_does(profile, tmp_path):
     session = Session(profile)
     lab = playground(session, SMALL)

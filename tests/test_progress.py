@@ -12,20 +12,11 @@ from helpers.progress import counter, passing_line, progress
 
 
 @pytest.fixture
-def lines(monkeypatch):
-    """What a learner's notebook shows: each line as a list of the words that it had."""
-    shown = []
-
-    def display(data, raw, display_id):
-        words = [data["text/plain"]]
-        shown.append(words)
-        return SimpleNamespace(update=lambda data, raw: words.append(data["text/plain"]))
-
-    monkeypatch.delenv(STRICT)
-    monkeypatch.setattr(IPython.display, "display", display)
+def lines(displayed_lines, monkeypatch):
+    """In a notebook's kernel."""
     shell = SimpleNamespace(kernel="there is one", execution_count=1)
     monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
-    return shown
+    return displayed_lines
 
 
 def test_a_line_counts_says_what_is_left_and_is_gone_at_the_end(lines, monkeypatch):

@@ -24,6 +24,7 @@ def test_a_reported_memory_is_ours_or_differs_as_explained(row):
     assert row.holds, (row.ours, row.theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["published_counts.md", "published_memory.md"])
 def test_the_page_says_what_is_computed(name):
     """A count that differs by more than its row explains is a ValueError with the row's name."""
