@@ -130,6 +130,7 @@ def lesson_10(folder):
     yield recipe | look, lora, chats.select(range(48, 160)), chats.select(range(32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lesson", [lesson_3, lesson_6, lesson_8, lesson_9, lesson_10])
 def test_what_a_lesson_trains_with_is_healthy(lesson, tokenizer, tmp_path):
     for recipe, lora, train, heldout in lesson(tmp_path):

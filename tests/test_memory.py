@@ -374,6 +374,7 @@ class LigerLoss(torch.autograd.Function):
         return ctx.saved_tensors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-mixed"])
 @pytest.mark.parametrize(
     ("name", "lora_config"),

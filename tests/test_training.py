@@ -68,6 +68,7 @@ def first_batch(trainer):
     return next(iter(trainer.get_train_dataloader()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
 def test_losses_metrics_and_weights_are_the_same(make_trainer, settings):
     plain = make_trainer(**settings)
