@@ -34,7 +34,8 @@ def pytest_xdist_auto_num_workers(config):
 
     A lesson alone uses every core. But two with a core each are done sooner than one after the
     other, since Python and small matrices keep no second core busy; and two that both want every
-    core take many times as long. (Three on two cores were no sooner done than two: 1,522 s.)
+    core take many times as long. (Three on two cores were no sooner done than two: 1,522 s. Nor
+    were they where the third took the browsers and sandboxes alone: 1,534 s.)
 
     What is set in the environment here holds for the workers and their kernels.
     """

@@ -27,7 +27,7 @@ from helpers.checks import check
 from helpers.checkup import checkup
 from helpers.checkup.findings import PATIENTS
 from helpers.expectations import STRICT, expect
-from helpers.grading.exercises import SETS
+from helpers.grading.exercises import EXERCISES, SETS
 from helpers.memory import estimate_training_memory
 from helpers.params import count_lora_parameters
 from helpers.playground import open_task
@@ -472,7 +472,9 @@ def test_a_finding_leads_to_its_patient_in_the_translated_clinic(speaking, langu
         assert {_language.tr(heading) for heading in PATIENTS.values()} <= headings
 
 
-def test_helpers_speak_a_toy_language_that_is_only_a_catalogue(speaking, tmp_path):
+@pytest.fixture
+def toy_language(speaking, tmp_path):
+    """Helpers speak a language that is only a catalogue: English in capitals."""
     found = helpers_catalogue.messages(ROOT)
     made = helpers_catalogue.updated(polib.POFile(), found, "xx")
     for entry in made:
@@ -485,8 +487,20 @@ def test_helpers_speak_a_toy_language_that_is_only_a_catalogue(speaking, tmp_pat
     folder.mkdir(parents=True)
     (folder / "helpers.mo").write_bytes(helpers_catalogue.compiled(made))
     speaking("xx", tmp_path)
+
+
+def test_helpers_speak_a_toy_language_that_is_only_a_catalogue(toy_language):
     said = str(check("fused_rank", lambda r, n_in, n_out: 7))
     assert re.search(r"FOR RANK \d+ ON THREE LAYERS \d+→\d+ YOU RETURN 7; THREE LAYERS HAVE", said)
+
+
+def test_no_name_of_a_case_holds_english_words(toy_language):
+    """But for what is quoted, and what is given or answered."""
+    for exercise in EXERCISES.values():
+        for case in exercise.cases("1"):
+            english = re.findall(r"\b[a-z]{2,} [a-z]{2,}\b", re.sub(r"'[^']*'", "", case.named))
+            code = repr((case.args, exercise.reference(*case.args))) if english else ""
+            assert all(word in code for word in " ".join(english).split()), case.named
 
 
 def test_every_marked_text_is_in_the_catalogue():

@@ -50,13 +50,13 @@ def _break(layer: tuple, broken: str, rng: random.Random) -> str:
     W, A, B, _ = layer
     if broken == "product":  # both finite; their product is above what float32 can hold
         A[0, 0] = B[0, 0] = 1e30
-        return "an overflow in the product"
+        return tr("an overflow in the product")
     if broken == "W":
         W[0, 0] = float(number := rng.choice(["nan", "inf"]))
-        return f"{number} in W"
+        return tr("{number} in {matrix}").format(number=number, matrix="W")
     which = rng.choice("AB")
     (A if which == "A" else B)[0, 0] = float(broken)
-    return f"{broken} in {which}"
+    return tr("{number} in {matrix}").format(number=broken, matrix=which)
 
 
 def _compare_all(case: Case, expected: dict | None, got: Any) -> Difference | None:

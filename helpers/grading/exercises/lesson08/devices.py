@@ -120,7 +120,7 @@ def _draw_sent(rng: random.Random, part: str) -> Case:
         "{frozen:,} frozen, {trained:,} trained, {devices} devices, {micro_batches} "
         "micro-batches a step, {part}"
     ).format(
-        frozen=frozen, trained=trained, devices=devices, micro_batches=micro_batches, part=part
+        frozen=frozen, trained=trained, devices=devices, micro_batches=micro_batches, part=tr(part)
     )
     return Case((frozen, trained, devices, micro_batches, part == SHARDS), named, part)
 

@@ -165,8 +165,8 @@ INSIDE, ENDS = N_("inside"), N_("at the ends")
 
 
 PAIRS = {
-    INSIDE: ("agree", "one differs", "one more", "agree"),
-    ENDS: ("the last differs", "cut", "agree", "all of it", "twice begun"),
+    INSIDE: (N_("agree"), N_("one differs"), N_("one more"), N_("agree")),
+    ENDS: (N_("the last differs"), N_("cut"), N_("agree"), N_("all of it"), N_("twice begun")),
 }
 
 
@@ -188,7 +188,7 @@ def _draw_pairs(rng: random.Random, part: str, kind: str) -> Case:
     elif kind == "twice begun":
         text.insert(0, text[0])
     named = tr("a prompt of {n_prompt} tokens and a text of {n_text} ({kind})")
-    named = named.format(n_prompt=len(prompt), n_text=len(text), kind=kind)
+    named = named.format(n_prompt=len(prompt), n_text=len(text), kind=tr(kind))
     return Case((prompt, text), named, part)
 
 

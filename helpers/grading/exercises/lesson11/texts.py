@@ -22,20 +22,20 @@ Ids = list[int]
 
 KINDS = {
     FRONT: (
-        (TWICE, "trained"),
-        (TWICE, "asked"),
-        (SYSTEM, "other words"),
-        (SYSTEM, "not asked with one"),
-        (SYSTEM, "not trained with one"),
-        (NONE, "a system message"),
+        (TWICE, N_("trained")),
+        (TWICE, N_("asked")),
+        (SYSTEM, N_("other words")),
+        (SYSTEM, N_("not asked with one")),
+        (SYSTEM, N_("not trained with one")),
+        (NONE, N_("a system message")),
     ),
     ENDS: (
-        (THOUGHT, "asked for"),
-        (THOUGHT, "asked for, with its line's end"),
-        (NO_END, "cut"),
-        (NO_END, "a newline instead"),
-        (NONE, "thoughts in both"),
-        (NONE, "a newline behind the end"),
+        (THOUGHT, N_("asked for")),
+        (THOUGHT, N_("asked for, with its line's end")),
+        (NO_END, N_("cut")),
+        (NO_END, N_("a newline instead")),
+        (NONE, N_("thoughts in both")),
+        (NONE, N_("a newline behind the end")),
     ),
 }
 
@@ -77,7 +77,7 @@ def _texts(rng: random.Random, fault: str, kind: str) -> tuple[Ids, Ids, dict[st
 @for_each(KINDS)
 def _draw_texts(rng: random.Random, part: str, drawn: tuple[str, str]) -> Case:
     fault, kind = drawn
-    named = tr("a chat ({fault}: {kind})").format(fault=fault, kind=kind)
+    named = tr("a chat ({fault}: {kind})").format(fault=fault, kind=tr(kind))
     return Case(_texts(rng, fault, kind), named, part)
 
 
