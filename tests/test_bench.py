@@ -30,6 +30,7 @@ def test_a_forecast_stands_beside_what_was_measured(monkeypatch):
     assert abs(float(row["note"].partition(", ")[2].rstrip("%"))) < 5
 
 
+@pytest.mark.slow
 def test_the_rows_are_those_of_a_run(monkeypatch):
     monkeypatch.setattr("bench.training.STEPS", 4)
     monkeypatch.setitem(page.COMMON, "max_steps", 4)

@@ -159,6 +159,7 @@ def test_stop_ends_the_run_after_its_step_and_keeps_the_adapter(make_trainer, sh
     assert view.record.outcome == "done"
 
 
+@pytest.mark.slow
 def test_the_first_interrupt_is_that_button_and_the_second_is_pythons(make_trainer, shown):
     before = signal.getsignal(signal.SIGINT)
     view = live_view()

@@ -285,6 +285,7 @@ MORE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", MORE)
 def test_estimate_in_every_kind_of_step(case):
     name, settings = MORE[case]
@@ -600,6 +601,7 @@ OTHERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-mixed"])
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_has_no_rules_is_refused_and_can_be_measured(name, precision):

@@ -154,6 +154,7 @@ def test_a_run_that_cannot_be_made_says_why_and_harms_nothing(made, settings, wo
     assert words in made.problem and made.runs == before and not made.busy
 
 
+@pytest.mark.slow
 def test_an_error_in_the_middle_is_explained_and_the_next_run_goes(profile):
     session, heard = Session(profile), []
     session.watchers.append(heard.append)
@@ -174,6 +175,7 @@ def test_an_error_in_the_middle_is_explained_and_the_next_run_goes(profile):
     assert session.problem == "" and run.adapter and math.isfinite(run.heldout_loss)
 
 
+@pytest.mark.slow
 def test_qlora_trains_beside_a_base_in_four_bits_and_is_asked_on_it(profile, tmp_path):
     tokenizer = load_model(profile)[1]
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}

@@ -20,6 +20,7 @@ def places():
     return stored.json.loads(stored.FILE.read_text(encoding="utf-8"))["places"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_stored_answer_is_pefts(name, places, tmp_path):
     """Run `.ci/stored_counts.py` where this fails."""
